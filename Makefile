@@ -1,0 +1,42 @@
+# Two commands do everything on a fresh machine: `make serve` and `make test`.
+# PIP_ARGS chooses where wheels come from, e.g. the CPU-only build of torch on Linux:
+#   make serve PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+
+PYTHON ?= python3
+PIP_ARGS ?=
+BIN := .venv/bin
+PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt $(PIP_ARGS)
+
+.PHONY: serve test check format clean
+
+serve: .venv/server
+	$(BIN)/clut-enhance serve
+
+test: .venv/dev
+	$(BIN)/pytest
+
+check: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv
+
+.venv/python:
+	$(PYTHON) -m venv .venv
+	touch $@
+
+# What runs the service: no training, no tests.
+.venv/server: .venv/python pyproject.toml constraints.txt
+	$(PIP_INSTALL) --editable '.[heif]'
+	touch $@
+
+.venv/dev: .venv/server
+	$(PIP_INSTALL) --editable '.[heif,training,dev]'
+	touch $@

@@ -1,0 +1,97 @@
+"""Whatever a file's colours are to sRGB, by Little CMS.
+
+The intent is relative colorimetric with black point compensation: for the profiles of phones and
+cameras (a matrix and curves) every intent gives what browsers show; for the table profiles of
+prints it is what Photoshop does by default, and keeps contrast.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import imagecodecs
+import numpy as np
+
+from app.imaging.photo import Samples
+from app.imaging.profiles import srgb_profile
+from app.imaging.raster import ColourSpace, Raster
+
+_FLAGS = imagecodecs.CMS.FLAGS
+_ICC_SPACES = {b"GRAY": "gray", b"RGB ": "rgb", b"CMYK": "cmyk"}
+_ICC_SPACE, _ICC_SIGNATURE = slice(16, 20), slice(36, 40)
+_LARGEST_SRGB = 1 << 16  # bytes; profiles that mean sRGB are small, and the verdicts are cached
+
+
+def to_srgb(raster: Raster, profile: bytes | None) -> Samples:
+    """The colours as (H, W, 3) sRGB, of the same dtype.
+
+    A profile that is damaged, or is for other channels than the raster has, is ignored, as
+    browsers do.
+    """
+    samples, space = raster.samples, raster.space
+    if space == "gray" and _space(profile) == "rgb":
+        samples, space = _repeated(samples), "rgb"
+    if profile and _space(profile) == space and not _is_srgb(profile, space):
+        try:
+            return _transformed(samples, space, profile)
+        except imagecodecs.CmsError:
+            pass
+    return _without_profile(samples, space)
+
+
+def _without_profile(samples: Samples, space: ColourSpace) -> Samples:
+    if space == "gray":
+        return _repeated(samples)
+    if space == "cmyk":
+        return _naive_rgb(samples)
+    return samples
+
+
+def _space(profile: bytes | None) -> str | None:
+    if not profile or profile[_ICC_SIGNATURE] != b"acsp":
+        return None
+    return _ICC_SPACES.get(profile[_ICC_SPACE])
+
+
+def _transformed(samples: Samples, space: ColourSpace, profile: bytes) -> Samples:
+    # For 16 bits Little CMS would resample the conversion on a 33^3 grid, which is off by up to
+    # 14 levels of 256; its 8-bit shortcut is exact.
+    exact = _FLAGS.NOOPTIMIZE if samples.dtype == np.uint16 else 0
+    converted: Samples = imagecodecs.cms_transform(
+        samples,
+        profile,
+        srgb_profile(),
+        colorspace=space,
+        outcolorspace="rgb",
+        planar=False,
+        outplanar=False,
+        intent=imagecodecs.CMS.INTENT.RELATIVE_COLORIMETRIC,
+        flags=_FLAGS.BLACKPOINTCOMPENSATION | exact,
+    )
+    return converted.reshape(*samples.shape[:2], 3)
+
+
+def _is_srgb(profile: bytes, space: ColourSpace) -> bool:
+    """Whether an RGB profile means sRGB, whatever it calls itself."""
+    return space == "rgb" and len(profile) <= _LARGEST_SRGB and _is_identity(profile)
+
+
+@lru_cache(maxsize=64)
+def _is_identity(profile: bytes) -> bool:
+    levels = np.arange(0, 256, 15, dtype=np.uint8)
+    probes = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, -1, 3)
+    try:
+        converted = _transformed(probes, "rgb", profile)
+    except imagecodecs.CmsError:
+        return True
+    return bool(np.abs(converted.astype(np.int16) - probes).max() <= 1)
+
+
+def _repeated(gray: Samples) -> Samples:
+    return np.repeat(gray, 3, axis=2)
+
+
+def _naive_rgb(ink: Samples) -> Samples:
+    full = np.iinfo(ink.dtype).max
+    light = (full - ink).astype(np.uint32)
+    return ((light[..., :3] * light[..., 3:] + full // 2) // full).astype(ink.dtype)

@@ -1,0 +1,280 @@
+"""EXIF blocks: taken apart into raw values, filtered, and put together again.
+
+Values stay the bytes that they are, so that nothing is lost that this module has never heard of.
+Layout: TIFF 6.0 section 2; tags: Exif 3.0 (CIPA DC-008-2023).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Literal
+
+
+class Tag(IntEnum):
+    """The tags that mean something to us."""
+
+    IMAGE_WIDTH = 0x0100
+    IMAGE_LENGTH = 0x0101
+    DESCRIPTION = 0x010E
+    MAKE = 0x010F
+    MODEL = 0x0110
+    ORIENTATION = 0x0112
+    SOFTWARE = 0x0131
+    DATE_TIME = 0x0132
+    ARTIST = 0x013B
+    HOST_COMPUTER = 0x013C
+    XMP = 0x02BC
+    COPYRIGHT = 0x8298
+    IPTC = 0x83BB
+    PHOTOSHOP = 0x8649
+    EXIF = 0x8769
+    GPS = 0x8825
+    MAKER_NOTE = 0x927C
+    PIXEL_X_DIMENSION = 0xA002
+    PIXEL_Y_DIMENSION = 0xA003
+    INTEROPERABILITY = 0xA005
+    CAMERA_OWNER = 0xA430
+    BODY_SERIAL_NUMBER = 0xA431
+    LENS_SERIAL_NUMBER = 0xA435
+    DNG_SERIAL_NUMBER = 0xC62F
+
+
+# Stale once pixels are turned or resized.
+DIMENSIONS = frozenset(
+    {Tag.IMAGE_WIDTH, Tag.IMAGE_LENGTH, Tag.PIXEL_X_DIMENSION, Tag.PIXEL_Y_DIMENSION}
+)
+# Who and where; the last four are containers that may repeat it.
+PERSONAL = frozenset(
+    {
+        Tag.GPS,
+        Tag.CAMERA_OWNER,
+        Tag.BODY_SERIAL_NUMBER,
+        Tag.LENS_SERIAL_NUMBER,
+        Tag.DNG_SERIAL_NUMBER,
+        Tag.MAKER_NOTE,
+        Tag.XMP,
+        Tag.IPTC,
+        Tag.PHOTOSHOP,
+    }
+)
+# What a TIFF file's own directory says about the photo, not about the layout of its pixels.
+DESCRIPTIVE = frozenset(
+    {
+        Tag.DESCRIPTION,
+        Tag.MAKE,
+        Tag.MODEL,
+        Tag.ORIENTATION,
+        Tag.SOFTWARE,
+        Tag.DATE_TIME,
+        Tag.ARTIST,
+        Tag.HOST_COMPUTER,
+        Tag.COPYRIGHT,
+    }
+)
+
+Order = Literal["<", ">"]
+
+BYTE, SHORT, LONG = 1, 3, 4
+_SIZES = dict(enumerate((1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8), start=1)) | {129: 1}  # 129: UTF-8
+_MAGICS = {"<": b"II*\0", ">": b"MM\0*"}
+
+Tree = dict[int, "Tree"]
+_SUBDIRECTORIES: Tree = {Tag.EXIF: {Tag.INTEROPERABILITY: {}}, Tag.GPS: {}}
+
+
+@dataclass(frozen=True)
+class Value:
+    """One tag's value.
+
+    Attributes:
+        kind: TIFF's number for the type.
+        data: the value in the byte order of its block.
+        offset: where in the block it must stay, or None for anywhere.
+    """
+
+    kind: int
+    data: bytes
+    offset: int | None = None
+
+    @property
+    def count(self) -> int:
+        """How many numbers or characters there are."""
+        return len(self.data) // _SIZES[self.kind]
+
+
+Directory = dict[int, "Value | Directory"]
+
+
+@dataclass(frozen=True)
+class Exif:
+    """An EXIF block without its thumbnail.
+
+    Attributes:
+        order: "<" for little-endian, ">" for big-endian.
+        directory: IFD0, with the Exif, GPS and interoperability directories nested in it.
+    """
+
+    order: Order
+    directory: Directory
+
+    @classmethod
+    def parse(cls, block: bytes) -> Exif:
+        r"""Read a block, with or without a leading "Exif\0\0"; values outside it are left out.
+
+        Raises:
+            ValueError: this is not an EXIF block.
+        """
+        block = block.removeprefix(b"Exif\0\0")
+        order: Order = "<" if block.startswith(b"II") else ">"
+        if not block.startswith(_MAGICS[order]):
+            raise ValueError("not an EXIF block")
+        try:
+            (offset,) = struct.unpack_from(order + "I", block, 4)
+            return cls(order, _read(block, order, offset, _SUBDIRECTORIES))
+        except struct.error as error:
+            raise ValueError("an EXIF block cut short") from error
+
+    def filtered(self, keep: Callable[[int], bool]) -> Exif:
+        """Only the tags that `keep` says, in every directory."""
+        return Exif(self.order, _filtered(self.directory, keep))
+
+    def upright(self) -> Exif:
+        """With the orientation, if there is one, set to 1."""
+        if Tag.ORIENTATION not in self.directory:
+            return self
+        one = Value(SHORT, struct.pack(self.order + "H", 1))
+        return Exif(self.order, {**self.directory, Tag.ORIENTATION: one})
+
+    def movable(self) -> Exif:
+        """With a maker note that may stand anywhere."""
+        return Exif(self.order, _movable(self.directory))
+
+    def orientation(self) -> int:
+        """1..8; 1 if it says nothing sensible."""
+        value = self.directory.get(Tag.ORIENTATION)
+        if not isinstance(value, Value) or value.kind != SHORT:
+            return 1
+        orientation = int(struct.unpack_from(self.order + "H", value.data)[0])
+        return orientation if 1 <= orientation <= 8 else 1
+
+    def tobytes(self) -> bytes | None:
+        """The block, or None when nothing is in it."""
+        if not self.directory:
+            return None
+        fixed = self._fixed()
+        start = 8 + len(fixed)
+        header = _MAGICS[self.order] + struct.pack(self.order + "I", start)
+        return header + fixed + written(self.directory, self.order, start)
+
+    def _fixed(self) -> bytes:
+        """What follows the header when there is a maker note: a gap and the note.
+
+        Makers count offsets inside a note from the start of the block, so it must not move.
+        """
+        exif = self.directory.get(Tag.EXIF)
+        note = exif.get(Tag.MAKER_NOTE) if isinstance(exif, dict) else None
+        if not isinstance(note, Value) or note.offset is None:
+            return b""
+        return bytes(note.offset - 8) + note.data + bytes((note.offset + len(note.data)) % 2)
+
+
+def orientation_of(block: bytes | None) -> int:
+    """The orientation that a block of unknown quality asks for: 1..8."""
+    try:
+        return Exif.parse(block or b"").orientation()
+    except ValueError:
+        return 1
+
+
+def without_orientation(block: bytes | None) -> bytes | None:
+    """A block of ours for containers that say themselves how a picture is turned."""
+    if block is None:
+        return None
+    return Exif.parse(block).filtered(lambda tag: tag != Tag.ORIENTATION).tobytes()
+
+
+def from_tiff(body: bytes) -> bytes | None:
+    """The EXIF block that the first directory of a TIFF file amounts to."""
+    try:
+        exif = Exif.parse(body).movable()
+    except ValueError:  # BigTIFF, whose offsets have 64 bits
+        return None
+    return Exif(exif.order, described(exif.directory)).tobytes()
+
+
+def described(directory: Directory) -> Directory:
+    """What a TIFF's directory says about the photo, leaving out the layout of its pixels."""
+    return {
+        tag: value
+        for tag, value in directory.items()
+        if tag in DESCRIPTIVE or isinstance(value, dict)
+    }
+
+
+def written(directory: Directory, order: str, base: int) -> bytes:
+    """A directory, its values and its subdirectories as they stand at offset `base`."""
+    end = base + 2 + 12 * len(directory) + 4
+    entries, tail = [struct.pack(order + "H", len(directory))], b""
+    for tag, value in sorted(directory.items()):
+        here = end + len(tail)
+        if isinstance(value, dict):
+            tail += written(value, order, here)
+            pointer = Value(LONG, struct.pack(order + "I", here))
+            entries.append(_entry(tag, pointer, order, here))
+        else:
+            if len(value.data) > 4 and value.offset is None:
+                tail += value.data + bytes(len(value.data) % 2)
+            entries.append(_entry(tag, value, order, here))
+    return b"".join((*entries, bytes(4), tail))
+
+
+def _entry(tag: int, value: Value, order: str, here: int) -> bytes:
+    offset = struct.pack(order + "I", here if value.offset is None else value.offset)
+    field = value.data.ljust(4, b"\0") if len(value.data) <= 4 else offset
+    return struct.pack(order + "HHI", tag, value.kind, value.count) + field
+
+
+def _read(block: bytes, order: str, offset: int, subdirectories: Tree) -> Directory:
+    directory: Directory = {}
+    for tag, value in _values(block, order, offset):
+        if tag not in subdirectories:
+            directory[tag] = value
+        elif len(value.data) == 4:
+            (start,) = struct.unpack(order + "I", value.data)
+            with suppress(struct.error):  # one that leads nowhere
+                directory[tag] = _read(block, order, start, subdirectories[tag])
+    return directory
+
+
+def _values(block: bytes, order: str, offset: int) -> Iterator[tuple[int, Value]]:
+    (count,) = struct.unpack_from(order + "H", block, offset)
+    budget = len(block)  # values that share their bytes would blow up a small block
+    for position in range(offset + 2, offset + 2 + 12 * count, 12):
+        tag, kind, length = struct.unpack_from(order + "HHI", block, position)
+        size = length * _SIZES.get(kind, 0)
+        start = position + 8
+        if size > 4:
+            (start,) = struct.unpack_from(order + "I", block, start)
+        if start >= 8 and 0 < size <= min(len(block) - start, budget):
+            budget -= size
+            stays = tag == Tag.MAKER_NOTE and size > 4
+            yield tag, Value(kind, block[start : start + size], start if stays else None)
+
+
+def _filtered(directory: Directory, keep: Callable[[int], bool]) -> Directory:
+    return {
+        tag: _filtered(value, keep) if isinstance(value, dict) else value
+        for tag, value in directory.items()
+        if keep(tag)
+    }
+
+
+def _movable(directory: Directory) -> Directory:
+    return {
+        tag: _movable(value) if isinstance(value, dict) else replace(value, offset=None)
+        for tag, value in directory.items()
+    }

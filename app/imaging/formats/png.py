@@ -1,0 +1,107 @@
+"""PNG, 8 and 16 bits: libpng through imagecodecs for the pixels, the chunks by hand.
+
+Chunk names and layouts: W3C, "Portable Network Graphics (PNG) Specification (Third Edition)".
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+
+import imagecodecs
+
+from app.imaging.exif import orientation_of
+from app.imaging.photo import Metadata, Samples
+from app.imaging.profiles import cicp_profile, gamma_profile
+from app.imaging.raster import Header, Raster, raster_of
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+_XMP_KEYWORD = b"XML:com.adobe.xmp\0"
+_MAX_INFLATED = 4 << 20  # bytes of a compressed profile or XMP packet; real ones are smaller
+_IHDR_END = len(SIGNATURE) + 12 + 13
+_SRGB_PERCEPTUAL = b"\0"
+
+
+def read_header(body: bytes) -> Header:
+    """Read every chunk but the pixels: eXIf and XMP may come after them."""
+    found: dict[bytes, bytes] = {}
+    for kind, data in _chunks(body):
+        if kind == b"iTXt" and not data.startswith(_XMP_KEYWORD):
+            continue
+        found.setdefault(kind, data)
+    width, height = struct.unpack_from(">II", found[b"IHDR"])
+    exif = found.get(b"eXIf")
+    return Header(
+        width=width,
+        height=height,
+        frames=struct.unpack_from(">I", found[b"acTL"])[0] if b"acTL" in found else 1,
+        orientation=orientation_of(exif),
+        profile=_profile(found),
+        metadata=Metadata(exif, _xmp(found[b"iTXt"]) if b"iTXt" in found else None),
+    )
+
+
+def decode(body: bytes) -> Raster:
+    """Decode; palettes are looked up and transparent colours become alpha."""
+    return raster_of(imagecodecs.png_decode(body))
+
+
+def encode(samples: Samples, metadata: Metadata) -> bytes:
+    """Encode (H, W, 3 | 4) uint8 or uint16."""
+    png = imagecodecs.png_encode(
+        samples,
+        level=1,
+        strategy=imagecodecs.PNG.STRATEGY.RLE,
+        filter=imagecodecs.PNG.FILTER.SUB,
+    )
+    chunks = [_chunk(b"sRGB", _SRGB_PERCEPTUAL)]
+    if metadata.exif:
+        chunks.append(_chunk(b"eXIf", metadata.exif))
+    if metadata.xmp:
+        chunks.append(_chunk(b"iTXt", _XMP_KEYWORD + b"\0\0\0\0" + metadata.xmp))
+    return b"".join((png[:_IHDR_END], *chunks, png[_IHDR_END:]))
+
+
+def _chunks(body: bytes) -> Iterator[tuple[bytes, bytes]]:
+    position = len(SIGNATURE)
+    while position + 8 <= len(body):
+        length, kind = struct.unpack_from(">I4s", body, position)
+        if kind != b"IDAT":
+            yield kind, body[position + 8 : position + 8 + length]
+        position += 12 + length
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I4s", len(data), kind) + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def _profile(found: dict[bytes, bytes]) -> bytes | None:
+    """The strongest colour description wins: cICP, iCCP, sRGB, then gAMA with cHRM."""
+    if b"cICP" in found:
+        primaries, transfer = struct.unpack_from("BB", found[b"cICP"])
+        return cicp_profile(primaries, transfer)
+    if b"iCCP" in found:
+        _, _, method_and_data = found[b"iCCP"].partition(b"\0")
+        return _inflated(method_and_data[1:])
+    if b"sRGB" in found or not {b"gAMA", b"cHRM"} <= found.keys():
+        return None
+    (gamma,) = struct.unpack(">I", found[b"gAMA"])
+    chromaticities = struct.unpack(">8I", found[b"cHRM"])
+    return gamma_profile(100_000 / gamma, [value / 100_000 for value in chromaticities])
+
+
+def _xmp(itxt: bytes) -> bytes | None:
+    compressed = itxt[len(_XMP_KEYWORD)]
+    _language, _keyword, text = itxt[len(_XMP_KEYWORD) + 2 :].split(b"\0", 2)
+    return _inflated(text) if compressed else text
+
+
+def _inflated(data: bytes) -> bytes | None:
+    inflater = zlib.decompressobj()
+    try:
+        inflated = inflater.decompress(data, _MAX_INFLATED)
+    except zlib.error:
+        return None
+    return inflated if inflater.eof else None

@@ -1,0 +1,101 @@
+"""What of a photo's EXIF and XMP goes out again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from enum import StrEnum
+from xml.dom.minidom import Document
+from xml.parsers.expat import ExpatError
+
+from app.imaging import xmp
+from app.imaging.exif import DIMENSIONS, PERSONAL, Exif
+from app.imaging.photo import Metadata
+
+MAX_BLOCK = 1 << 18  # bytes; a larger block is dropped: a hostile one would be slow to parse
+
+# What an XMP packet says about the old pixels or about parts of the file that do not survive:
+# previews, gain maps, motion clips, and further packets.
+_STALE_NAMESPACES = (
+    "http://ns.adobe.com/hdr-gain-map/1.0/",
+    "http://ns.google.com/photos/1.0/container/",
+    "http://ns.apple.com/HDRGainMap/1.0/",
+)
+_STALE_NAMES = re.compile(
+    r"Thumbnails|ImageWidth|ImageLength|Pixel[XY]Dimension|HasExtendedXMP|(Micro|Motion)\w+"
+)
+# By name in any namespace: besides exif:, aux: and exifEX:, drone makers have their own.
+_PERSONAL_NAMES = re.compile(
+    r"gps\w*|\w*(latitude|longitude|serialnumber|ownername|cameraowner\w*)|makernote", re.IGNORECASE
+)
+
+
+class MetadataPolicy(StrEnum):
+    """How much of a photo's metadata the answer carries."""
+
+    KEEP = "keep"
+    """All that is still true of the new pixels."""
+    SAFE = "safe"
+    """Without places, serial numbers, owners and maker notes."""
+    STRIP = "strip"
+    """Nothing."""
+
+
+def upright(metadata: Metadata) -> Metadata:
+    """What stays true once the pixels are decoded, turned and perhaps resized.
+
+    The orientation becomes 1; thumbnails and dimensions go. A block that cannot be read is
+    dropped: it must not fail its photo.
+    """
+
+    def exif(block: Exif) -> Exif:
+        return block.filtered(lambda tag: tag not in DIMENSIONS).upright()
+
+    return Metadata(_edited_exif(metadata.exif, exif), _edited_xmp(metadata.xmp, _make_upright))
+
+
+def filtered(metadata: Metadata, policy: MetadataPolicy) -> Metadata:
+    """What `policy` lets through of a decoded photo's metadata."""
+    if policy is MetadataPolicy.KEEP:
+        return metadata
+    if policy is MetadataPolicy.STRIP:
+        return Metadata()
+
+    def exif(block: Exif) -> Exif:
+        return block.filtered(lambda tag: tag not in PERSONAL)
+
+    return Metadata(_edited_exif(metadata.exif, exif), _edited_xmp(metadata.xmp, _make_safe))
+
+
+def _edited_exif(block: bytes | None, edit: Callable[[Exif], Exif]) -> bytes | None:
+    if not block or len(block) > MAX_BLOCK:
+        return None
+    try:
+        return edit(Exif.parse(block)).tobytes()
+    except ValueError:
+        return None
+
+
+def _edited_xmp(packet: bytes | None, edit: Callable[[Document], None]) -> bytes | None:
+    if not packet or len(packet) > MAX_BLOCK:
+        return None
+    try:
+        document = xmp.parse(packet)
+        edit(document)
+        return xmp.written(document)
+    except (ValueError, ExpatError, RecursionError):
+        return None
+
+
+def _make_upright(document: Document) -> None:
+    xmp.remove(
+        document,
+        lambda property_: (
+            property_[0] in _STALE_NAMESPACES or bool(_STALE_NAMES.fullmatch(property_[1]))
+        ),
+    )
+    xmp.set_upright(document)
+
+
+def _make_safe(document: Document) -> None:
+    xmp.remove(document, lambda property_: bool(_PERSONAL_NAMES.fullmatch(property_[1])))

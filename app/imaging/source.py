@@ -1,0 +1,163 @@
+"""A photograph as it came in: recognised, measured and bounded, not yet decoded."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import puremagic
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.errors import AnimatedImage, DamagedImage, NotAnImage, TooManyPixels
+from app.imaging.codecs import CODECS
+from app.imaging.damage import decoding
+from app.imaging.formats import heif
+from app.imaging.photo import ImageFormat
+from app.imaging.raster import Header
+
+_AVIF_BRANDS = frozenset({b"avif", b"avis"})
+_HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+_TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_BMP_HEADER_SIZES = (12, 40, 52, 56, 64, 108, 124)
+
+
+class Limits(BaseModel):
+    """How large a photograph may be."""
+
+    model_config = ConfigDict(frozen=True)
+
+    max_pixels: int = Field(
+        default=100_000_000,
+        gt=0,
+        description="Photographs with more pixels are refused before they are decoded. A request "
+        "needs some 10 bytes of memory a pixel (20 with 16 bits), so raising this raises what one "
+        "request can take.",
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A photograph's bytes and what its header says.
+
+    Attributes:
+        body: the file.
+        format: what it is, judged by its bytes.
+        header: its header.
+    """
+
+    body: bytes
+    format: ImageFormat
+    header: Header
+
+    @property
+    def width(self) -> int:
+        """Pixels across, once upright."""
+        return self.header.height if self._lies else self.header.width
+
+    @property
+    def height(self) -> int:
+        """Pixels down, once upright."""
+        return self.header.width if self._lies else self.header.height
+
+    @property
+    def pixels(self) -> int:
+        """How many pixels there are."""
+        return self.header.width * self.header.height
+
+    def reduced_pixels(self, side: int) -> int:
+        """How many pixels `decode_reduced` makes at the most."""
+        if self.format is not ImageFormat.JPEG:
+            return self.pixels
+        # libjpeg-turbo scales by eighths: the step below would be shorter than `side`.
+        eighths = min(8, math.ceil(8 * side / min(self.width, self.height)))
+        return math.ceil(self.width * eighths / 8) * math.ceil(self.height * eighths / 8)
+
+    @property
+    def _lies(self) -> bool:
+        return self.header.orientation >= 5
+
+
+def open_source(body: bytes, limits: Limits) -> Source:
+    """Recognise a file by its bytes and read its header.
+
+    Raises:
+        NotAnImage: it is none of the formats that are read here.
+        DamagedImage: its header cannot be read.
+        TooManyPixels: it has more than `limits.max_pixels`.
+        AnimatedImage: it holds several pictures.
+    """
+    image_format = _sniff(body)
+    if image_format not in readable():
+        raise _not_an_image(body)
+    with decoding(image_format):
+        header = CODECS[image_format].read_header(body)
+    source = Source(body, image_format, header)
+    _check(source, limits)
+    return source
+
+
+def readable() -> list[ImageFormat]:
+    """The formats that this installation reads."""
+    return [it for it in ImageFormat if it is not ImageFormat.HEIF or heif.AVAILABLE]
+
+
+def _sniff(body: bytes) -> ImageFormat | None:
+    if body.startswith(b"\xff\xd8\xff"):
+        return ImageFormat.JPEG
+    if body.startswith(b"\x89PNG\r\n\x1a\n"):
+        return ImageFormat.PNG
+    if body.startswith(b"RIFF") and body[8:12] == b"WEBP":
+        return ImageFormat.WEBP
+    if body.startswith(_TIFF_MAGICS):
+        return ImageFormat.TIFF
+    if body.startswith(b"BM") and int.from_bytes(body[14:18], "little") in _BMP_HEADER_SIZES:
+        return ImageFormat.BMP
+    return _sniff_brands(body)
+
+
+def _sniff_brands(body: bytes) -> ImageFormat | None:
+    """HEIF and AVIF are one container; the brands in its first box tell them apart."""
+    if body[4:8] != b"ftyp":
+        return None
+    end = min(int.from_bytes(body[:4], "big"), 256)
+    brands = {body[i : i + 4] for i in (8, *range(16, end, 4))}  # between: a version
+    if brands & _AVIF_BRANDS:
+        return ImageFormat.AVIF
+    return ImageFormat.HEIF if brands & _HEIF_BRANDS else None
+
+
+def _check(source: Source, limits: Limits) -> None:
+    name, header = source.format.name, source.header
+    if source.pixels > limits.max_pixels:
+        raise TooManyPixels(
+            f"The {name} has {source.width} × {source.height} pixels; "
+            f"{limits.max_pixels} are accepted.",
+            max_pixels=limits.max_pixels,
+        )
+    if source.pixels == 0:
+        raise DamagedImage(f"The {name} has no pixels.")
+    if header.frames > 1:
+        raise AnimatedImage(
+            f"The {name} holds {header.frames} pictures. Animations and multi-page files are not "
+            "enhanced; send one picture.",
+            frames=header.frames,
+        )
+
+
+def _not_an_image(body: bytes) -> NotAnImage:
+    accepted = [it.media_type for it in readable()]
+    if not body:
+        return NotAnImage("The body is empty.", accepted=accepted)
+    if _sniff(body) is ImageFormat.HEIF:
+        detail = "This is a HEIC or HEIF, and the server was installed without the extra `heif`."
+        return NotAnImage(detail, accepted=accepted)
+    return NotAnImage(f"The body is {_seeming(body)}, which is not read here.", accepted=accepted)
+
+
+def _seeming(body: bytes) -> str:
+    try:
+        guess = puremagic.magic_string(body[:4096])[0]
+    # Its table of formats meets bytes of every kind, and it lets their exceptions through.
+    except Exception:
+        return "of no known type"
+    return f"probably {guess.name} ({guess.mime_type or guess.extension})"

@@ -1,0 +1,39 @@
+"""What every test may ask for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared"
+PHOTOS = Path(__file__).parent / "photos"
+
+
+@pytest.fixture(scope="session")
+def photos() -> Path:
+    """The project's own test photographs, credited in CREDITS.md beside them."""
+    return PHOTOS
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of published answers, weights and pairs beside the checkout."""
+    return SHARED
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the comparisons with published answers where these are not at hand."""
+    if SHARED.is_dir():
+        return
+    reason = "the folder of published answers, ../shared, is not beside this checkout"
+    for item in items:
+        if item.get_closest_marker("reference"):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Coroutine tests run on asyncio, as the service does."""
+    return "asyncio"
