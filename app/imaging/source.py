@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import math
 from dataclasses import dataclass
 
@@ -155,9 +156,19 @@ def _not_an_image(body: bytes) -> NotAnImage:
 
 
 def _seeming(body: bytes) -> str:
+    head = body[:4096]
     try:
-        guess = puremagic.magic_string(body[:4096])[0]
+        guess = puremagic.magic_string(head)[0]
     # Its table of formats meets bytes of every kind, and it lets their exceptions through.
     except Exception:
-        return "of no known type"
+        return "text" if _is_text(head) else "of no known type"
     return f"probably {guess.name} ({guess.mime_type or guess.extension})"
+
+
+def _is_text(head: bytes) -> bool:
+    """Such as an image in base64 or JSON, which is sent by mistake."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)  # the last character may be cut
+    except UnicodeDecodeError:
+        return False
+    return b"\0" not in head
