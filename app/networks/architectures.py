@@ -1,0 +1,49 @@
+"""The methods that are known here, by the name in their cards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+from app.errors import BadModel
+from app.networks.adaint import AdaInt
+from app.networks.base import Network
+from app.networks.clutnet import ClutNet
+from app.networks.ia3dlut import ImageAdaptive3DLut
+from app.networks.published import Published
+from app.networks.seplut import SepLut
+
+ARCHITECTURES: dict[str, type[Network]] = {
+    network.architecture: network for network in (ClutNet, ImageAdaptive3DLut, AdaInt, SepLut)
+}
+
+
+class _Importer(Protocol):
+    def __call__(self, state: Published) -> Network: ...
+
+
+# A tensor that only this method's checkpoints have -> what reads them.
+_IMPORTERS: dict[str, _Importer] = {
+    "CLUTs.LUTs": ClutNet.from_published,
+    "0.LUT": ImageAdaptive3DLut.from_published,
+    "adaint.intervals_generator.weight": AdaInt.from_published,
+    "lut1d_generator.lut1d_generator.weight": SepLut.from_published,
+}
+
+
+def import_published(paths: Iterable[Path]) -> Network:
+    """Reads checkpoints as their authors published them; sizes are inferred from the shapes.
+
+    Args:
+        paths: the checkpoint; Image-Adaptive-3DLUT comes in two files.
+
+    Raises:
+        BadModel: no method's checkpoint, or a tensor that does not fit; it is named.
+    """
+    state = Published.read(paths)
+    for tensor, importer in _IMPORTERS.items():
+        if tensor in state:
+            return importer(state).eval()
+    known = ", ".join(_IMPORTERS)
+    raise BadModel(f"not a checkpoint of a known method: it has none of the tensors {known}")

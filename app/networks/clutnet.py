@@ -1,0 +1,147 @@
+"""CLUT-Net: basis LUTs in an adaptively compressed representation.
+
+Zhang et al., "CLUT-Net: Learning Adaptively Compressed Representations of 3DLUTs for Lightweight
+Image Enhancement", ACM MM 2022.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from app.networks.base import Network, Tables, identity_table
+from app.networks.published import Published
+from app.networks.trunk import Trunk
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class ClutNet(Network):
+    """N basis LUTs, each M_s psi_n M_w, mixed by weights that a thumbnail asks for.
+
+    Args:
+        n: N, the number of basis LUTs; a code is their N weights.
+        s: S, the rank along the strongly correlated axis, which for each output channel is the
+            input axis of the same colour; None leaves that axis uncompressed.
+        w: W, the rank over the two weakly correlated axes; None leaves them uncompressed.
+        d: D, the number of lattice points on an axis.
+    """
+
+    architecture = "clutnet"
+    mean: Tensor
+    std: Tensor
+    identity: Tensor
+
+    def __init__(self, n: int, s: int | None, w: int | None, d: int = 33) -> None:
+        super().__init__()
+        self.n, self.s, self.w, self.d = n, s, w, d
+        self.trunk = Trunk()
+        self.head = nn.Sequential(nn.Linear(128, 128), nn.Hardswish(), nn.Linear(128, n))
+        self.psi = nn.Parameter(torch.zeros(s or d, n, 3, w or d * d))
+        self.strong = nn.Parameter(torch.zeros(d, s)) if s else None  # M_s
+        self.weak = nn.Parameter(torch.zeros(w, d * d)) if w else None  # M_w
+        # Constants: made anew with the network, never stored with the weights.
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
+        self.register_buffer("identity", identity_table(d), persistent=False)
+
+    @property
+    def sizes(self) -> dict[str, int | None]:
+        """N, S, W and D."""
+        return {"n": self.n, "s": self.s, "w": self.w, "d": self.d}
+
+    @property
+    def lut_size(self) -> int:
+        """D."""
+        return self.d
+
+    @property
+    def code_size(self) -> int:
+        """N."""
+        return self.n
+
+    def encode(self, thumbnails: Tensor) -> Tensor:
+        """Thumbnails (B, 3, 256, 256) in 0..1 -> basis weights (B, N)."""
+        features = self.trunk((thumbnails - self.mean) / self.std)
+        weights: Tensor = self.head(features.mean(dim=(2, 3)))
+        return weights
+
+    def decode(self, codes: Tensor) -> Tables:
+        """Basis weights (B, N) -> identity plus the mixed residual (B, 3, D, D, D).
+
+        The table is linear in the weights, so the basis is fused while compressed:
+        h(M_s (sum_n w_n psi_n) M_w), the same as the paper's sum_n w_n h(M_s psi_n M_w).
+        """
+        return Tables(
+            self.identity + self._expanded(torch.einsum("bn,sncw->bcsw", codes, self.psi))
+        )
+
+    def basis(self) -> Tensor:
+        """The N basis LUTs in full: residuals (N, 3, D, D, D), axes [n][channel][b][g][r]."""
+        return self._expanded(self.psi.permute(1, 2, 0, 3))
+
+    def _expanded(self, compressed: Tensor) -> Tensor:
+        """(B, 3, S, W) -> (B, 3, D, D, D): h(M_s . M_w) of the paper."""
+        if self.weak is not None:
+            compressed = compressed @ self.weak  # (S, W) @ (W, D^2)
+        if self.strong is not None:
+            compressed = self.strong @ compressed  # (D, S) @ (S, D^2)
+        return _in_table_order(compressed.view(-1, 3, self.d, self.d, self.d))
+
+    @classmethod
+    def from_published(cls, state: Published) -> ClutNet:
+        """Reads a state dict of the authors' code, in any of its four forms.
+
+        Raises:
+            BadModel: a tensor is missing, left over, or of a shape that does not fit; it is named.
+        """
+        n, _, _, _ = state.shape("classifier.3.weight", None, 128, 1, 1)
+        s = w = None
+        if "CLUTs.s_Layers" in state:
+            d, s = state.shape("CLUTs.s_Layers", None, None)
+        if "CLUTs.w_Layers" in state:
+            w, squared = state.shape("CLUTs.w_Layers", None, None)
+            d = round(squared**0.5)
+        if s is None and w is None:
+            d = state.shape("CLUTs.LUTs", n, 3, None, None, None)[2]
+        network = cls(n, s, w, d)
+        network.load_state_dict(
+            state.trunk(network.trunk, lambda layer: f"backbone.model.{layer}")
+            | {
+                "head.0.weight": state.take("classifier.0.weight", 128, 128, 1, 1).flatten(1),
+                "head.0.bias": state.take("classifier.0.bias", 128),
+                "head.2.weight": state.take("classifier.3.weight", n, 128, 1, 1).flatten(1),
+                "head.2.bias": state.take("classifier.3.bias", n),
+                "psi": _published_psi(state, n, s, w, d),
+            }
+            | ({"strong": state.take("CLUTs.s_Layers", d, s)} if s else {})
+            | ({"weak": state.take("CLUTs.w_Layers", w, d * d)} if w else {})
+        )
+        state.finish()
+        return network
+
+
+def _in_table_order(cubes: Tensor) -> Tensor:
+    """(B, 3, own, D, D), each channel's own axis first, -> axes [channel][b][g][r]."""
+    red, green, blue = cubes.unbind(1)  # [r][b][g], [g][b][r], [b][g][r]
+    return torch.stack((red.movedim(1, 3), green.movedim(1, 2), blue), dim=1)
+
+
+def _in_own_order(tables: Tensor) -> Tensor:
+    """The inverse of `_in_table_order`."""
+    red, green, blue = tables.unbind(1)
+    return torch.stack((red.movedim(3, 1), green.movedim(2, 1), blue), dim=1)
+
+
+def _published_psi(state: Published, n: int, s: int | None, w: int | None, d: int) -> Tensor:
+    """The published layouts differ by form; ours is (S or D, N, 3, W or D^2) in all of them."""
+    name = "CLUTs.LUTs"
+    if s and w:
+        return state.take(name, s * n * 3, w).view(s, n, 3, w)
+    if s:
+        return state.take(name, s, n * 3 * d * d).view(s, n, 3, d * d)
+    if w:
+        return state.take(name, n * 3 * d, w).view(n, 3, d, w).permute(2, 0, 1, 3)
+    plain = _in_own_order(state.take(name, n, 3, d, d, d))
+    return plain.flatten(3).permute(2, 0, 1, 3)

@@ -1,0 +1,73 @@
+"""Image-Adaptive-3DLUT, also known as LUT-3.
+
+Zeng et al., "Learning Image-adaptive 3D Lookup Tables for High Performance Photo Enhancement in
+Real-time", TPAMI 2020.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from app.networks.base import Network, Tables
+from app.networks.published import Published
+from app.networks.trunk import Trunk
+
+
+class ImageAdaptive3DLut(Network):
+    """A weighted sum of N absolute LUTs; the code is the N weights (equation 4 of the paper)."""
+
+    architecture = "ia3dlut"
+
+    def __init__(self, n: int = 3, d: int = 33) -> None:
+        super().__init__()
+        self.n, self.d = n, d
+        self.trunk = Trunk()
+        self.head = nn.Conv2d(128, n, kernel_size=8)
+        self.basis = nn.Parameter(torch.zeros(n, 3, d, d, d))
+
+    @property
+    def sizes(self) -> dict[str, int | None]:
+        """N and D."""
+        return {"n": self.n, "d": self.d}
+
+    @property
+    def lut_size(self) -> int:
+        """D."""
+        return self.d
+
+    @property
+    def code_size(self) -> int:
+        """N."""
+        return self.n
+
+    def encode(self, thumbnails: Tensor) -> Tensor:
+        """Thumbnails (B, 3, 256, 256) in 0..1, not normalised -> weights (B, N)."""
+        weights: Tensor = self.head(self.trunk(thumbnails))
+        return weights.flatten(1)
+
+    def decode(self, codes: Tensor) -> Tables:
+        """Weights (B, N) -> tables (B, 3, D, D, D)."""
+        return Tables(torch.einsum("bn,nczyx->bczyx", codes, self.basis))
+
+    @classmethod
+    def from_published(cls, state: Published) -> ImageAdaptive3DLut:
+        """Reads the authors' classifier and LUT checkpoints, given together.
+
+        Raises:
+            BadModel: a tensor is missing, left over, or of a shape that does not fit; it is named.
+        """
+        n, _, _, _ = state.shape("model.16.weight", None, 128, 8, 8)
+        d = state.shape("0.LUT", 3, None, None, None)[1]
+        network = cls(n, d)
+        # The published layers are shifted by one: theirs begin with the resize to 256x256.
+        network.load_state_dict(
+            state.trunk(network.trunk, lambda layer: f"model.{layer + 1}")
+            | {
+                "head.weight": state.take("model.16.weight", n, 128, 8, 8),
+                "head.bias": state.take("model.16.bias", n),
+                "basis": torch.stack([state.take(f"{i}.LUT", 3, d, d, d) for i in range(n)]),
+            }
+        )
+        state.finish()
+        return network

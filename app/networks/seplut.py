@@ -1,0 +1,91 @@
+"""SepLUT: 1D curves for each channel, then a small 3D LUT.
+
+Yang et al., "SepLUT: Separable Image-adaptive Lookup Tables for Real-time Image Enhancement",
+ECCV 2022.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from app.networks.base import Network, Tables
+from app.networks.published import Published
+from app.networks.trunk import Trunk
+
+
+class SepLut(Network):
+    """Three 1D curves of C points before a mix of N absolute D^3 tables.
+
+    A code is the N weights and the 3 C points of the curves. The width M is that of the first
+    convolution of the trunk, half of the other methods'.
+    """
+
+    architecture = "seplut"
+    has_shaper = True
+    half_codes = True
+
+    def __init__(self, m: int = 8, n: int = 3, c: int = 17, d: int = 17) -> None:
+        super().__init__()
+        self.m, self.n, self.c, self.d = m, n, c, d
+        widths = (m, 2 * m, 4 * m, 8 * m, 8 * m)
+        self.trunk = Trunk(widths)
+        self.weights = nn.Linear(widths[-1] * 2 * 2, n)
+        self.curves = nn.Linear(widths[-1] * 2 * 2, 3 * c)
+        self.basis = nn.Parameter(torch.zeros(n, 3, d, d, d))
+
+    @property
+    def sizes(self) -> dict[str, int | None]:
+        """M, N, C and D."""
+        return {"m": self.m, "n": self.n, "c": self.c, "d": self.d}
+
+    @property
+    def lut_size(self) -> int:
+        """D."""
+        return self.d
+
+    @property
+    def code_size(self) -> int:
+        """N weights and 3 C points."""
+        return self.n + 3 * self.c
+
+    def encode(self, thumbnails: Tensor) -> Tensor:
+        """Thumbnails (B, 3, 256, 256) in 0..1, not normalised -> codes (B, N + 3 C)."""
+        features = functional.adaptive_avg_pool2d(self.trunk(thumbnails), 2).flatten(1)
+        return torch.cat((self.weights(features), self.curves(features).sigmoid()), dim=1)
+
+    def decode(self, codes: Tensor) -> Tables:
+        """Codes -> tables (B, 3, D, D, D) and shapers (B, 3, C)."""
+        weights, curves = codes[:, : self.n], codes[:, self.n :]
+        table = torch.einsum("bn,nczyx->bczyx", weights, self.basis)
+        return Tables(table, curves.reshape(-1, 3, self.c))
+
+    @classmethod
+    def from_published(cls, state: Published) -> SepLut:
+        """Reads the authors' checkpoint.
+
+        Raises:
+            BadModel: a tensor is missing, left over, or of a shape that does not fit; it is named.
+        """
+        m = state.shape("backbone.0.0.weight", None, 3, 3, 3)[0]
+        n, features = state.shape("lut3d_generator.weights_generator.weight", None, 32 * m)
+        points, _ = state.shape("lut1d_generator.lut1d_generator.weight", None, features)
+        entries, _ = state.shape("lut3d_generator.basis_luts_bank.weight", None, n)
+        d = round((entries / 3) ** (1 / 3))
+        network = cls(m, n, points // 3, d)
+        bank = state.take("lut3d_generator.basis_luts_bank.weight", 3 * d**3, n)
+        curves = "lut1d_generator.lut1d_generator"
+        weights = "lut3d_generator.weights_generator"
+        network.load_state_dict(
+            state.trunk(network.trunk, lambda layer: f"backbone.{layer // 3}.{layer % 3}")
+            | {
+                "weights.weight": state.take(f"{weights}.weight", n, features),
+                "weights.bias": state.take(f"{weights}.bias", n),
+                "curves.weight": state.take(f"{curves}.weight", points, features),
+                "curves.bias": state.take(f"{curves}.bias", points),
+                "basis": bank.T.reshape(n, 3, d, d, d),
+            }
+        )
+        state.finish()
+        return network
