@@ -1,0 +1,136 @@
+"""The one door: how many requests are in the house, and how many decoded pixels."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from time import monotonic
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.errors import Draining, Overloaded
+
+SMOOTHING = 0.1  # weight of the latest request in the mean service time
+
+
+class AdmissionPolicy(BaseModel):
+    """How much is let in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_requests: int = Field(
+        default=64,
+        ge=1,
+        description="Requests in the house at once, waiting ones included; one more is answered "
+        "503 with Retry-After. More make the queue longer, not the service faster.",
+    )
+    pixel_budget: int = Field(
+        default=200_000_000,
+        ge=1,
+        description="Decoded pixels in memory at once, 3 bytes each (6 for 16-bit photographs, "
+        "1 or 2 more with alpha); a photograph that does not fit waits before it is decoded. "
+        "Must be at least the pixel limit of one photograph.",
+    )
+    deadline: float = Field(
+        default=30.0,
+        gt=0.0,
+        description="Seconds that a request may take in the house; then it is answered 504 and "
+        "its remaining work is dropped.",
+    )
+
+
+class Admission:
+    """Counts requests and pixels in and out; refuses early, and never queues without bound."""
+
+    def __init__(self, policy: AdmissionPolicy) -> None:
+        self._policy = policy
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._mean_seconds = 0.0
+        self.requests = 0
+        self.pixels_in_flight = 0
+        self.closed = False
+
+    @property
+    def capacity(self) -> int:
+        """The most requests at once."""
+        return self._policy.max_requests
+
+    @property
+    def pixel_budget(self) -> int:
+        """The most decoded pixels at once."""
+        return self._policy.pixel_budget
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for their share of the pixel budget."""
+        return len(self._waiting)
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """Admits one request for as long as the context lasts.
+
+        Raises:
+            Overloaded: the house is full; says when to come back.
+            Draining: the door is closed for good.
+        """
+        if self.closed:
+            raise Draining("The server is about to stop; another replica will answer.", retry=1)
+        if self.requests >= self._policy.max_requests:
+            raise Overloaded(
+                f"{self.requests} requests are being answered or waiting, which is the limit.",
+                retry=self.retry_after,
+            )
+        self.requests += 1
+        begun = monotonic()
+        try:
+            yield
+        finally:
+            self.requests -= 1
+            self._mean_seconds += SMOOTHING * (monotonic() - begun - self._mean_seconds)
+
+    @asynccontextmanager
+    async def pixels(self, count: int) -> AsyncIterator[None]:
+        """Holds a share of the pixel budget; waits for it in order of arrival."""
+        await self._acquire(count)
+        try:
+            yield
+        finally:
+            self.pixels_in_flight -= count
+            self._wake()
+
+    @property
+    def retry_after(self) -> int:
+        """Seconds until those who are in the house now are answered, by the mean of late."""
+        return max(1, math.ceil(self._mean_seconds))
+
+    async def _acquire(self, count: int) -> None:
+        if not self._waiting and self._fits(count):
+            self.pixels_in_flight += count
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((count, turn))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # the share was given in the same moment
+                self.pixels_in_flight -= count
+            self._wake()
+            raise
+
+    def _wake(self) -> None:
+        while self._waiting:
+            count, turn = self._waiting[0]
+            if not turn.done():
+                if not self._fits(count):
+                    return
+                self.pixels_in_flight += count
+                turn.set_result(None)
+            self._waiting.popleft()
+
+    def _fits(self, count: int) -> bool:
+        """A photograph that is alone in the house always fits."""
+        free = self._policy.pixel_budget - self.pixels_in_flight
+        return count <= free or self.pixels_in_flight == 0

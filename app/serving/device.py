@@ -1,0 +1,217 @@
+"""The hardware: where networks live, and the only place that tells CPU from CUDA."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from time import perf_counter
+from types import TracebackType
+from typing import ParamSpec, Self, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from app.luts import kernel
+from app.luts.kernel import Pixels
+from app.luts.lut3d import Interpolation, Lut3D
+from app.networks.base import Network, Tables
+from app.networks.lookup import tetrahedral, trilinear
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+PIXELS_AT_ONCE = 1 << 22  # looked up in one go on a GPU: bounds its memory to about 0.5 GB
+
+
+class DevicePolicy(BaseModel):
+    """Which hardware is used, and how."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(
+        default="auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="auto, cpu, cuda or cuda:I. auto takes the first CUDA device where there is "
+        "one; cuda without a device fails at start.",
+    )
+    interpolation: Interpolation = Field(
+        default="tetrahedral",
+        description="tetrahedral gives what ffmpeg and OpenColorIO users see, and is faster; "
+        "trilinear is what the networks were trained with. They differ by a few levels on few "
+        "pixels.",
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a network answers for one thumbnail.
+
+    Attributes:
+        code: float32 (K,).
+        lut: the table that the code decodes to.
+        seconds: how long the batch was on the device.
+    """
+
+    code: NDArray[np.float32]
+    lut: Lut3D
+    seconds: float
+
+
+class Device:
+    """Keeps networks resident and runs them, one call at a time, on a thread of its own.
+
+    An async context manager: entering claims the hardware, leaving ends the thread.
+    """
+
+    def __init__(self, policy: DevicePolicy) -> None:
+        """Raises RuntimeError if a CUDA device is asked for and there is none."""
+        self._interpolation = policy.interpolation
+        self._device = _chosen(policy.name)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="device")
+
+    async def __aenter__(self) -> Self:
+        # One thread runs the network while the workers decode and encode on the other cores; more
+        # would fight them for the cores, and at 256x256 gain nothing.
+        torch.set_num_threads(1)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._thread.shutdown(wait=True)
+
+    @property
+    def name(self) -> str:
+        """Such as "cpu" or "cuda:0"."""
+        return str(self._device)
+
+    async def warm_up(self, network: Network, thumbnail_size: int, max_batch: int) -> None:
+        """Moves a network here and runs every batch size in use, and the LUT kernel, once."""
+        await self._call(self._warm_up, network, thumbnail_size, max_batch)
+
+    async def predict(
+        self, network: Network, max_batch: int, thumbnails: Sequence[NDArray[np.float32]]
+    ) -> list[Prediction]:
+        """Thumbnails float32 (3, S, S) in 0..1 -> a prediction for each, from one run."""
+        return await self._call(self._predict, network, max_batch, thumbnails)
+
+    async def decode(self, network: Network, code: NDArray[np.float32]) -> Lut3D:
+        """Makes the LUT of a code (K,) again."""
+        return await self._call(self._decode, network, code)
+
+    def apply(self, pixels: Pixels, lut: Lut3D) -> None:
+        """Passes pixels (H, W, 3) through a LUT, in place. Blocks: call it on a worker thread."""
+        if self._device.type == "cpu":
+            kernel.apply(pixels, lut, self._interpolation)
+        else:
+            apply_on(self._device, pixels, lut, self._interpolation)
+
+    async def _call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        running = self._thread.submit(function, *args, **kwargs)
+        return await asyncio.wrap_future(running)
+
+    def _warm_up(self, network: Network, thumbnail_size: int, max_batch: int) -> None:
+        network.to(self._device)
+        thumbnail = np.zeros((3, thumbnail_size, thumbnail_size), np.float32)
+        for size in padded_sizes(max_batch):
+            prediction = self._predict(network, max_batch, [thumbnail] * size)[0]
+        self.apply(np.zeros((1, 1, 3), np.uint8), prediction.lut)
+        self.apply(np.zeros((1, 1, 3), np.uint16), prediction.lut)
+
+    @torch.inference_mode()
+    def _predict(
+        self, network: Network, max_batch: int, thumbnails: Sequence[NDArray[np.float32]]
+    ) -> list[Prediction]:
+        begun = perf_counter()
+        batch = _padded(np.stack(thumbnails), max_batch)
+        codes = network.encode(_upload(torch.from_numpy(batch), self._device))
+        if network.half_codes:
+            codes = codes.half().float()  # so that the token holds the very look that is applied
+        luts = _luts(network.decode(codes))
+        seconds = perf_counter() - begun
+        return [
+            Prediction(code, lut, seconds)
+            for code, lut in zip(codes.cpu().numpy(), luts, strict=True)
+        ][: len(thumbnails)]
+
+    @torch.inference_mode()
+    def _decode(self, network: Network, code: NDArray[np.float32]) -> Lut3D:
+        codes = torch.from_numpy(code)[None].to(self._device)
+        return _luts(network.decode(codes))[0]
+
+
+def padded_sizes(max_batch: int) -> list[int]:
+    """The batch sizes in use: 1, 2, 4, 8 ... and the largest.
+
+    Few sizes, because memory allocators and kernel caches grow with every new one.
+    """
+    sizes = [1 << power for power in range(max_batch.bit_length()) if 1 << power < max_batch]
+    return [*sizes, max_batch]
+
+
+@torch.inference_mode()
+def apply_on(
+    device: torch.device,
+    pixels: Pixels,
+    lut: Lut3D,
+    interpolation: Interpolation,
+) -> None:
+    """Passes pixels (H, W, 3) through a LUT on a torch device, in place.
+
+    The pixels travel as integers through pinned memory, a strip at a time.
+    """
+    lookup = tetrahedral if interpolation == "tetrahedral" else trilinear
+    tables = _tables(lut, device)
+    highest = float(np.iinfo(pixels.dtype).max)
+    flat = pixels.reshape(-1, 3)
+    for start in range(0, len(flat), PIXELS_AT_ONCE):
+        strip = flat[start : start + PIXELS_AT_ONCE]
+        colours = _upload(torch.from_numpy(strip), device).float().div_(highest)
+        answer = lookup(tables, colours[None])[0].clamp_(0.0, 1.0).mul_(highest).round_()
+        # Through int32: not every backend converts float to uint16.
+        strip[:] = answer.int().cpu().numpy()
+
+
+def _chosen(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda:0" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError(f"the device is set to {name}, but torch sees no CUDA device")
+    return device
+
+
+def _upload(tensor: Tensor, device: torch.device) -> Tensor:
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor
+
+
+def _padded(batch: NDArray[np.float32], max_batch: int) -> NDArray[np.float32]:
+    """(B, ...) -> (size in use, ...), filled up with zeros."""
+    size = next(size for size in padded_sizes(max_batch) if size >= len(batch))
+    return np.pad(batch, [(0, size - len(batch)), (0, 0), (0, 0), (0, 0)])
+
+
+def _luts(tables: Tables) -> list[Lut3D]:
+    """Tables (B, 3, D, D, D) -> B LUTs whose tables are (D, D, D, 3)."""
+    arrays = np.ascontiguousarray(tables.table.permute(0, 2, 3, 4, 1).cpu().numpy())
+    if tables.shaper is None:
+        return [Lut3D(array) for array in arrays]
+    shapers = tables.shaper.cpu().numpy()
+    return [Lut3D(array, shaper) for array, shaper in zip(arrays, shapers, strict=True)]
+
+
+def _tables(lut: Lut3D, device: torch.device) -> Tables:
+    """A LUT -> a batch of one."""
+    table = torch.from_numpy(lut.table).permute(3, 0, 1, 2)[None].to(device)
+    shaper = None if lut.shaper is None else torch.from_numpy(lut.shaper)[None].to(device)
+    return Tables(table, shaper)

@@ -1,0 +1,297 @@
+"""One request's way through the house: admission, decode, predict, apply, encode."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from types import TracebackType
+from typing import Any, ParamSpec, Self, TypeVar
+
+import numpy as np
+from loky import cpu_count
+from numpy.typing import NDArray
+
+from app.errors import BadParameter, CorruptedLook, DeadlineExceeded
+from app.imaging.decode import decode, decode_reduced
+from app.imaging.encode import encode
+from app.imaging.metadata import MetadataPolicy, filtered
+from app.imaging.photo import ImageFormat, Photo
+from app.imaging.resize import fit
+from app.imaging.source import Limits, Source, open_source
+from app.imaging.thumbnail import thumbnail
+from app.luts.lut3d import Lut3D
+from app.luts.token import LookToken
+from app.networks.store import Card, Catalogue, Model
+from app.serving.admission import Admission
+from app.serving.batcher import Batcher, BatchPolicy
+from app.serving.device import Device, Prediction
+from app.serving.timings import Timings
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Thumbnail = NDArray[np.float32]  # (3, S, S)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a caller wants of a photograph.
+
+    Attributes:
+        model: NAME or NAME@VERSION; None is the default.
+        look: a look token to apply instead of predicting a look.
+        strength: 0 leaves the photograph alone, 1 is the whole look.
+        output_format: chooses the answer's format, given the photograph's own.
+        quality: 1..100; None is the format's default.
+        max_side: the longer side is reduced to this many pixels.
+        metadata: what is kept.
+    """
+
+    model: str | None = None
+    look: str | None = None
+    strength: float = 1.0
+    output_format: Callable[[ImageFormat], ImageFormat] = lambda own: own
+    quality: int | None = None
+    max_side: int | None = None
+    metadata: MetadataPolicy = MetadataPolicy.KEEP
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """A LUT, and where it comes from."""
+
+    card: Card
+    token: str
+    lut: Lut3D
+
+
+@dataclass(frozen=True, eq=False)
+class Enhanced:
+    """An enhanced photograph, encoded."""
+
+    body: bytes
+    format: ImageFormat
+    look: Look
+
+
+class Enhancer:
+    """The service without HTTP.
+
+    Attributes:
+        draining: set by whoever is about to leave; requests are still answered.
+
+    An async context manager: entering starts the workers and the batchers and begins to warm up;
+    leaving closes the door, answers everything that was admitted, and ends the threads.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        device: Device,
+        admission: Admission,
+        *,
+        batch: BatchPolicy,
+        limits: Limits,
+        deadline: float,
+    ) -> None:
+        self.catalogue = catalogue
+        self.admission = admission
+        self.draining = False
+        self.batchers: dict[str, Batcher[Thumbnail, Prediction]] = {}
+        self._device = device
+        self._batch = batch
+        self._limits = limits
+        self._deadline = deadline
+        self._jobs: set[asyncio.Task[Any]] = set()
+        self._workers = ThreadPoolExecutor(cpu_count(), thread_name_prefix="worker")
+        self._resources = AsyncExitStack()
+        self._warm_up: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._resources.enter_async_context(self._device)
+        for model in self.catalogue.models:
+            run = partial(self._device.predict, model.network, self._batch.max_size)
+            batcher = Batcher(run, self._batch)
+            self.batchers[model.card.label] = await self._resources.enter_async_context(batcher)
+        self._warm_up = asyncio.create_task(self._warm(), name="warm-up")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.admission.closed = True
+        while self._jobs:
+            await asyncio.wait(self._jobs)
+        if self._warm_up is not None:
+            await asyncio.wait([self._warm_up])
+        await self._resources.aclose()
+        self._workers.shutdown()
+
+    @property
+    def device(self) -> str:
+        """The hardware's name, such as "cpu" or "cuda:0"."""
+        return self._device.name
+
+    @property
+    def warm(self) -> bool:
+        """Whether the warm-up has run through on the device."""
+        task = self._warm_up
+        return task is not None and task.done() and not task.cancelled() and not task.exception()
+
+    @property
+    def ready(self) -> bool:
+        """Whether new requests are welcome."""
+        return self.warm and not (self.draining or self.admission.closed)
+
+    @property
+    def alive(self) -> bool:
+        """Whether every loop that requests depend on is running."""
+        return all(batcher.alive for batcher in self.batchers.values())
+
+    async def enhance(self, body: bytes, wish: Wish, timings: Timings) -> Enhanced:
+        """Enhances a photograph.
+
+        Raises:
+            Problem: the body, the wish, the load or the deadline; see `app.errors`.
+        """
+        return await self._within_deadline(self._enhance(body, wish, timings))
+
+    async def predict(self, body: bytes, wish: Wish, timings: Timings) -> Look:
+        """Predicts the look for a photograph; reads no more of it than the thumbnail needs.
+
+        Raises:
+            Problem: as `enhance`.
+        """
+        return await self._within_deadline(self._predict(body, wish, timings))
+
+    async def recall(self, token: str) -> Look:
+        """Makes the LUT of a look token again.
+
+        Raises:
+            MalformedLook, TruncatedLook, CorruptedLook: the token is not whole.
+            UnknownLook: its model is not here.
+        """
+        content = LookToken.decode(token)
+        model = self.catalogue.of_look(content.fingerprint)
+        if content.code.size != model.network.code_size:
+            raise CorruptedLook(
+                f"The token holds {content.code.size} numbers; "
+                f"{model.card.label} takes {model.network.code_size}."
+            )
+        await self._warmed()
+        return Look(model.card, token, await self._device.decode(model.network, content.code))
+
+    async def in_worker(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Runs a function on a worker thread.
+
+        A caller that is cancelled is held until a call that has begun ends: what it admitted is
+        still in memory. A call that has not begun is dropped.
+        """
+        running = self._workers.submit(function, *args, **kwargs)
+        waiting = asyncio.wrap_future(running)
+        try:
+            return await asyncio.shield(waiting)
+        except asyncio.CancelledError:
+            if not running.cancel():
+                with suppress(Exception):
+                    await waiting
+            raise
+
+    async def _enhance(self, body: bytes, wish: Wish, timings: Timings) -> Enhanced:
+        with self.admission.request():
+            model = self.catalogue.named(wish.model)
+            given = await self._given_look(wish)
+            source = await self.in_worker(open_source, body, self._limits)
+            timings.pixels = source.pixels
+            async with self.admission.pixels(source.pixels):
+                photo, small = await self.in_worker(_decoded, source, model, wish, timings)
+                look = given or await self._predicted_look(model, small, timings)
+                return await self.in_worker(self._finished, photo, look, wish, timings)
+
+    async def _predict(self, body: bytes, wish: Wish, timings: Timings) -> Look:
+        with self.admission.request():
+            model = self.catalogue.named(wish.model)
+            source = await self.in_worker(open_source, body, self._limits)
+            timings.pixels = source.reduced_pixels(model.card.thumbnail.size)
+            async with self.admission.pixels(timings.pixels):
+                small = await self.in_worker(_reduced, source, model, timings)
+                return await self._predicted_look(model, small, timings)
+
+    async def _given_look(self, wish: Wish) -> Look | None:
+        if wish.look is None:
+            return None
+        look = await self.recall(wish.look)
+        if wish.model is not None and self.catalogue.named(wish.model).card != look.card:
+            raise BadParameter(
+                f"model={wish.model} does not go with this look, which {look.card.label} made."
+            )
+        return look
+
+    async def _predicted_look(self, model: Model, small: Thumbnail, timings: Timings) -> Look:
+        await self._warmed()
+        timings.stage = "predict"
+        prediction = await self.batchers[model.card.label].submit(small)
+        timings.seconds["predict"] = prediction.seconds
+        token = LookToken(model.card.fingerprint, prediction.code)
+        return Look(model.card, token.encode(half=model.network.half_codes), prediction.lut)
+
+    async def _warmed(self) -> None:
+        """Early requests wait for the networks to be where they belong."""
+        if self._warm_up is not None:
+            await asyncio.shield(self._warm_up)
+
+    def _finished(self, photo: Photo, look: Look, wish: Wish, timings: Timings) -> Enhanced:
+        """Applies a look to a photograph, in place, and encodes it."""
+        with timings.measure("apply"):
+            self._device.apply(photo.pixels, look.lut.at_strength(wish.strength))
+        with timings.measure("encode"):
+            output_format = wish.output_format(photo.format)
+            photo = replace(photo, metadata=filtered(photo.metadata, wish.metadata))
+            return Enhanced(encode(photo, output_format, wish.quality), output_format, look)
+
+    async def _within_deadline(self, work: Coroutine[Any, Any, R]) -> R:
+        """Runs work as a job of its own, which the caller may leave behind.
+
+        The answer does not wait for the thread that an expired or departed request still
+        occupies; the job keeps its permits until that thread is free.
+        """
+        job = asyncio.create_task(work)
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
+        try:
+            async with asyncio.timeout(self._deadline):
+                return await asyncio.shield(job)
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"The answer was not ready within {self._deadline:g} seconds."
+            ) from None
+        finally:
+            job.cancel()
+
+    async def _warm(self) -> None:
+        for model in self.catalogue.models:
+            size = model.card.thumbnail.size
+            await self._device.warm_up(model.network, size, self._batch.max_size)
+
+
+def _decoded(source: Source, model: Model, wish: Wish, timings: Timings) -> tuple[Photo, Thumbnail]:
+    """A photograph at the size wished for, and the thumbnail of the whole of it."""
+    with timings.measure("decode"):
+        photo = decode(source)
+        recipe = model.card.thumbnail
+        small = thumbnail(photo.pixels, recipe.size, recipe.antialias)
+        return fit(photo, wish.max_side) if wish.max_side else photo, small
+
+
+def _reduced(source: Source, model: Model, timings: Timings) -> Thumbnail:
+    """The thumbnail alone, from the smallest decode that is large enough for it."""
+    with timings.measure("decode"):
+        recipe = model.card.thumbnail
+        return thumbnail(decode_reduced(source, recipe.size).pixels, recipe.size, recipe.antialias)

@@ -1,0 +1,129 @@
+"""LUTs as the files that callers get."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+import numpy as np
+import orjson
+
+from app.luts.clf import write_clf
+from app.luts.csp import write_csp
+from app.luts.cube import write_cube, write_resolve_cube
+from app.luts.difference import Difference, difference
+from app.luts.lut3d import FINE_SIZE, Lut3D
+from app.serving.enhancer import Look
+
+
+class LutFormat(StrEnum):
+    """The formats that are written."""
+
+    CUBE = "cube"
+    RESOLVE = "resolve"
+    CSP = "csp"
+    CLF = "clf"
+    JSON = "json"
+
+    @property
+    def suffix(self) -> str:
+        """Of a file's name, with the dot."""
+        return ".cube" if self is LutFormat.RESOLVE else f".{self.value}"
+
+    @property
+    def media_type(self) -> str:
+        """For Content-Type."""
+        special = {LutFormat.CLF: "application/xml", LutFormat.JSON: "application/json"}
+        return special.get(self, "text/plain; charset=us-ascii")
+
+    @property
+    def holds_shaper(self) -> bool:
+        """Whether curves before the table are written as they are."""
+        return self not in (LutFormat.CUBE, LutFormat.JSON)
+
+
+_WRITERS = {
+    LutFormat.CUBE: write_cube,
+    LutFormat.RESOLVE: write_resolve_cube,
+    LutFormat.CSP: write_csp,
+    LutFormat.CLF: write_clf,
+}
+
+
+@dataclass(frozen=True)
+class LutWish:
+    """How a LUT is written.
+
+    Attributes:
+        format: of the file.
+        size: lattice points on an axis, 2..129; None is the model's own, or 65 where the format
+            has no room for the model's shaper.
+        strength: 0 is the identity, 1 the whole look.
+        title: what the file calls the LUT; None names the model.
+        clamp: clamp the table to 0..1, for readers that refuse other values.
+    """
+
+    format: LutFormat = LutFormat.CUBE
+    size: int | None = None
+    strength: float = 1.0
+    title: str | None = None
+    clamp: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class LutFile:
+    """A LUT, written.
+
+    Attributes:
+        body: the file's bytes.
+        format: what they are.
+        error: how far the file is from the LUT that photographs go through, or None where it
+            holds just that.
+    """
+
+    body: bytes
+    format: LutFormat
+    error: Difference | None
+
+
+def write_lut(look: Look, wish: LutWish) -> LutFile:
+    """The LUT of a look as a file. Takes 10 ms to 1 s: call it on a worker thread."""
+    exact = look.lut.at_strength(wish.strength)
+    lut = _fitted(exact, wish)
+    error = None if lut is exact else difference(exact, lut)
+    write = _json if wish.format is LutFormat.JSON else _text
+    return LutFile(write(look, lut, wish, error), wish.format, error)
+
+
+def _fitted(lut: Lut3D, wish: LutWish) -> Lut3D:
+    """The same LUT where the format has room for it at the size and range wished for."""
+    fits = lut.shaper is None or wish.format.holds_shaper
+    size = wish.size or (lut.size if fits else FINE_SIZE)
+    if not fits or size != lut.size:
+        lut = lut.resampled(size)
+    return lut.clamped() if wish.clamp else lut
+
+
+def _title(look: Look, wish: LutWish) -> str:
+    return wish.title or f"{look.card.name} look"
+
+
+def _text(look: Look, lut: Lut3D, wish: LutWish, error: Difference | None) -> bytes:
+    comments = [f"model {look.card.label}", f"strength {wish.strength:g}", f"look {look.token}"]
+    if error is not None:
+        comments.append(f"error in 8-bit levels {error}")
+    return _WRITERS[wish.format](lut, title=_title(look, wish), comments=comments).encode("ascii")
+
+
+def _json(look: Look, lut: Lut3D, wish: LutWish, error: Difference | None) -> bytes:
+    document = {
+        "title": _title(look, wish),
+        "model": look.card.label,
+        "look": look.token,
+        "strength": wish.strength,
+        "error": error and asdict(error),
+        "size": lut.size,
+        "order": "rows of [r, g, b], red fastest, as in a .cube file",
+        "table": np.ascontiguousarray(lut.table.reshape(-1, 3)),
+    }
+    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)

@@ -1,0 +1,46 @@
+"""How long the stages of one request took: data that travel with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter
+
+STAGES = ("decode", "predict", "apply", "encode")
+
+
+class Timings:
+    """A request's stopwatch; one hand at a time writes it, the loop's or a worker's.
+
+    Attributes:
+        seconds: time spent in each of `STAGES` that has run.
+        stage: where the request is now: "receive", then one of `STAGES`, or "queue" between them.
+        pixels: how many pixels were admitted, once known.
+    """
+
+    def __init__(self) -> None:
+        self._begun = perf_counter()
+        self.seconds: dict[str, float] = {}
+        self.stage = "receive"
+        self.pixels = 0
+
+    @contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        """Measures a stage."""
+        self.stage = stage
+        begun = perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + perf_counter() - begun
+            self.stage = "queue"
+
+    @property
+    def total(self) -> float:
+        """Seconds since the request began."""
+        return perf_counter() - self._begun
+
+    @property
+    def queue(self) -> float:
+        """Seconds spent waiting: what no stage accounts for."""
+        return max(0.0, self.total - sum(self.seconds.values()))

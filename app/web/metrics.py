@@ -1,0 +1,178 @@
+"""What Prometheus sees: the only file that knows it. Seconds and bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import (
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+from starlette.requests import ClientDisconnect
+
+from app.serving.batcher import Batcher
+from app.serving.enhancer import Enhancer
+from app.serving.timings import Timings
+
+DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+STAGE_DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """One registry for each app: what happened is counted here, what is now is looked up."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        self._requests = Counter(
+            "clut_requests_total",
+            "Requests answered.",
+            ("route", "method", "status"),
+            registry=registry,
+        )
+        self._duration = Histogram(
+            "clut_request_duration_seconds",
+            "From the first byte of a request to the last of its answer.",
+            ("route", "method"),
+            buckets=DURATIONS,
+            registry=registry,
+        )
+        self._stages = Histogram(
+            "clut_stage_duration_seconds",
+            "Time spent in each stage of a request.",
+            ("stage",),
+            buckets=STAGE_DURATIONS,
+            registry=registry,
+        )
+        self._queue = Histogram(
+            "clut_queue_wait_seconds",
+            "Time that a request spent waiting for its turn, between the stages.",
+            buckets=STAGE_DURATIONS,
+            registry=registry,
+        )
+        self._rejected = Counter(
+            "clut_rejected_total",
+            "Requests refused with a problem, by its code.",
+            ("reason",),
+            registry=registry,
+        )
+        self._cancelled = Counter(
+            "clut_cancelled_total",
+            "Requests whose caller departed, by the stage they were in.",
+            ("stage",),
+            registry=registry,
+        )
+        self._bytes_in = Counter("clut_received_bytes_total", "Body bytes in.", registry=registry)
+        self._bytes_out = Counter("clut_sent_bytes_total", "Body bytes out.", registry=registry)
+
+    def watch(self, enhancer: Enhancer) -> None:
+        """Looks at this enhancer whenever the metrics are read."""
+        self.registry.register(_State(enhancer))
+
+    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Counts an answer."""
+        self._requests.labels(route, method, status).inc()
+        self._duration.labels(route, method).observe(seconds)
+
+    def moved(self, received: int, sent: int) -> None:
+        """Counts the bytes of bodies."""
+        self._bytes_in.inc(received)
+        self._bytes_out.inc(sent)
+
+    @contextmanager
+    def photo(self, timings: Timings) -> Iterator[None]:
+        """Counts the stages of a photograph that is answered, or where its caller departed."""
+        try:
+            yield
+        except ClientDisconnect:
+            self._cancelled.labels(timings.stage).inc()
+            raise
+        for stage, seconds in timings.seconds.items():
+            self._stages.labels(stage).observe(seconds)
+        self._queue.observe(timings.queue)
+
+    def rejected(self, reason: str) -> None:
+        """Counts a refusal."""
+        self._rejected.labels(reason).inc()
+
+    def exposition(self) -> bytes:
+        """The text that Prometheus scrapes."""
+        return generate_latest(self.registry)
+
+
+class _State(Collector):
+    """Gauges that are read off the enhancer at the moment of the scrape."""
+
+    def __init__(self, enhancer: Enhancer) -> None:
+        self._enhancer = enhancer
+
+    def collect(self) -> Iterator[Metric]:
+        enhancer, admission = self._enhancer, self._enhancer.admission
+        yield _gauge("clut_ready", "1 when new requests are welcome.", enhancer.ready)
+        yield _gauge("clut_in_flight_requests", "Requests in the house.", admission.requests)
+        yield _gauge("clut_queue_capacity", "Most requests in the house.", admission.capacity)
+        yield _gauge("clut_in_flight_pixels", "Pixels in memory.", admission.pixels_in_flight)
+        yield _gauge("clut_pixel_budget", "Most pixels in memory.", admission.pixel_budget)
+        yield _gauge("clut_pixel_waiters", "Requests waiting for pixels.", admission.waiting)
+        yield self._queue_depths()
+        yield self._batch_sizes()
+        yield self._models()
+
+    def _queue_depths(self) -> Metric:
+        family = GaugeMetricFamily(
+            "clut_queue_depth", "Thumbnails waiting for the next batch.", labels=("model",)
+        )
+        for model, batcher in self._enhancer.batchers.items():
+            family.add_metric((model,), batcher.depth)
+        return family
+
+    def _batch_sizes(self) -> Metric:
+        family = HistogramMetricFamily(
+            "clut_batch_size", "Thumbnails in one run of a network.", labels=("model",)
+        )
+        for model, batcher in self._enhancer.batchers.items():
+            family.add_metric((model,), *_histogram(batcher))
+        return family
+
+    def _models(self) -> Metric:
+        family = InfoMetricFamily(
+            "clut_model",
+            "The models that are served.",
+            labels=("model", "architecture", "fingerprint", "device"),
+        )
+        for model in self._enhancer.catalogue.models:
+            card = model.card
+            labels = (card.label, card.architecture, card.fingerprint.hex(), self._enhancer.device)
+            family.add_metric(labels, {})
+        return family
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value=value)
+
+
+def _histogram(batcher: Batcher[Any, Any]) -> tuple[list[tuple[str, float]], float]:
+    """Cumulative buckets, and the sum of all sizes."""
+    sizes = batcher.sizes
+    buckets = [
+        (str(bound), float(sum(n for size, n in sizes.items() if size <= bound)))
+        for bound in BATCH_SIZES
+    ]
+    return [*buckets, ("+Inf", float(sizes.total()))], float(sum(s * n for s, n in sizes.items()))

@@ -1,0 +1,109 @@
+"""Problems as RFC 9457 documents: the one place where an error becomes a response."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from app.errors import BadParameter, Problem
+from app.web.request_id import request_id
+
+MEDIA_TYPE = "application/problem+json"
+
+
+def problem_response(problem: Problem, request: Request) -> Response:
+    """Renders a problem; `retry`, in seconds, becomes a Retry-After header."""
+    members = dict(problem.extra)
+    headers = {}
+    if "retry" in members:
+        headers["Retry-After"] = str(members.pop("retry"))
+    return _document(
+        request,
+        kind=f"/problems#{problem.code}",
+        title=problem.title,
+        status=problem.status,
+        detail=problem.detail,
+        headers=headers,
+        **members,
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Answers everything that routes raise with a problem document."""
+    app.add_exception_handler(Problem, _on_problem)
+    app.add_exception_handler(RequestValidationError, _on_bad_parameters)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(ClientDisconnect, _on_departure)
+
+
+def catalogue() -> list[dict[str, Any]]:
+    """Every problem that this service answers with, for its readers."""
+    return [
+        {"code": problem.code, "status": problem.status, "title": problem.title}
+        for problem in sorted(Problem.__subclasses__(), key=lambda problem: problem.status)
+    ]
+
+
+async def _on_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)  # noqa: S101 -- what the handler is registered for
+    request.state.metrics.rejected(error.code)
+    return problem_response(error, request)
+
+
+async def _on_bad_parameters(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 -- as above
+    parameters = [_complaint(item) for item in error.errors()]
+    detail = " ".join(f"{item['name']}: {item['reason']}." for item in parameters)
+    return await _on_problem(request, BadParameter(detail, parameters=parameters))
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    """What the framework refuses by itself: unknown paths and methods."""
+    assert isinstance(error, HTTPException)  # noqa: S101 -- as above
+    status = HTTPStatus(error.status_code)
+    return _document(
+        request,
+        kind="about:blank",
+        title=status.phrase,
+        status=status,
+        detail=f"{request.method} {request.url.path}: {status.description or status.phrase}.",
+        headers=error.headers or {},
+    )
+
+
+async def _on_departure(_: Request, __: Exception) -> Response:
+    return Response(status_code=499)  # for the metrics: nobody is there to read it
+
+
+def _complaint(item: dict[str, Any]) -> dict[str, str]:
+    """One of pydantic's errors, as the parameter and what is wrong with it."""
+    name = ".".join(str(part) for part in item["loc"][1:]) or str(item["loc"][0])
+    if item["type"] == "extra_forbidden":
+        return {"name": name, "reason": "there is no such parameter"}
+    return {"name": name, "reason": item["msg"][:1].lower() + item["msg"][1:]}
+
+
+def _document(
+    request: Request, *, kind: str, status: int, headers: Mapping[str, str], **members: object
+) -> Response:
+    document = {
+        "type": kind,
+        "status": int(status),
+        **members,
+        "instance": request.url.path,
+        "request_id": request_id(request.scope),
+    }
+    return Response(
+        orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE),
+        status_code=int(status),
+        headers=dict(headers),
+        media_type=MEDIA_TYPE,
+    )

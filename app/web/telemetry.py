@@ -1,0 +1,82 @@
+"""The outermost layer around every request: its name, its figures, and the last line of defence."""
+
+from __future__ import annotations
+
+import logging
+from time import perf_counter
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.errors import Problem
+from app.web.metrics import Metrics
+from app.web.problems import problem_response
+from app.web.request_id import HEADER, request_id
+
+log = logging.getLogger("clut")
+
+CLIENT_CLOSED_REQUEST = 499  # nginx's name for it: nobody was there to hear the answer
+FAULT = "The request was not carried out because of a fault in this server."
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Telemetry:
+    """Pure ASGI middleware: it does not hide a caller's departure from the route behind it."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes a request on, and an answer back."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = _Exchange(scope, receive, send)
+        begun = perf_counter()
+        try:
+            await self._app(scope, exchange.receive, exchange.send)
+        except Exception:  # a bug of ours: the caller learns that, and the log learns what
+            log.exception("request %s failed", request_id(scope))
+            if exchange.begun:
+                raise  # the server cuts the answer off: half of it must not look whole
+            response = problem_response(Problem(FAULT), Request(scope))
+            await response(scope, exchange.receive, exchange.send)
+        finally:
+            self._metrics.moved(exchange.received, exchange.sent)
+            self._metrics.answered(
+                _route(scope), _method(scope), exchange.status, perf_counter() - begun
+            )
+
+
+class _Exchange:
+    """Passes messages on, counts body bytes, notes the status, and names the answer."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._scope, self._receive, self._send = scope, receive, send
+        self.received = self.sent = 0
+        self.status = CLIENT_CLOSED_REQUEST
+        self.begun = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self.received += len(message.get("body", b""))
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.begun, self.status = True, message["status"]
+            MutableHeaders(scope=message)[HEADER] = request_id(self._scope)
+        self.sent += len(message.get("body", b""))
+        await self._send(message)
+
+
+def _route(scope: Scope) -> str:
+    """The route's template: paths are the callers' to invent, and would fill the memory."""
+    return getattr(scope.get("route"), "path", "unmatched")
+
+
+def _method(scope: Scope) -> str:
+    return scope["method"] if scope["method"] in _METHODS else "other"

@@ -1,0 +1,67 @@
+"""The same photos through every model of a store, side by side.
+
+Run `python -m benchmarks.pictures OUT.jpg`; the store is that of the settings
+(CLUT_MODELS_STORE). Models whose licence is not stated are left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from app.luts.kernel import apply
+from app.networks.store import Model
+from app.serving.device import Device, DevicePolicy
+from benchmarks.models import pixels, predicted, stored
+
+PHOTOS = Path(__file__).parent.parent / "tests" / "photos"
+TILE = (320, 180)
+HEADING = 32
+QUALITY = 85
+
+
+async def enhanced(device: Device, model: Model, photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """What a model makes of a photo (H, W, 3)."""
+    answer = photo.copy()
+    apply(answer, await predicted(device, model, photo), "trilinear")
+    return answer
+
+
+def heading(sheet: Image.Image, labels: list[str]) -> None:
+    """Write the names of the columns."""
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(size=18)
+    for column, label in enumerate(labels):
+        middle = ((column + 0.5) * TILE[0], HEADING / 2)
+        draw.text(middle, label, fill="black", font=font, anchor="mm")
+
+
+async def page(models: list[Model]) -> Image.Image:
+    """A row for each photo: as it is, then through each model."""
+    files = sorted(PHOTOS.glob("*.jpg"))
+    size = ((1 + len(models)) * TILE[0], HEADING + len(files) * TILE[1])
+    sheet = Image.new("RGB", size, "white")
+    heading(sheet, ["as it is", *(model.card.name for model in models)])
+    async with Device(DevicePolicy(name="cpu")) as device:
+        for row, path in enumerate(files):
+            photo = pixels(path)
+            tiles = [photo, *[await enhanced(device, model, photo) for model in models]]
+            for column, tile in enumerate(tiles):
+                fitted = ImageOps.fit(Image.fromarray(tile), TILE)
+                sheet.paste(fitted, (column * TILE[0], HEADING + row * TILE[1]))
+    return sheet
+
+
+def main(output: Path) -> None:
+    """Write the page."""
+    models = [model for model in stored() if model.card.licence != "not stated"]
+    asyncio.run(page(models)).save(output, quality=QUALITY, optimize=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

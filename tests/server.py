@@ -1,0 +1,62 @@
+"""The real service in a process of its own, on a real socket."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import httpx
+
+PATIENCE = 90.0  # seconds until a server is ready, or has stopped, on a slow and busy machine
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running service: its process, and a client that speaks to it."""
+
+    process: subprocess.Popen[bytes]
+    client: httpx.Client
+    port: int
+
+
+@contextmanager
+def serving(**settings: object) -> Iterator[Server]:
+    """Starts the service with CLUT_* settings (without the prefix), and stops it in the end."""
+    port = free_port()
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("CLUT_")}
+    environment |= {f"CLUT_{name}": str(value) for name, value in settings.items()}
+    command = [sys.executable, "-m", "app", "serve", "--port", str(port)]
+    process = subprocess.Popen(command, env=environment)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:
+            _until_ready(process, client)
+            yield Server(process, client, port)
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def _until_ready(process: subprocess.Popen[bytes], client: httpx.Client) -> None:
+    give_up = time.monotonic() + PATIENCE
+    while time.monotonic() < give_up:
+        if process.poll() is not None:
+            raise RuntimeError(f"the server ended with {process.returncode}")
+        try:
+            if client.get("/readyz").status_code == 200:
+                return
+        except httpx.ConnectError:
+            pass
+        time.sleep(0.1)
+    raise TimeoutError("the server did not become ready")

@@ -1,0 +1,97 @@
+"""The device: batches answer what single runs answer, wherever they run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from app.luts import kernel
+from app.luts.lut3d import Interpolation, Lut3D
+from app.networks.architectures import ARCHITECTURES
+from app.networks.base import Network
+from app.serving.device import Device, DevicePolicy, apply_on, padded_sizes
+from tests.networks.test_store import small
+
+pytestmark = pytest.mark.anyio
+
+HARDWARE = [
+    "cpu",
+    pytest.param(
+        "cuda",
+        marks=[
+            pytest.mark.gpu,
+            pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
+        ],
+    ),
+]
+
+
+def thumbnails(count: int) -> list[np.ndarray]:
+    """As many different thumbnails of noise."""
+    return list(np.random.default_rng(0).random((count, 3, 256, 256), np.float32))
+
+
+def rough_lut(size: int = 9, *, shaped: bool = False) -> Lut3D:
+    """A table that is neither smooth nor inside 0..1, as learned ones are."""
+    generator = np.random.default_rng(1)
+    noise = generator.normal(0, 0.1, (size, size, size, 3)).astype(np.float32)
+    curves = np.sort(generator.random((3, 17)), axis=1).astype(np.float32) if shaped else None
+    return Lut3D(Lut3D.identity(size).table + noise, curves)
+
+
+@pytest.mark.parametrize("hardware", HARDWARE)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+async def test_a_batch_answers_what_single_runs_answer(architecture: str, hardware: str) -> None:
+    """Codes and tables of a batch, padding and all, are those of its members alone."""
+    network: Network = small(architecture)
+    photos = thumbnails(5)
+    async with Device(DevicePolicy(name=hardware)) as device:
+        await device.warm_up(network, 256, max_batch=8)
+        together = await device.predict(network, 8, photos)
+        alone = [(await device.predict(network, 8, [photo]))[0] for photo in photos]
+        again = [await device.decode(network, prediction.code) for prediction in alone]
+    assert len(together) == 5
+    for batched, single, decoded in zip(together, alone, again, strict=True):
+        np.testing.assert_allclose(batched.code, single.code, atol=1e-5)
+        np.testing.assert_allclose(batched.lut.table, single.lut.table, atol=1e-5)
+        np.testing.assert_allclose(decoded.table, single.lut.table, atol=1e-6)
+
+
+def test_few_batch_sizes_are_in_use() -> None:
+    """Batches are padded to powers of two, and to the largest size."""
+    assert padded_sizes(1) == [1]
+    assert padded_sizes(8) == [1, 2, 4, 8]
+    assert padded_sizes(12) == [1, 2, 4, 8, 12]
+
+
+@pytest.mark.parametrize("hardware", HARDWARE)
+@pytest.mark.parametrize("interpolation", ["tetrahedral", "trilinear"])
+@pytest.mark.parametrize("shaped", [False, True])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_torch_and_the_cpu_kernel_agree(
+    hardware: str, interpolation: Interpolation, shaped: bool, dtype: type, photos: Path
+) -> None:
+    """Pixels that go through a LUT on a torch device come out as from the CPU kernel."""
+    photo = np.asarray(Image.open(photos / "lake.jpg")).astype(dtype)
+    if dtype is np.uint16:
+        photo *= 257
+    lut = rough_lut(shaped=shaped)
+    expected, answer = photo.copy(), photo.copy()
+    kernel.apply(expected, lut, interpolation)
+    apply_on(torch.device(hardware), answer, lut, interpolation)
+    levels = np.abs(expected.astype(int) - answer) / (257 if dtype is np.uint16 else 1)
+    assert levels.max() <= 1
+
+
+def test_a_missing_device_is_refused() -> None:
+    """Asking for CUDA where there is none fails at start, not at the first photograph."""
+    if torch.cuda.is_available():
+        assert Device(DevicePolicy(name="cuda")).name == "cuda"
+        return
+    with pytest.raises(RuntimeError, match="no CUDA device"):
+        Device(DevicePolicy(name="cuda"))
+    assert Device(DevicePolicy(name="auto")).name == "cpu"

@@ -1,0 +1,168 @@
+"""One request's way through the house, and the ways in which it may end early."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from app.errors import BadParameter, DeadlineExceeded, Draining, Overloaded, UnknownModel
+from app.imaging.photo import ImageFormat
+from app.main import create_enhancer
+from app.serving.admission import AdmissionPolicy
+from app.serving.enhancer import Enhanced, Enhancer, Wish
+from app.serving.timings import STAGES, Timings
+from app.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+
+class Gate:
+    """An output format that is only told once the gate opens: it holds a worker up in encode."""
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+        self.opened = threading.Event()
+
+    def __call__(self, own: ImageFormat) -> ImageFormat:
+        self.reached.set()
+        assert self.opened.wait(60)
+        return own
+
+    async def wait_until_reached(self) -> None:
+        """Waits until a worker stands at the gate."""
+        assert await asyncio.to_thread(self.reached.wait, 60)
+
+
+def house(**admission: float) -> Enhancer:
+    """An enhancer with the embedded model."""
+    return create_enhancer(Settings(admission=AdmissionPolicy(**admission)))
+
+
+@pytest.fixture
+async def enhancer(anyio_backend: str) -> AsyncIterator[Enhancer]:
+    """An enhancer that is running."""
+    async with house() as enhancer:
+        yield enhancer
+
+
+@pytest.fixture
+def photo(photos: Path) -> bytes:
+    """A JPEG of 853x480 pixels."""
+    return (photos / "lake.jpg").read_bytes()
+
+
+async def settled(enhancer: Enhancer) -> None:
+    """Waits until nobody is in the house."""
+    async with asyncio.timeout(60):
+        while enhancer.admission.requests:
+            await asyncio.sleep(0.01)
+
+
+async def test_timings_travel_with_the_request(enhancer: Enhancer, photo: bytes) -> None:
+    """Every stage is measured, and the waiting between them is the rest."""
+    timings = Timings()
+    enhanced = await enhancer.enhance(photo, Wish(), timings)
+    assert enhanced.format is ImageFormat.JPEG
+    assert set(timings.seconds) == set(STAGES)
+    assert timings.pixels == 853 * 480
+    assert 0 <= timings.queue <= timings.total
+
+
+async def test_the_door_counts_everybody_out(enhancer: Enhancer, photo: bytes) -> None:
+    """After answers and failures alike, all permits and pixels are back."""
+    bodies = [photo, b"not a photo", photo[:9000], photo]
+    results = await asyncio.gather(
+        *(enhancer.enhance(body, Wish(), Timings()) for body in bodies), return_exceptions=True
+    )
+    assert [isinstance(result, Enhanced) for result in results] == [True, False, False, True]
+    assert (enhancer.admission.requests, enhancer.admission.pixels_in_flight) == (0, 0)
+
+
+async def test_a_burst_is_answered(enhancer: Enhancer, photo: bytes) -> None:
+    """Every photo of a burst is run exactly once, alone or with its neighbours."""
+    looks = await asyncio.gather(*(enhancer.predict(photo, Wish(), Timings()) for _ in range(16)))
+    sizes = enhancer.batchers["default@1"].sizes
+    assert sum(size * count for size, count in sizes.items()) == 16
+    assert len({look.card.label for look in looks}) == 1
+
+
+async def test_a_look_belongs_to_its_model(enhancer: Enhancer, photo: bytes) -> None:
+    """A model that does not exist, or that did not make the look, is refused."""
+    look = await enhancer.predict(photo, Wish(), Timings())
+    again = await enhancer.enhance(photo, Wish(look=look.token, model="default@1"), Timings())
+    assert again.look.token == look.token
+    with pytest.raises(UnknownModel):
+        await enhancer.enhance(photo, Wish(look=look.token, model="other"), Timings())
+
+
+async def test_a_departed_request_keeps_its_permit_while_its_thread_runs(photo: bytes) -> None:
+    """Cancelling answers at once, but memory that a thread still uses stays accounted for."""
+    gate, timings = Gate(), Timings()
+    async with house(max_requests=1) as enhancer:
+        request = asyncio.create_task(enhancer.enhance(photo, Wish(output_format=gate), timings))
+        await gate.wait_until_reached()
+        request.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await request
+        assert timings.stage == "encode"
+        assert enhancer.admission.requests == 1
+        assert enhancer.admission.pixels_in_flight == timings.pixels
+        with pytest.raises(Overloaded):
+            await enhancer.enhance(photo, Wish(), Timings())
+        gate.opened.set()
+        await settled(enhancer)
+        assert enhancer.admission.pixels_in_flight == 0
+        await enhancer.enhance(photo, Wish(), Timings())
+
+
+async def test_the_deadline_does_not_wait_for_the_thread(photo: bytes) -> None:
+    """A late request is told so at its deadline, though its thread is still at work."""
+    gate = Gate()
+    async with house(deadline=2.0) as enhancer:
+        await enhancer.predict(photo, Wish(), Timings())  # the warm-up is over
+        with pytest.raises(DeadlineExceeded, match="within 2 seconds"):
+            await enhancer.enhance(photo, Wish(output_format=gate), Timings())
+        assert gate.reached.is_set()
+        gate.opened.set()
+        await settled(enhancer)
+
+
+async def test_leaving_answers_what_was_admitted(photo: bytes) -> None:
+    """Leaving waits for those who are in the house, and lets nobody else in."""
+    gate = Gate()
+    async with asyncio.TaskGroup() as tasks:
+        async with house() as enhancer:
+            inside = tasks.create_task(enhancer.enhance(photo, Wish(output_format=gate), Timings()))
+            await gate.wait_until_reached()
+            tasks.create_task(opened_when_closed(enhancer, gate))
+        assert inside.done()
+        with pytest.raises(Draining):
+            await enhancer.enhance(photo, Wish(), Timings())
+    assert inside.result().format is ImageFormat.JPEG
+
+
+async def opened_when_closed(enhancer: Enhancer, gate: Gate) -> None:
+    """Opens the gate once the door is closed."""
+    while not enhancer.admission.closed:
+        await asyncio.sleep(0.01)
+    gate.opened.set()
+
+
+async def test_wishes_that_no_format_can_grant(enhancer: Enhancer) -> None:
+    """A WebP that would be too large is refused with a problem, not a failure."""
+    wide = wide_png(17_000)
+    with pytest.raises(BadParameter):
+        await enhancer.enhance(wide, Wish(output_format=lambda _: ImageFormat.WEBP), Timings())
+
+
+def wide_png(width: int) -> bytes:
+    """A line of pixels, as PNG."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (width, 1)).save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,0 +1,50 @@
+"""The environment: what is known is read, what is not known is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from app.settings import Settings
+from tests.conftest import ROOT
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CLUT_<LAYER>_<NAME> sets the NAME of a LAYER's policy."""
+    monkeypatch.setenv("CLUT_BATCH_MAX_SIZE", "4")
+    monkeypatch.setenv("CLUT_ADMISSION_PIXEL_BUDGET", "300000000")
+    monkeypatch.setenv("CLUT_MODELS_STORE", "models")
+    settings = Settings.from_environment()
+    assert settings.batch.max_size == 4
+    assert settings.admission.pixel_budget == 300_000_000
+    assert settings.models.store == Path("models")
+
+
+def test_a_typo_is_an_error() -> None:
+    """A variable that is almost a setting does not pass silently."""
+    with pytest.raises(ValueError, match="CLUT_BATCH_MAXSIZE: no such setting"):
+        Settings.from_environment({"CLUT_BATCH_MAXSIZE": "4", "PATH": "/bin"})
+
+
+def test_a_value_out_of_range_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch of none is refused."""
+    monkeypatch.setenv("CLUT_BATCH_MAX_SIZE", "0")
+    with pytest.raises(ValidationError, match="greater than or equal to 1"):
+        Settings.from_environment()
+
+
+def test_the_largest_photograph_must_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pixel budget below the limit of one photograph is refused."""
+    monkeypatch.setenv("CLUT_IMAGE_MAX_PIXELS", "300000000")
+    with pytest.raises(ValidationError, match="CLUT_ADMISSION_PIXEL_BUDGET"):
+        Settings.from_environment()
+
+
+def test_the_readme_tells_every_setting() -> None:
+    """Each variable stands in the README with its default and its consequence."""
+    readme = (ROOT / "README.md").read_text().splitlines()
+    for variable, default, description in Settings.variables():
+        assert description
+        assert f"| `{variable}` | `{default}` | {description} |" in readme

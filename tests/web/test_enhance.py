@@ -1,0 +1,215 @@
+"""POST /enhance: a photo in, a better photo out."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.luts.cube import read_cube
+from app.luts.kernel import apply
+
+
+def opened(response: httpx.Response) -> Image.Image:
+    """The photo in an answer."""
+    assert response.status_code == 200, response.text
+    image = Image.open(io.BytesIO(response.content))
+    image.load()
+    return image
+
+
+def coded(image: Image.Image, image_format: str, **options: object) -> bytes:
+    """An image as a file."""
+    buffer = io.BytesIO()
+    image.save(buffer, image_format, **options)
+    return buffer.getvalue()
+
+
+def difference(a: Image.Image, b: Image.Image) -> float:
+    """Mean difference in levels."""
+    return float(np.abs(np.asarray(a.convert("RGB"), int) - np.asarray(b.convert("RGB"))).mean())
+
+
+@pytest.fixture(scope="module")
+def photo(photos: Path) -> Image.Image:
+    """The photo of the fixture `otters`, opened."""
+    image = Image.open(photos / "otters.jpg")
+    image.load()
+    return image
+
+
+def test_a_photo_is_enhanced(client: httpx.Client, otters: bytes, photo: Image.Image) -> None:
+    """The answer is a JPEG of the same size with other colours, and says how it was made."""
+    response = client.post("/enhance", content=otters, headers={"Content-Type": "image/jpeg"})
+    enhanced = opened(response)
+    assert response.headers["content-type"] == "image/jpeg"
+    assert (enhanced.format, enhanced.size) == ("JPEG", photo.size)
+    assert difference(enhanced, photo) > 2
+    assert response.headers["x-model"] == "default@1"
+    token = response.headers["x-look"]
+    assert len(token) < 200
+    assert response.headers["link"] == f'</lut/{token}>; rel="describedby"'
+    assert response.headers["vary"] == "Accept"
+    stages = [part.split(";dur=") for part in response.headers["server-timing"].split(", ")]
+    assert [name for name, _ in stages] == ["queue", "decode", "predict", "apply", "encode"]
+    assert all(float(duration) >= 0 for _, duration in stages)
+
+
+def test_the_answer_is_the_photo_through_its_lut(
+    client: httpx.Client, otters: bytes, photo: Image.Image
+) -> None:
+    """The .cube of the answered token, applied to the photo, is what came back."""
+    response = client.post("/enhance?format=png", content=coded(photo, "PNG"))
+    lut = read_cube(client.get(f"/lut/{response.headers['x-look']}").text)
+    expected = np.array(photo)
+    apply(expected, lut)
+    answer = np.asarray(opened(response))
+    assert np.abs(answer.astype(int) - expected).max() <= 1
+
+
+def test_a_form_is_read_too(client: httpx.Client, otters: bytes) -> None:
+    """A multipart upload of the part `file` gives the same answer as the raw bytes."""
+    raw = client.post("/enhance", content=otters)
+    form = client.post("/enhance", files={"file": ("otters.jpg", otters, "image/jpeg")})
+    assert form.status_code == 200
+    assert form.content == raw.content
+
+
+def test_chunked_bodies_are_read(client: httpx.Client, otters: bytes) -> None:
+    """A body of unannounced length is read to its end."""
+    pieces = (otters[i : i + 10_000] for i in range(0, len(otters), 10_000))
+    assert client.post("/enhance", content=pieces).status_code == 200
+
+
+def test_the_bytes_decide_what_a_photo_is(client: httpx.Client, otters: bytes) -> None:
+    """A JPEG that is labelled as something else, as phones and curl do, is still a JPEG."""
+    for label in ("image/png", "application/octet-stream", "application/x-www-form-urlencoded"):
+        response = client.post("/enhance", content=otters, headers={"Content-Type": label})
+        assert opened(response).format == "JPEG"
+
+
+def test_strength(client: httpx.Client, photo: Image.Image) -> None:
+    """Strength 0 gives the photo back, and 0.5 goes half of the way."""
+    png = coded(photo, "PNG")
+    none, half, whole = (
+        opened(client.post(f"/enhance?strength={strength}", content=png))
+        for strength in (0, 0.5, 1)
+    )
+    assert difference(none, photo) == 0
+    assert difference(half, photo) == pytest.approx(difference(whole, photo) / 2, rel=0.1)
+
+
+@pytest.mark.parametrize("image_format", ["jpeg", "png", "webp", "avif"])
+def test_formats(client: httpx.Client, otters: bytes, image_format: str) -> None:
+    """The format that is asked for is the one that comes back."""
+    response = client.post(f"/enhance?format={image_format}", content=otters)
+    assert response.headers["content-type"] == f"image/{image_format}"
+    assert opened(response).format == image_format.upper()
+
+
+@pytest.mark.parametrize(
+    ("accept", "answer"),
+    [
+        ("*/*", "image/png"),
+        ("image/*", "image/png"),
+        ("image/webp", "image/webp"),
+        ("image/avif,image/webp,*/*;q=0.8", "image/webp"),
+        ("image/jpeg;q=0.5,image/avif;q=0.4", "image/jpeg"),
+        ("image/webp,image/png", "image/png"),
+        ("text/html", "image/png"),
+        ("nonsense", "image/png"),
+    ],
+)
+def test_accept_decides_where_it_names_images(
+    client: httpx.Client, photo: Image.Image, accept: str, answer: str
+) -> None:
+    """Of a PNG: what Accept prefers, and the photo's own format where it does not care."""
+    response = client.post(
+        "/enhance?max_side=64", content=coded(photo, "PNG"), headers={"Accept": accept}
+    )
+    assert response.headers["content-type"] == answer
+
+
+def test_formats_that_are_only_read_become_jpeg(client: httpx.Client, photo: Image.Image) -> None:
+    """A BMP comes back as a JPEG, a TIFF as a TIFF."""
+    for sent, answered in (("BMP", "JPEG"), ("TIFF", "TIFF")):
+        assert opened(client.post("/enhance", content=coded(photo, sent))).format == answered
+
+
+def test_quality(client: httpx.Client, otters: bytes) -> None:
+    """A higher quality makes a larger file."""
+    sizes = [
+        len(client.post(f"/enhance?quality={quality}", content=otters).content)
+        for quality in (20, 60, 95)
+    ]
+    assert sizes == sorted(sizes)
+    assert sizes[2] > 2 * sizes[0]
+
+
+def test_max_side(client: httpx.Client, otters: bytes) -> None:
+    """The longer side is reduced to what is asked for, and never enlarged."""
+    assert opened(client.post("/enhance?max_side=200", content=otters)).size == (200, 113)
+    assert opened(client.post("/enhance?max_side=9999", content=otters)).size == (853, 480)
+
+
+def test_orientation(client: httpx.Client, photo: Image.Image) -> None:
+    """Given a photo with EXIF orientation 6, the answer is upright and its tag is 1."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    lying = photo.transpose(Image.Transpose.ROTATE_90)
+    sent = coded(lying, "JPEG", exif=exif.tobytes(), quality=95)
+    answer = opened(client.post("/enhance?strength=0&quality=95", content=sent))
+    assert answer.size == photo.size
+    assert answer.getexif().get(0x0112) == 1
+    assert difference(answer, photo) < 3
+
+
+def test_metadata(client: httpx.Client, photo: Image.Image) -> None:
+    """Date and place with keep, the date alone with safe, nothing with strip."""
+    exif = Image.Exif()
+    exif[0x0132] = "2026:11:22 10:00:00"
+    exif.get_ifd(0x8825)[1] = "N"
+    sent = coded(photo, "JPEG", exif=exif.tobytes())
+    kept = {}
+    for policy in ("keep", "safe", "strip"):
+        answer = opened(client.post(f"/enhance?metadata={policy}", content=sent)).getexif()
+        kept[policy] = (answer.get(0x0132), bool(answer.get_ifd(0x8825)))
+    assert kept == {
+        "keep": ("2026:11:22 10:00:00", True),
+        "safe": ("2026:11:22 10:00:00", False),
+        "strip": (None, False),
+    }
+
+
+def test_one_look_for_an_album(client: httpx.Client, photos: Path, otters: bytes) -> None:
+    """A look that was predicted for one photo can be applied to another."""
+    look = client.post("/enhance", content=otters).headers["x-look"]
+    lake = (photos / "lake.jpg").read_bytes()
+    own = client.post("/enhance", content=lake)
+    borrowed = client.post("/enhance", params={"look": look}, content=lake)
+    assert borrowed.headers["x-look"] == look != own.headers["x-look"]
+    assert "predict" not in borrowed.headers["server-timing"]
+    assert difference(opened(borrowed), opened(own)) > 0.5
+
+
+def test_alpha_is_untouched(client: httpx.Client, photo: Image.Image) -> None:
+    """Transparency comes back as it was."""
+    ramp = Image.linear_gradient("L").resize(photo.size)
+    photo = photo.copy()
+    photo.putalpha(ramp)
+    answer = opened(client.post("/enhance", content=coded(photo, "PNG")))
+    assert answer.mode == "RGBA"
+    assert np.array_equal(np.asarray(answer)[..., 3], np.asarray(ramp))
+
+
+def test_request_ids(client: httpx.Client, otters: bytes) -> None:
+    """A caller's request ID is echoed if it is harmless; else one is made."""
+    for given, harmless in (("abc-123", True), ("a b", False), ("x" * 200, False), (None, False)):
+        headers = {"X-Request-ID": given} if given else {}
+        answered = client.get("/livez", headers=headers).headers["x-request-id"]
+        assert (answered == given) is harmless
+        assert answered

@@ -1,0 +1,130 @@
+"""POST /lut and GET /lut: a photo's LUT, and the same LUT again from its token."""
+
+from __future__ import annotations
+
+import gzip
+
+import httpx
+import numpy as np
+import pytest
+
+from app.luts.cube import read_cube
+from app.luts.lut3d import Lut3D
+
+
+@pytest.fixture(scope="module")
+def token(client: httpx.Client, otters: bytes) -> str:
+    """The token of a look."""
+    return client.post("/lut", content=otters).headers["x-look"]
+
+
+def test_a_photo_gives_its_lut(client: httpx.Client, otters: bytes) -> None:
+    """The answer is a .cube of 33 points an axis that is near but not the identity."""
+    response = client.post("/lut", content=otters)
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "text/plain; charset=us-ascii"
+    assert response.headers["x-model"] == "default@1"
+    assert "decode" in response.headers["server-timing"]
+    lut = read_cube(response.text)
+    assert lut.size == 33
+    distance = np.abs(lut.table - Lut3D.identity(33).table)
+    assert 0.01 < distance.mean() < 0.3
+
+
+def test_a_token_gives_the_same_lut_again(client: httpx.Client, otters: bytes) -> None:
+    """GET /lut/{token} and GET /lut?token= answer, to the byte, what POST /lut answered."""
+    posted = client.post("/lut", content=otters)
+    token = posted.headers["x-look"]
+    for again in (client.get(f"/lut/{token}"), client.get("/lut", params={"token": token})):
+        assert again.content == posted.content
+        assert again.headers["x-look"] == token
+
+
+def test_a_recalled_lut_may_be_cached_for_ever(client: httpx.Client, token: str) -> None:
+    """A strong ETag, a year of caching, and 304 for those who have it."""
+    first = client.get(f"/lut/{token}")
+    assert first.headers["cache-control"] == "public, max-age=31536000, immutable"
+    etag = first.headers["etag"]
+    assert etag.startswith('"')
+    again = client.get(f"/lut/{token}", headers={"If-None-Match": f'"other", {etag}'})
+    assert (again.status_code, again.content) == (304, b"")
+    other = client.get(f"/lut/{token}?size=17", headers={"If-None-Match": etag})
+    assert other.status_code == 200
+    assert other.headers["etag"] != etag
+
+
+def test_gzip_where_accepted(client: httpx.Client, token: str) -> None:
+    """Compressed for those who can read it, with an ETag of its own."""
+    answers = {}
+    for coding in ("gzip", "identity", "gzip;q=0"):
+        with client.stream("GET", f"/lut/{token}", headers={"Accept-Encoding": coding}) as answer:
+            answers[coding] = (answer.headers, b"".join(answer.iter_raw()))
+    packed, plain, refused = answers.values()
+    assert packed[0]["content-encoding"] == "gzip"
+    assert gzip.decompress(packed[1]) == plain[1] == refused[1]
+    assert len(packed[1]) < len(plain[1]) / 2
+    assert packed[0]["etag"] != plain[0]["etag"]
+    assert packed[0]["vary"] == plain[0]["vary"] == "Accept-Encoding"
+
+
+def test_options(client: httpx.Client, token: str) -> None:
+    """Size, strength, title and clamp do what they say."""
+    assert read_cube(client.get(f"/lut/{token}?size=17").text).size == 17
+    untouched = read_cube(client.get(f"/lut/{token}?strength=0").text)
+    np.testing.assert_allclose(untouched.table, Lut3D.identity(33).table, atol=1e-6)
+    titled = client.get(f"/lut/{token}", params={"title": 'My "look"\nLUT_3D_SIZE 2'}).text
+    assert read_cube(titled).size == 33
+    clamped = read_cube(client.get(f"/lut/{token}?clamp=true").text).table
+    assert (clamped.min(), clamped.max()) >= (0, 0)
+    assert clamped.max() <= 1
+
+
+def test_json(client: httpx.Client, token: str) -> None:
+    """The same table as JSON."""
+    response = client.get(f"/lut/{token}?format=json")
+    assert response.headers["content-type"] == "application/json"
+    document = response.json()
+    assert (document["size"], document["look"], document["error"]) == (33, token, None)
+    cube = read_cube(client.get(f"/lut/{token}").text)
+    table = np.array(document["table"]).reshape(33, 33, 33, 3)
+    np.testing.assert_allclose(table, cube.table, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("lut_format", "suffix", "media_type", "beginning"),
+    [
+        ("cube", ".cube", "text/plain; charset=us-ascii", "# model default@1"),
+        ("resolve", ".cube", "text/plain; charset=us-ascii", "# default look"),
+        ("csp", ".csp", "text/plain; charset=us-ascii", "CSPLUTV100"),
+        ("clf", ".clf", "application/xml", "<?xml"),
+        ("json", ".json", "application/json", '{"title":"default look"'),
+    ],
+)
+def test_formats(
+    client: httpx.Client, token: str, lut_format: str, suffix: str, media_type: str, beginning: str
+) -> None:
+    """Each has its media type and its suffix, and holds the LUT as it is."""
+    response = client.get(f"/lut/{token}?format={lut_format}")
+    assert response.headers["content-type"] == media_type
+    assert response.headers["content-disposition"].endswith(f'"default{suffix}"')
+    assert "x-lut-error" not in response.headers
+    assert response.text.startswith(beginning)
+    assert token in response.text
+
+
+@pytest.mark.parametrize("options", ["size=17", "size=17&format=csp", "clamp=true"])
+def test_what_the_file_loses_is_measured(client: httpx.Client, token: str, options: str) -> None:
+    """Where it is not the very LUT, a header and a comment say how far it is from that."""
+    response = client.get(f"/lut/{token}?{options}")
+    error = response.headers["x-lut-error"]
+    worst, mean = (float(item.split("=")[1]) for item in error.split(", "))
+    assert 0 <= mean <= worst < 20
+    assert f"# error in 8-bit levels {error}\n" in response.text
+
+
+def test_the_fast_path_answers_nearly_the_same(client: httpx.Client, otters: bytes) -> None:
+    """Decoding a JPEG at a reduced scale moves the LUT by little."""
+    fast = client.post("/lut", content=otters).headers["x-look"]
+    full = client.post("/enhance", content=otters).headers["x-look"]
+    tables = [read_cube(client.get(f"/lut/{token}").text).table for token in (fast, full)]
+    assert np.abs(tables[0] - tables[1]).mean() < 0.02

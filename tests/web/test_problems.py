@@ -1,0 +1,208 @@
+"""Errors are part of the interface: what was wrong, and what is accepted."""
+
+from __future__ import annotations
+
+import io
+import socket
+import time
+
+import httpx
+import pytest
+from PIL import Image
+
+from app.luts.token import LookToken
+from tests.server import Server, serving
+
+
+def problem(response: httpx.Response, status: int, code: str) -> dict[str, object]:
+    """The problem document of an answer, its form checked."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    document = response.json()
+    assert document["type"] == f"/problems#{code}"
+    assert document["status"] == status
+    assert document["title"]
+    assert document["detail"]
+    assert document["instance"] == response.request.url.path
+    assert document["request_id"] == response.headers["x-request-id"]
+    return document
+
+
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ("strenght=1", "strenght"),
+        ("strength=2", "strength"),
+        ("strength=nan", "strength"),
+        ("strength=", "strength"),
+        ("format=gif", "format"),
+        ("quality=0", "quality"),
+        ("quality=x", "quality"),
+        ("max_side=0", "max_side"),
+        ("metadata=none", "metadata"),
+    ],
+)
+def test_parameters_are_named(client: httpx.Client, otters: bytes, query: str, named: str) -> None:
+    """A value out of range, or a parameter that does not exist, is refused by its name."""
+    document = problem(client.post(f"/enhance?{query}", content=otters), 400, "bad-parameter")
+    assert [item["name"] for item in document["parameters"]] == [named]
+    assert named in document["detail"]
+
+
+def test_every_wrong_parameter_is_named(client: httpx.Client, otters: bytes) -> None:
+    """Not only the first."""
+    response = client.post("/enhance?strength=2&qualty=1", content=otters)
+    document = problem(response, 400, "bad-parameter")
+    assert {item["name"] for item in document["parameters"]} == {"strength", "qualty"}
+
+
+def test_unknown_models_and_looks(client: httpx.Client, otters: bytes) -> None:
+    """404 says which models there are; a look of another model is not found."""
+    document = problem(client.post("/enhance?model=x", content=otters), 404, "unknown-model")
+    assert document["accepted"] == ["default"]
+    card = client.get("/models").json()["models"][0]
+    stranger = LookToken(bytes(8), LookToken.decode(look(client, otters)).code).encode()
+    problem(client.get(f"/lut/{stranger}"), 404, "unknown-look")
+    problem(client.post(f"/enhance?look={stranger}", content=otters), 404, "unknown-look")
+    short = LookToken(bytes.fromhex(card["fingerprint"]), LookToken.decode(stranger).code[:3])
+    problem(client.get(f"/lut/{short.encode()}"), 400, "corrupted-look")
+
+
+def look(client: httpx.Client, photo: bytes) -> str:
+    """The token of the look that is predicted for a photo."""
+    return client.post("/lut", content=photo).headers["x-look"]
+
+
+def test_tokens_that_are_not_whole(client: httpx.Client, otters: bytes) -> None:
+    """Malformed, truncated and corrupted tokens are told apart, in the path and as parameters."""
+    token = look(client, otters)
+    flipped = token[:40] + ("A" if token[40] != "A" else "B") + token[41:]
+    for text, code in (
+        ("hello world", "malformed-look"),
+        ("A" * 10_000, "malformed-look"),
+        (token[:-9], "truncated-look"),
+        (flipped, "corrupted-look"),
+    ):
+        problem(client.get(f"/lut/{text}"), 400, code)
+        problem(client.get("/lut", params={"token": text}), 400, code)
+        problem(client.post("/enhance", params={"look": text}, content=otters), 400, code)
+
+
+@pytest.mark.parametrize("path", ["/enhance", "/lut"])
+def test_bodies_that_are_no_photos(client: httpx.Client, otters: bytes, path: str) -> None:
+    """What is not an image is named; what is damaged, animated or empty is called that."""
+    text = problem(client.post(path, content=b"hello, I am a text\n"), 415, "not-an-image")
+    assert "image/jpeg" in text["accepted"]
+    assert "text" in text["detail"]
+    pdf = problem(client.post(path, content=b"%PDF-1.7\n%\xe2\xe3"), 415, "not-an-image")
+    assert "pdf" in pdf["detail"].lower()
+    problem(client.post(path, content=otters[:20_000]), 422, "damaged-image")
+    problem(client.post(path, content=b""), 400, "bad-body")
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "WEBP", save_all=True, append_images=frames[1:])
+    animated = problem(client.post(path, content=buffer.getvalue()), 422, "animated-image")
+    assert animated["frames"] == 2
+
+
+def test_forms_that_are_no_uploads(client: httpx.Client, otters: bytes) -> None:
+    """A form without the part, with text in it, with two files, or cut short is a bad body."""
+    for form in (
+        {"files": {"photo": otters}},
+        {"files": {"other": otters, "file": otters}},
+        {"data": {"file": "text"}, "files": {"x": b""}},
+        {"content": otters, "headers": {"Content-Type": "multipart/form-data"}},
+        {"content": b"--a\r\n", "headers": {"Content-Type": "multipart/form-data; boundary=a"}},
+    ):
+        problem(client.post("/enhance", **form), 400, "bad-body")
+
+
+def test_unknown_paths_and_methods(client: httpx.Client) -> None:
+    """The framework's own refusals are problem documents too."""
+    for response, status in ((client.get("/nothing"), 404), (client.get("/enhance"), 405)):
+        assert response.status_code == status
+        assert response.headers["content-type"] == "application/problem+json"
+        assert response.json()["status"] == status
+    assert client.get("/enhance").headers["allow"] == "POST"
+
+
+def test_parameters_are_refused_where_there_are_none(client: httpx.Client) -> None:
+    """A listing takes no parameters, and says so."""
+    problem(client.get("/models?page=2"), 400, "bad-parameter")
+    problem(client.get("/lut"), 400, "bad-parameter")
+
+
+def test_problem_types_are_listed(client: httpx.Client) -> None:
+    """Every type that a problem document names is listed."""
+    codes = {item["code"] for item in client.get("/problems").json()}
+    assert {"bad-parameter", "not-an-image", "damaged-image", "overloaded"} <= codes
+
+
+def test_limits(otters: bytes) -> None:
+    """Too many bytes, announced or not, are 413; too many pixels are 422 before decoding."""
+    with serving(HTTP_MAX_BODY_BYTES=len(otters) - 1, IMAGE_MAX_PIXELS=10_000) as server:
+        client = server.client
+        announced = problem(client.post("/enhance", content=otters), 413, "body-too-large")
+        assert announced["accepted_bytes"] == len(otters) - 1
+        chunks = (otters[i : i + 5000] for i in range(0, len(otters), 5000))
+        problem(client.post("/enhance", content=chunks), 413, "body-too-large")
+        problem(client.post("/lut", files={"file": otters}), 413, "body-too-large")
+        buffer = io.BytesIO()
+        Image.new("RGB", (200, 100)).save(buffer, "PNG")
+        document = problem(
+            client.post("/enhance", content=buffer.getvalue()), 422, "too-many-pixels"
+        )
+        assert document["max_pixels"] == 10_000
+
+
+def test_full_house(otters: bytes) -> None:
+    """With room for one, a second request is told when to come back, and the first answered."""
+    with serving(ADMISSION_MAX_REQUESTS=1, ADMISSION_DEADLINE=60) as server:
+        large = enlarged(otters, 6000)
+        with holding(server, large) as answer:
+            refused = until(server.client, otters, 503)
+            problem(refused, 503, "overloaded")
+            assert int(refused.headers["retry-after"]) >= 1
+            assert answer().startswith(b"HTTP/1.1 200")
+        assert server.client.post("/enhance", content=otters).status_code == 200
+
+
+def test_deadline(otters: bytes) -> None:
+    """A request that cannot be answered in time is told so."""
+    with serving(ADMISSION_DEADLINE=0.05) as server:
+        response = server.client.post("/enhance?format=avif", content=enlarged(otters, 5000))
+        problem(response, 504, "deadline-exceeded")
+
+
+def enlarged(photo: bytes, side: int) -> bytes:
+    """The photo with many more pixels."""
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(photo)).resize((side, side * 9 // 16)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+class holding:  # noqa: N801 -- reads as the with statement that it is for
+    """Sends a photo on a connection of its own, and reads the answer when called."""
+
+    def __init__(self, server: Server, photo: bytes) -> None:
+        self._address = ("127.0.0.1", server.port)
+        self._photo = photo
+
+    def __enter__(self):
+        self._socket = socket.create_connection(self._address, timeout=60)
+        head = f"POST /enhance HTTP/1.1\r\nHost: x\r\nContent-Length: {len(self._photo)}\r\n\r\n"
+        self._socket.sendall(head.encode() + self._photo)
+        return lambda: self._socket.recv(65536)
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+
+def until(client: httpx.Client, photo: bytes, status: int) -> httpx.Response:
+    """Asks again and again until the answer has this status."""
+    give_up = time.monotonic() + 30
+    while time.monotonic() < give_up:
+        response = client.post("/enhance?max_side=16", content=photo)
+        if response.status_code == status:
+            return response
+    raise TimeoutError(f"no answer with status {status}")
