@@ -5,10 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
 PHOTOS = Path(__file__).parent / "photos"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    """The networks are too small to be shared among cores, whose threads would wait and spin."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -57,6 +57,16 @@ def test_a_photo_is_never_overwritten_by_its_answer(photos: Path, tmp_path: Path
     assert photo.read_bytes() == (photos / "lake.jpg").read_bytes()
 
 
+def test_answers_do_not_overwrite_each_other(photos: Path, tmp_path: Path) -> None:
+    """Two photos of the same name cannot both be answered into one folder: one says so."""
+    (tmp_path / "a").mkdir()
+    twin = shutil.copy(photos / "lake.jpg", tmp_path / "a")
+    result = run("enhance", photos / "lake.jpg", twin, "-o", tmp_path / "out")
+    assert result.returncode == 1
+    assert "already written for another photograph" in result.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["lake.jpg"]
+
+
 def test_a_lut(photos: Path, tmp_path: Path) -> None:
     """The LUT of a photo as a file."""
     for name in ("look.cube", "look.json"):

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from time import monotonic
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -34,11 +35,10 @@ class AdmissionPolicy(BaseModel):
         "1 or 2 more with alpha); a photograph that does not fit waits before it is decoded. "
         "Must be at least the pixel limit of one photograph.",
     )
-    deadline: float = Field(
+    deadline: Annotated[float, Field(gt=0.0)] | None = Field(
         default=30.0,
-        gt=0.0,
         description="Seconds that a request may take in the house; then it is answered 504 and "
-        "its remaining work is dropped.",
+        "its remaining work is dropped. None lets it take for ever.",
     )
 
 

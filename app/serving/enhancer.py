@@ -96,7 +96,7 @@ class Enhancer:
         *,
         batch: BatchPolicy,
         limits: Limits,
-        deadline: float,
+        deadline: float | None,
     ) -> None:
         self.catalogue = catalogue
         self.admission = admission
@@ -269,9 +269,8 @@ class Enhancer:
             async with asyncio.timeout(self._deadline):
                 return await asyncio.shield(job)
         except TimeoutError:
-            raise DeadlineExceeded(
-                f"The answer was not ready within {self._deadline:g} seconds."
-            ) from None
+            late = f"The answer was not ready within {self._deadline} seconds."
+            raise DeadlineExceeded(late) from None
         finally:
             job.cancel()
 

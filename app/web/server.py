@@ -43,14 +43,14 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def serve(app: FastAPI, enhancer: Enhancer, policy: HttpPolicy, *, stop_within: float) -> None:
-    """Listens until told to stop; requests that are under way then get `stop_within` seconds."""
+def serve(app: FastAPI, enhancer: Enhancer, policy: HttpPolicy) -> None:
+    """Listens until told to stop, and then until requests under way have their answers."""
     config = uvicorn.Config(
         app,
         host=policy.host,
         port=policy.port,
         server_header=False,
         access_log=policy.access_log,
-        timeout_graceful_shutdown=round(stop_within),
+        timeout_graceful_shutdown=policy.stop_seconds,
     )
     Server(config, enhancer, policy.drain_seconds).run()

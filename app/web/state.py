@@ -34,6 +34,12 @@ class HttpPolicy(BaseModel):
         description="Seconds that the server goes on listening after SIGTERM while /readyz "
         "already says 503, so that load balancers can turn away. Set 5 to 15 behind one.",
     )
+    stop_seconds: int = Field(
+        default=35,
+        ge=0,
+        description="Seconds that requests under way get once the server has stopped listening; "
+        "then they are cut off. Keep it above the deadline, and what kills the process above it.",
+    )
     access_log: bool = Field(
         default=True,
         description="A line on standard output for every request; the metrics count requests "

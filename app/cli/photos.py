@@ -1,0 +1,171 @@
+"""Photographs and their LUTs, from file to file."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from app.cli.complaints import complaints, reason
+from app.errors import BadParameter, Problem
+from app.imaging.metadata import MetadataPolicy
+from app.imaging.photo import ImageFormat
+from app.main import create_enhancer
+from app.serving.enhancer import Enhanced, Enhancer, Wish
+from app.serving.lut_file import LutFormat, LutWish, write_lut
+from app.serving.timings import Timings
+from app.settings import Settings
+
+SUFFIXES = {
+    ".jpg": ImageFormat.JPEG,
+    ".jpeg": ImageFormat.JPEG,
+    ".png": ImageFormat.PNG,
+    ".webp": ImageFormat.WEBP,
+    ".avif": ImageFormat.AVIF,
+    ".tif": ImageFormat.TIFF,
+    ".tiff": ImageFormat.TIFF,
+}
+# Resolve's dialect ends in .cube too, but that is not what the suffix asks for.
+LUT_SUFFIXES = {it.suffix: it for it in LutFormat if it is not LutFormat.RESOLVE}
+AT_ONCE = 8  # files in memory: enough to keep a few cores and the network busy
+
+Treatment = Callable[[Enhancer, Path], Awaitable[None]]
+
+Model = Annotated[str | None, typer.Option(help="NAME or NAME@VERSION.")]
+Strength = Annotated[
+    float, typer.Option(min=0.0, max=1.0, help="0 is untouched, 1 the whole look.")
+]
+
+
+def enhance(
+    inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help="Photographs.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="A file, or a folder for several photographs.")
+    ],
+    model: Model = None,
+    strength: Strength = 1.0,
+    quality: Annotated[int | None, typer.Option(min=1, max=100)] = None,
+    max_side: Annotated[int | None, typer.Option(min=1)] = None,
+    metadata: MetadataPolicy = MetadataPolicy.KEEP,
+    look: Annotated[str | None, typer.Option(help="A look token, instead of predicting.")] = None,
+) -> None:
+    """Enhance photographs; the suffix of a file OUT decides its format."""
+    into_folder = output.is_dir() or len(inputs) > 1 or not output.suffix
+    wish = Wish(
+        model=model,
+        look=look,
+        strength=strength,
+        quality=quality,
+        max_side=max_side,
+        metadata=metadata,
+        output_format=_writable if into_folder else _format_of(output),
+    )
+    written: set[Path] = set()
+
+    async def treat(enhancer: Enhancer, source: Path) -> None:
+        enhanced = await enhancer.enhance(source.read_bytes(), wish, Timings())
+        target = output / _renamed(source, enhanced.format) if into_folder else output
+        _write(enhanced, source, target, written)
+
+    if into_folder:
+        output.mkdir(parents=True, exist_ok=True)
+    _treat_all(inputs, treat)
+
+
+def lut(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A photograph.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="A file.")],
+    lut_format: Annotated[
+        LutFormat | None, typer.Option("--format", help="By default what the suffix of OUT says.")
+    ] = None,
+    model: Model = None,
+    strength: Strength = 1.0,
+    size: Annotated[int | None, typer.Option(min=2, max=129)] = None,
+    title: Annotated[str | None, typer.Option(help="The LUT's name in the file.")] = None,
+    clamp: Annotated[bool, typer.Option(help="Clamp the table to 0..1.")] = False,
+) -> None:
+    """Write the LUT that is predicted for a photograph."""
+    wish = LutWish(lut_format or _lut_format_of(output), size, strength, title, clamp)
+
+    async def treat(enhancer: Enhancer, source: Path) -> None:
+        look = await enhancer.predict(source.read_bytes(), Wish(model=model), Timings())
+        file = write_lut(look, wish)
+        output.write_bytes(file.body)
+        if file.error is not None:
+            typer.echo(f"{output}: error in 8-bit levels {file.error}", err=True)
+
+    _treat_all([source], treat)
+
+
+def _treat_all(paths: list[Path], treat: Treatment) -> None:
+    """Treats many files at once, with a progress bar; exits with 1 if any failed."""
+    with complaints():
+        settings = Settings.from_environment()
+        # Nobody waits at the other end of a connection: large files may take their time.
+        patient = settings.admission.model_copy(update={"deadline": None})
+        enhancer = create_enhancer(settings.model_copy(update={"admission": patient}))
+    if asyncio.run(_failures(enhancer, paths, treat)):
+        raise typer.Exit(code=1)
+
+
+async def _failures(enhancer: Enhancer, paths: list[Path], treat: Treatment) -> int:
+    """Returns how many failed; a failure is one line, and the others are still done."""
+    permits = asyncio.Semaphore(AT_ONCE)
+    failures = 0
+    console = Console(stderr=True)
+    with Progress(console=console, disable=len(paths) == 1 or not sys.stderr.isatty()) as progress:
+        bar = progress.add_task("Photographs", total=len(paths))
+
+        async def guarded(path: Path) -> None:
+            nonlocal failures
+            async with permits:
+                try:
+                    await treat(enhancer, path)
+                except (Problem, OSError) as error:
+                    failures += 1
+                    console.print(f"{path}: {reason(error)}", markup=False, soft_wrap=True)
+            progress.advance(bar)
+
+        async with enhancer:
+            await asyncio.gather(*(guarded(path) for path in paths))
+    return failures
+
+
+def _write(enhanced: Enhanced, source: Path, target: Path, written: set[Path]) -> None:
+    if target in written:
+        raise BadParameter(f"{target} was already written for another photograph")
+    if target.exists() and target.samefile(source):
+        raise BadParameter("the answer would overwrite the photograph itself")
+    written.add(target)
+    target.write_bytes(enhanced.body)
+
+
+def _writable(own: ImageFormat) -> ImageFormat:
+    return own if own.encodable else ImageFormat.JPEG
+
+
+def _format_of(path: Path) -> Callable[[ImageFormat], ImageFormat]:
+    asked = SUFFIXES.get(path.suffix.lower())
+    if asked is None:
+        raise typer.BadParameter(f"OUT is a folder, or ends in one of {', '.join(SUFFIXES)}")
+    return lambda _: asked
+
+
+def _lut_format_of(path: Path) -> LutFormat:
+    asked = LUT_SUFFIXES.get(path.suffix.lower())
+    if asked is None:
+        raise typer.BadParameter(f"without --format, OUT ends in one of {', '.join(LUT_SUFFIXES)}")
+    return asked
+
+
+def _renamed(source: Path, output_format: ImageFormat) -> str:
+    """Keeps the file's name unless its suffix would lie."""
+    if SUFFIXES.get(source.suffix.lower()) is output_format:
+        return source.name
+    return source.with_suffix(f".{output_format.value}").name

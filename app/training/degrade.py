@@ -1,0 +1,85 @@
+"""Photos made worse at random, as a camera or a careless hand would."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+LUMA = torch.tensor([0.299, 0.587, 0.114])[:, None, None]  # ITU-R BT.601
+_LEVELS = np.linspace(0.0, 1.0, 256)
+
+Range = tuple[float, float]
+
+
+class DegradeConfig(BaseModel):
+    """How bad it may get. What is a range is drawn uniformly from it.
+
+    Attributes:
+        untouched: the share of photos that are left as they are.
+        exposure: stops, in linear light.
+        white_balance: standard deviation of each channel's own exposure, in stops.
+        brightness: factor on the coded values.
+        contrast: factor about mid gray.
+        saturation: factor about the luma.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    untouched: float = 0.0
+    exposure: Range = (0.0, 0.0)
+    white_balance: float = 0.0
+    brightness: Range = (1.0, 1.0)
+    contrast: Range = (1.0, 1.0)
+    saturation: Range = (1.0, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Degradation:
+    """One way of making a photo worse.
+
+    All but the saturation works on single channels of 8 bits, so it is one table look-up.
+
+    Attributes:
+        curves: float32 (3, 256), what each level of each channel becomes, in 0..1.
+        saturation: the factor about the luma.
+    """
+
+    curves: Tensor
+    saturation: float
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Degrades pixels uint8 (3, H, W) to float32 in 0..1, on whole 8-bit levels."""
+        curved = self.curves.gather(1, pixels.flatten(1).long()).view(pixels.shape)
+        gray = (LUMA * curved).sum(dim=0)
+        saturated = torch.lerp(gray, curved, self.saturation).clamp(0.0, 1.0)
+        return saturated.mul(255.0).round().div(255.0)
+
+
+UNTOUCHED = Degradation(torch.from_numpy(_LEVELS).float().expand(3, -1), saturation=1.0)
+
+
+def random_degradation(config: DegradeConfig, rng: np.random.Generator) -> Degradation:
+    """Draws one."""
+    if rng.random() < config.untouched:
+        return UNTOUCHED
+    stops = rng.uniform(*config.exposure) + rng.normal(0.0, config.white_balance, (3, 1))
+    exposed = _coded(np.minimum(_linear(_LEVELS) * 2.0**stops, 1.0))
+    brightened = exposed * rng.uniform(*config.brightness)
+    contrasted = 0.5 + (brightened - 0.5) * rng.uniform(*config.contrast)
+    curves = torch.from_numpy(contrasted.clip(0.0, 1.0)).float()
+    return Degradation(curves, saturation=rng.uniform(*config.saturation))
+
+
+def _linear(coded: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sRGB decoding of IEC 61966-2-1."""
+    return np.where(coded <= 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4)
+
+
+def _coded(linear: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The inverse of `_linear`."""
+    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)

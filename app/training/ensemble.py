@@ -1,0 +1,67 @@
+"""Networks that answer together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from app.errors import BadParameter
+from app.imaging.thumbnail import thumbnail
+from app.networks.base import Tables, ThumbnailRecipe
+from app.networks.lookup import trilinear
+from app.networks.store import Model
+
+Look = Callable[[NDArray[Any]], NDArray[np.float32]]
+"""What is made of one photo, for any colours (..., 3) in 0..1."""
+
+
+class Ensemble:
+    """The weighted mean of the answers of one or more models.
+
+    Attributes:
+        thumbnail: how they want their thumbnail made.
+    """
+
+    def __init__(self, models: Sequence[Model], weights: Sequence[float] | None = None) -> None:
+        """The weights count in proportion to their sum; they are alike by default.
+
+        Raises:
+            BadParameter: the models want different thumbnails.
+        """
+        self.thumbnail: ThumbnailRecipe = models[0].card.thumbnail
+        if any(model.card.thumbnail != self.thumbnail for model in models):
+            raise BadParameter("models that answer together want the same thumbnail")
+        weights = weights or [1.0] * len(models)
+        self._members = [
+            (model.network, weight / sum(weights))
+            for model, weight in zip(models, weights, strict=True)
+        ]
+
+    def __call__(self, thumbnails: Tensor, colours: Tensor) -> Tensor:
+        """Thumbnails (B, 3, S, S) and colours (B, P, 3) -> answers (B, P, 3) in 0..1."""
+        return _mixed(self._tables(thumbnails), colours)
+
+    def look(self, pixels: NDArray[np.uint8]) -> Look:
+        """Decides what to make of a photo (H, W, 3)."""
+        small = thumbnail(pixels, self.thumbnail.size, self.thumbnail.antialias)
+        tables = self._tables(torch.from_numpy(small)[None])
+
+        def look(colours: NDArray[Any]) -> NDArray[np.float32]:
+            flat = torch.from_numpy(colours.astype(np.float32)).view(1, -1, 3)
+            return _mixed(tables, flat).view(colours.shape).numpy()
+
+        return look
+
+    @torch.no_grad()
+    def _tables(self, thumbnails: Tensor) -> list[tuple[Tables, float]]:
+        return [(network(thumbnails), weight) for network, weight in self._members]
+
+
+def _mixed(tables: list[tuple[Tables, float]], colours: Tensor) -> Tensor:
+    answers = [trilinear(it, colours).clamp(0.0, 1.0) * weight for it, weight in tables]
+    return torch.stack(answers).sum(dim=0)

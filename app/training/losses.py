@@ -1,0 +1,89 @@
+"""The losses, each with its equation; all answer a scalar.
+
+Sources: Zeng et al., "Learning Image-adaptive 3D Lookup Tables for High Performance Photo
+Enhancement in Real-time", TPAMI 2020 (smoothness and monotonicity); Zhang et al., "CLUT-Net:
+Learning Adaptively Compressed Representations of 3DLUTs for Lightweight Image Enhancement",
+ACM MM 2022 (L1 and cosine).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+_AXES = (-3, -2, -1)  # blue, green, red
+_HUELESS = 5 / 255  # colours darker than this have no angle to speak of
+_HALF_LEVEL = 0.5 / 255
+_MARGIN = 1.5 / 255
+
+
+def colour_loss(answers: Tensor, targets: Tensor) -> Tensor:
+    """L1 + cosine over colours (..., 3): mean |a - t| + mean (1 - a.t / (|a| |t|)).
+
+    A norm below 5 levels counts as 5: the angle of a colour near black would have a gradient
+    without bound.
+    """
+    cosine = functional.cosine_similarity(answers, targets, dim=-1, eps=_HUELESS)
+    return functional.l1_loss(answers, targets) + (1.0 - cosine).mean()
+
+
+def clipping(answers: Tensor, targets: Tensor) -> Tensor:
+    """Detail lost: mean max(0, m - a) + max(0, a - 1 + m) over samples whose target has some.
+
+    m, a level and a half, is what keeps an answer from being rounded to 0 or 255; a target has
+    detail where it is rounded to neither.
+    """
+    lost = functional.relu(_MARGIN - answers) + functional.relu(answers - (1.0 - _MARGIN))
+    return lost[(targets >= _HALF_LEVEL) & (targets <= 1.0 - _HALF_LEVEL)].sum() / lost.numel()
+
+
+def smoothness(tables: Tensor) -> Tensor:
+    """Total variation of tables (..., D, D, D): the sum over the axes of mean w (t' - t)^2.
+
+    t' is the next entry along the axis; w is 2 for the first and the last step, where photos
+    have few colours to learn from, and 1 elsewhere.
+    """
+    return _sum_of_means(weight * step.square() for step, weight in _steps(tables))
+
+
+def monotonicity(tables: Tensor) -> Tensor:
+    """Falls in tables (..., D, D, D): the sum over the axes of mean (w max(0, t - t'))^2.
+
+    t' and w are as in `smoothness`.
+    """
+    falls = (weight * functional.relu(-step) for step, weight in _steps(tables))
+    return _sum_of_means(fall.square() for fall in falls)
+
+
+def bending(tables: Tensor) -> Tensor:
+    """Curvature of tables (..., D, D, D): the sum over the axes of mean (t'' - 2 t' + t)^2.
+
+    Unlike `smoothness` it leaves straight ramps alone, however steep. Its aim is bands.
+    """
+    return _sum_of_means(tables.diff(n=2, dim=axis).square() for axis in _AXES)
+
+
+def excess_variation(lines: Tensor) -> Tensor:
+    """Ways there and back along lines (..., L, 3): mean (sum_i |c[i+1] - c[i]| - |c[L] - c[1]|).
+
+    It is zero where each channel only rises or only falls along a line, whichever it does.
+    """
+    variation = lines.diff(dim=-2).abs().sum(dim=-2)
+    change = (lines[..., -1, :] - lines[..., 0, :]).abs()
+    return (variation - change).mean()
+
+
+def _steps(tables: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """The first differences along each axis, and their weights."""
+    for axis in _AXES:
+        step = tables.diff(dim=axis)
+        weight = torch.ones(step.shape[axis])
+        weight[[0, -1]] = 2.0
+        yield step, weight.view(-1, *[1] * (-1 - axis))
+
+
+def _sum_of_means(terms: Iterable[Tensor]) -> Tensor:
+    return torch.stack([term.mean() for term in terms]).sum()

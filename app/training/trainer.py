@@ -1,0 +1,205 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import csv
+import math
+from copy import deepcopy
+from itertools import islice
+from pathlib import Path
+from statistics import fmean
+from time import monotonic
+from typing import NoReturn, Protocol
+
+import torch
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from torch import Tensor, nn
+from torch.optim import Adam
+from torch.utils.data import DataLoader, Dataset
+
+from app.errors import TrainingDiverged
+from app.networks.clutnet import ClutNet
+from app.training.batch import Batch, psnr
+from app.training.checkpoint import read_checkpoint, write_checkpoint
+
+_FIGURES = "loss {loss:.4f}, {psnr:.2f} dB, {photos_per_second} photos/s"
+_COLUMNS = (
+    BarColumn(),
+    MofNCompleteColumn(),
+    TextColumn("{task.fields[figures]}"),
+    TimeRemainingColumn(),
+)
+
+
+class ScheduleConfig(BaseModel):
+    """How long and how fast to learn.
+
+    Attributes:
+        steps: the number of batches.
+        rate: the highest learning rate of Adam.
+        warmup: steps over which the rate rises to that, linearly.
+        decay: whether it falls to zero, along half a cosine.
+        averaging: the share of the past in the moving average of the weights, which is what is
+            validated and exported; 0 takes the weights themselves.
+        report: steps from one line of the metrics, and one checkpoint, to the next: what an
+            interruption may lose.
+        workers: processes that prepare batches ahead; with 0 the trainer does so itself.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: PositiveInt
+    rate: float = 1e-3
+    warmup: NonNegativeInt = 0
+    decay: bool = False
+    averaging: float = 0.0
+    report: PositiveInt = 100
+    workers: NonNegativeInt = 0
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step."""
+        rising = min(1.0, (step + 1) / (self.warmup + 1))
+        falling = 0.5 * (1.0 + math.cos(math.pi * step / self.steps)) if self.decay else 1.0
+        return self.rate * rising * falling
+
+
+class Task(Protocol):
+    """What is to be learned.
+
+    Attributes:
+        network: what learns it.
+        batch_size: the number of photos in a batch.
+        held_out: what it is validated on.
+    """
+
+    network: ClutNet
+    batch_size: int
+    held_out: list[Batch]
+
+    def batch(self, step: int) -> Batch:
+        """The examples of a step: the same ones whenever it is asked for."""
+
+    def loss(self, batch: Batch) -> Tensor:
+        """How far the network is from what it should be: a scalar."""
+
+
+class _Examples(Dataset[Batch]):
+    """A task's batches from one step to another."""
+
+    def __init__(self, task: Task, start: int, end: int) -> None:
+        self._task, self._start, self._end = task, start, end
+
+    def __len__(self) -> int:
+        return self._end - self._start
+
+    def __getitem__(self, index: int) -> Batch:
+        return self._task.batch(self._start + index)
+
+
+class Trainer:
+    """Trains to the end of the schedule, going on from the checkpoint in the folder.
+
+    All that is random depends on the seed and the number of the step alone, so that a run that
+    was interrupted has the same curve as one that was not: `metrics.csv` in the folder.
+    """
+
+    def __init__(self, task: Task, schedule: ScheduleConfig, folder: Path) -> None:
+        self._task, self._schedule, self._folder = task, schedule, folder
+        self._average = deepcopy(task.network)
+        self._optimizer = Adam(task.network.parameters())
+        self._step = 0
+        self._rows: list[dict[str, float]] = []
+
+    def run(self) -> None:
+        """Trains.
+
+        Raises:
+            TrainingDiverged: a loss is not finite; its batch is in the folder.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._resume()
+        schedule = self._schedule
+        examples = _Examples(self._task, self._step, schedule.steps)
+        batches = iter(DataLoader(examples, batch_size=None, num_workers=schedule.workers))
+        with Progress(*_COLUMNS) as progress:
+            bar = progress.add_task("", total=self._schedule.steps, figures="")
+            while self._step < self._schedule.steps:
+                start = monotonic()
+                losses = []
+                for batch in islice(batches, self._until_report()):
+                    losses.append(self._learn(batch))
+                    progress.update(bar, completed=self._step)
+                steps_per_second = len(losses) / (monotonic() - start)
+                self._report(fmean(losses), steps_per_second * self._task.batch_size)
+                self._save()
+                progress.update(bar, figures=_FIGURES.format_map(self._rows[-1]))
+
+    def _until_report(self) -> int:
+        every = self._schedule.report
+        return min(every - self._step % every, self._schedule.steps - self._step)
+
+    def _learn(self, batch: Batch) -> float:
+        loss = self._task.loss(batch)
+        if not loss.isfinite():
+            self._give_up(batch)
+        self._optimizer.param_groups[0]["lr"] = self._schedule.rate_at(self._step)
+        self._optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self._optimizer.step()
+        self._step += 1
+        self._update_average()
+        return loss.item()
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        # At first the past is short: without the second bound the start would stay in it.
+        past = min(self._schedule.averaging, (self._step - 1) / (self._step + 9))
+        pairs = zip(self._average.parameters(), self._task.network.parameters(), strict=True)
+        for mean, latest in pairs:
+            mean.lerp_(latest, 1.0 - past)
+
+    def _give_up(self, batch: Batch) -> NoReturn:
+        path = self._folder / "failed-batch.pt"
+        torch.save(batch._asdict(), path)
+        raise TrainingDiverged(f"The loss of step {self._step} is not finite. Its batch: {path}")
+
+    def _report(self, loss: float, photos_per_second: float) -> None:
+        """Validates, and writes a line of the metrics."""
+        row = {
+            "step": self._step,
+            "loss": loss,
+            "psnr": psnr(self._average, self._task.held_out),
+            "photos_per_second": round(photos_per_second, 1),
+        }
+        self._rows.append(row)
+        with (self._folder / "metrics.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, row)
+            writer.writeheader()
+            writer.writerows(self._rows)
+
+    def _save(self) -> None:
+        state = {name: part.state_dict() for name, part in self._parts.items()}
+        write_checkpoint(self._folder, state | {"step": self._step, "rows": self._rows})
+
+    def _resume(self) -> None:
+        state = read_checkpoint(self._folder)
+        if state is not None:
+            self._step, self._rows = state["step"], state["rows"]
+            for name, part in self._parts.items():
+                part.load_state_dict(state[name])
+
+    @property
+    def _parts(self) -> dict[str, nn.Module | Adam]:
+        """What has a state, by its name in a checkpoint."""
+        return {
+            "network": self._task.network,
+            "average": self._average,
+            "optimizer": self._optimizer,
+        }

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from app.training.degrade import UNTOUCHED, DegradeConfig, random_degradation
+
+LEVELS = torch.arange(256, dtype=torch.uint8).expand(3, 1, 256)  # a gray ramp, one row high
+RNG = np.random.default_rng
+
+
+def test_an_untouched_photo_keeps_every_level():
+    """Given no degradation, each level comes back as itself, in 0..1."""
+    assert torch.equal((UNTOUCHED(LEVELS) * 255).round().byte(), LEVELS)
+
+
+def test_one_stop_down_halves_the_light():
+    """Given -1 stop, sRGB 188, half of the light of white, is what white becomes."""
+    dark = random_degradation(DegradeConfig(exposure=(-1, -1)), RNG(0))(LEVELS)
+
+    assert (dark[:, 0, 255] * 255).round().tolist() == [188, 188, 188]
+
+
+def test_overexposed_colours_clip_at_white():
+    """Given +1 stop, everything beyond half of the light is white."""
+    bright = random_degradation(DegradeConfig(exposure=(1, 1)), RNG(0))(LEVELS)
+
+    assert (bright[:, 0, 189:] == 1).all()
+    assert (bright[:, 0, :187] < 1).all()
+
+
+def test_white_balance_makes_grays_coloured():
+    """Given a white balance of a stop or so, the channels of gray part."""
+    cast = random_degradation(DegradeConfig(white_balance=1.0), RNG(0))(LEVELS)
+
+    assert cast[:, 0, 128].std() > 0.02
+
+
+def test_contrast_leaves_mid_gray_where_it_is():
+    """Given half the contrast, black and white come halfway towards mid gray."""
+    flat = random_degradation(DegradeConfig(contrast=(0.5, 0.5)), RNG(0))(LEVELS)
+
+    assert flat[0, 0, [0, 255]].tolist() == pytest.approx([0.25, 0.75], abs=1 / 255)
+
+
+def test_no_saturation_is_gray_of_the_same_luma():
+    """Given pure green without saturation, all channels are its luma, 0.587."""
+    green = torch.tensor([0, 255, 0], dtype=torch.uint8)[:, None, None]
+
+    gray = random_degradation(DegradeConfig(saturation=(0, 0)), RNG(0))(green)
+
+    assert gray.flatten().tolist() == pytest.approx([0.587] * 3, abs=0.5 / 255)
+
+
+def test_answers_are_whole_levels():
+    """Given any degradation, what comes out could have been read from an 8-bit file."""
+    config = DegradeConfig(exposure=(-3, 1), contrast=(0.5, 1.5), saturation=(0, 2))
+
+    levels = random_degradation(config, RNG(1))(LEVELS) * 255
+
+    assert torch.allclose(levels, levels.round(), atol=1e-4)
+
+
+def test_the_share_of_untouched_photos_is_kept():
+    """Given a share of one half, about half of the draws change nothing."""
+    config, rng = DegradeConfig(untouched=0.5, exposure=(-3, -1)), RNG(2)
+
+    untouched = sum(random_degradation(config, rng) is UNTOUCHED for _ in range(1000))
+
+    assert 430 < untouched < 570

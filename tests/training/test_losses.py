@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from app.networks.base import identity_table
+from app.training.losses import (
+    bending,
+    clipping,
+    colour_loss,
+    excess_variation,
+    monotonicity,
+    smoothness,
+)
+
+
+def ramp_along_red(values: list[float]) -> torch.Tensor:
+    """A table (1, D, D, D) that varies along its last axis alone."""
+    size = len(values)
+    return torch.tensor(values).expand(1, size, size, size)
+
+
+def test_colour_loss_is_mean_distance_plus_one_minus_mean_cosine():
+    """Given one colour met and one at a right angle, L1 is 2/6 and the cosine term 1/2."""
+    answers = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    targets = torch.tensor([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+
+    assert colour_loss(answers, targets).item() == pytest.approx(2 / 6 + 1 / 2)
+
+
+def test_colour_loss_has_a_bounded_gradient_at_black():
+    """Given an answer of exactly black, its gradient is that of small numbers, not infinite."""
+    answers = torch.zeros(1, 3, requires_grad=True)
+
+    colour_loss(answers, torch.tensor([[0.5, 0.5, 0.5]])).backward()
+
+    assert answers.grad is not None
+    assert answers.grad.abs().max() < 100
+
+
+def test_smoothness_weighs_the_steps_at_both_ends_double():
+    """Given steps 1, 2, 3 along one axis, the mean of w step² is (2·1 + 4 + 2·9) / 3."""
+    table = ramp_along_red([0.0, 1.0, 3.0, 6.0])
+
+    assert smoothness(table).item() == pytest.approx((2 * 1 + 4 + 2 * 9) / 3)
+
+
+def test_monotonicity_counts_falls_only():
+    """Given steps +1, -2, +1, -1, the mean of (w max(0, -step))² is (4 + 4·1) / 4."""
+    table = ramp_along_red([0.0, 1.0, -1.0, 0.0, -1.0])
+
+    assert monotonicity(table).item() == pytest.approx((4 + 4 * 1) / 4)
+
+
+def test_bending_is_the_square_of_second_differences():
+    """Given 0, 1, 3, 6, the second differences along that axis are 1 and 1."""
+    assert bending(ramp_along_red([0.0, 1.0, 3.0, 6.0])).item() == pytest.approx(1.0)
+
+
+def test_excess_variation_is_the_way_there_and_back():
+    """Given channels that rise, fall, and go 0, 0.6, 0.4, 1: only the last has an excess, 0.4."""
+    line = torch.tensor([[0.0, 1.0, 0.0], [0.5, 0.8, 0.6], [0.7, 0.1, 0.4], [1.0, 0.0, 1.0]])
+
+    assert excess_variation(line).item() == pytest.approx(0.4 / 3)
+
+
+def test_clipping_counts_what_comes_near_the_ends_though_the_target_does_not():
+    """Given samples at 0, beyond 1 and in the middle, each is charged up to 1.5 levels inside."""
+    level = 1 / 255
+    answers = torch.tensor([[0.0, 1.0 + level, 0.5, 1.0]])
+    targets = torch.tensor([[0.2, 0.9, 0.5, 1.0]])  # the last is white, and may be
+
+    assert clipping(answers, targets).item() == pytest.approx((1.5 + 2.5) * level / 4, rel=1e-4)
+
+
+@pytest.mark.parametrize("axis", [-3, -2, -1])
+@pytest.mark.parametrize("loss", [smoothness, monotonicity, bending])
+def test_every_axis_counts_alike(loss, axis):
+    """Given a table turned so that another axis varies, the losses stay."""
+    table = ramp_along_red([0.0, 2.0, 1.0, 1.5])
+
+    assert loss(table.movedim(-1, axis)).item() == pytest.approx(loss(table).item())
+
+
+def test_the_identity_is_monotonic_and_straight():
+    """Given the identity table, nothing falls and nothing bends."""
+    table = identity_table(9)
+
+    assert monotonicity(table) == 0
+    assert bending(table).item() == pytest.approx(0, abs=1e-12)

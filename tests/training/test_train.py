@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from app.errors import BadModel, BadParameter
+from app.networks.base import ThumbnailRecipe
+from app.networks.store import read_store
+from app.training.config import NetworkConfig
+from app.training.degrade import DegradeConfig
+from app.training.export import export
+from app.training.train import TrainConfig, TrainLosses, train
+from app.training.trainer import ScheduleConfig
+
+
+@pytest.fixture
+def config(pairs: Path, tmp_path: Path) -> TrainConfig:
+    """A little network for the pairs; the regularisation would outweigh 30 steps."""
+    return TrainConfig(
+        name="expert",
+        licence="CC0-1.0",
+        source="photos of our own",
+        run=tmp_path / "run",
+        store=tmp_path / "store",
+        network=NetworkConfig(n=2, s=3, w=3, d=9),
+        thumbnail=ThumbnailRecipe(size=64),
+        batch=2,
+        colours=256,
+        schedule=ScheduleConfig(steps=30, rate=0.01, report=10),
+        pairs=pairs,
+        losses=TrainLosses(monotonicity=0.1),
+        degrade=DegradeConfig(brightness=(0.8, 1.2), saturation=(0.8, 1.2)),
+    )
+
+
+def test_the_network_learns_what_the_expert_does(config):
+    """Given targets twice as bright as inputs, held-out answers come nearer to them."""
+    train(config)
+
+    with (config.run / "metrics.csv").open(newline="") as file:
+        qualities = [float(row["psnr"]) for row in csv.DictReader(file)]
+    assert qualities[-1] > qualities[0] + 1
+
+
+def test_the_network_is_in_the_store_with_its_origin(config):
+    """Given the end, the card tells the data, the recipe and the figures."""
+    card = train(config)
+
+    assert [model.card for model in read_store(config.store)] == [card]
+    assert card.source == "Trained here on 4 pairs: photos of our own"
+    assert card.training["recipe"]["losses"] == {"smoothness": 1e-4, "monotonicity": 0.1}
+    assert card.training["figures"]["step"] == 30
+
+
+def test_pairs_of_different_sizes_are_refused(config):
+    """Given a target that was cropped, the pair is named."""
+    path = config.pairs / "target_train" / "lake.png"
+    with Image.open(path) as image:
+        image.crop((0, 0, 60, 64)).save(path)
+
+    with pytest.raises(BadParameter, match=r"lake\.png differ in size"):
+        train(config)
+
+
+def test_there_is_nothing_to_export_before_the_first_checkpoint(tmp_path):
+    """Given an empty folder, the export says so."""
+    with pytest.raises(BadModel, match="no checkpoint yet"):
+        export(tmp_path, tmp_path / "store")
