@@ -17,7 +17,8 @@ from app.errors import BadParameter, Problem
 from app.imaging.metadata import MetadataPolicy
 from app.imaging.photo import ImageFormat
 from app.main import create_enhancer
-from app.serving.enhancer import Enhanced, Enhancer, Wish
+from app.serving.enhancer import Enhancer
+from app.serving.look import Enhanced, Wish
 from app.serving.lut_file import LutFormat, LutWish, write_lut
 from app.serving.timings import Timings
 from app.settings import Settings

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
@@ -18,64 +18,23 @@ from numpy.typing import NDArray
 from app.errors import BadParameter, CorruptedLook, DeadlineExceeded
 from app.imaging.decode import decode, decode_reduced
 from app.imaging.encode import encode
-from app.imaging.metadata import MetadataPolicy, filtered
-from app.imaging.photo import ImageFormat, Photo
+from app.imaging.metadata import filtered
+from app.imaging.photo import Photo
 from app.imaging.resize import fit
 from app.imaging.source import Limits, Source, open_source
 from app.imaging.thumbnail import thumbnail
-from app.luts.lut3d import Lut3D
 from app.luts.token import LookToken
-from app.networks.store import Card, Catalogue, Model
+from app.networks.store import Catalogue, Model
 from app.serving.admission import Admission
 from app.serving.batcher import Batcher, BatchPolicy
 from app.serving.device import Device, Prediction
+from app.serving.look import Enhanced, Look, Wish
 from app.serving.timings import Timings
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 Thumbnail = NDArray[np.float32]  # (3, S, S)
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What a caller wants of a photograph.
-
-    Attributes:
-        model: NAME or NAME@VERSION; None is the default.
-        look: a look token to apply instead of predicting a look.
-        strength: 0 leaves the photograph alone, 1 is the whole look.
-        output_format: chooses the answer's format, given the photograph's own.
-        quality: 1..100; None is the format's default.
-        max_side: the longer side is reduced to this many pixels.
-        metadata: what is kept.
-    """
-
-    model: str | None = None
-    look: str | None = None
-    strength: float = 1.0
-    output_format: Callable[[ImageFormat], ImageFormat] = lambda own: own
-    quality: int | None = None
-    max_side: int | None = None
-    metadata: MetadataPolicy = MetadataPolicy.KEEP
-
-
-@dataclass(frozen=True, eq=False)
-class Look:
-    """A LUT, and where it comes from."""
-
-    card: Card
-    token: str
-    lut: Lut3D
-
-
-@dataclass(frozen=True, eq=False)
-class Enhanced:
-    """An enhanced photograph, encoded."""
-
-    body: bytes
-    format: ImageFormat
-    look: Look
 
 
 class Enhancer:

@@ -13,7 +13,7 @@ from app.luts.csp import write_csp
 from app.luts.cube import write_cube, write_resolve_cube
 from app.luts.difference import Difference, difference
 from app.luts.lut3d import FINE_SIZE, Lut3D
-from app.serving.enhancer import Look
+from app.serving.look import Look
 
 
 class LutFormat(StrEnum):

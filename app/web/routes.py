@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from app.serving.enhancer import Enhancer, Look, Wish
+from app.serving.enhancer import Enhancer
+from app.serving.look import Look, Wish
 from app.serving.lut_file import write_lut
 from app.serving.timings import STAGES, Timings
 from app.web import openapi, problems

@@ -15,7 +15,8 @@ from app.errors import BadParameter, DeadlineExceeded, Draining, Overloaded, Unk
 from app.imaging.photo import ImageFormat
 from app.main import create_enhancer
 from app.serving.admission import AdmissionPolicy
-from app.serving.enhancer import Enhanced, Enhancer, Wish
+from app.serving.enhancer import Enhancer
+from app.serving.look import Enhanced, Wish
 from app.serving.timings import STAGES, Timings
 from app.settings import Settings
 

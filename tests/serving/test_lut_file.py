@@ -12,7 +12,7 @@ import pytest
 from app.luts.cube import read_cube
 from app.luts.difference import difference
 from app.luts.lut3d import Lut3D
-from app.serving.enhancer import Look
+from app.serving.look import Look
 from app.serving.lut_file import LutFormat, LutWish, write_lut
 from tests.networks.test_store import small, written
 
