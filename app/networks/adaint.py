@@ -29,27 +29,12 @@ class AdaInt(Network):
     half_codes = True
 
     def __init__(self, n: int = 3, d: int = 33) -> None:
-        super().__init__()
+        super().__init__(code_size=n + 3 * (d - 1), n=n, d=d)
         self.n, self.d = n, d
         self.trunk = Trunk()
         self.weights = nn.Linear(128 * 2 * 2, n)
         self.intervals = nn.Linear(128 * 2 * 2, 3 * (d - 1))
         self.basis = nn.Parameter(torch.zeros(n, 3, d, d, d))
-
-    @property
-    def sizes(self) -> dict[str, int | None]:
-        """N and D."""
-        return {"n": self.n, "d": self.d}
-
-    @property
-    def lut_size(self) -> int:
-        """D."""
-        return self.d
-
-    @property
-    def code_size(self) -> int:
-        """N weights and 3 (D-1) logits."""
-        return self.n + 3 * (self.d - 1)
 
     def encode(self, thumbnails: Tensor) -> Tensor:
         """Thumbnails (B, 3, 256, 256) in 0..1, not normalised -> codes (B, N + 3 (D-1))."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Protocol
 
 from app.errors import BadModel
 from app.networks.adaint import AdaInt
@@ -14,17 +13,13 @@ from app.networks.ia3dlut import ImageAdaptive3DLut
 from app.networks.published import Published
 from app.networks.seplut import SepLut
 
-ARCHITECTURES: dict[str, type[Network]] = {
+ARCHITECTURES: dict[str, Callable[..., Network]] = {
     network.architecture: network for network in (ClutNet, ImageAdaptive3DLut, AdaInt, SepLut)
 }
 
 
-class _Importer(Protocol):
-    def __call__(self, state: Published) -> Network: ...
-
-
 # A tensor that only this method's checkpoints have -> what reads them.
-_IMPORTERS: dict[str, _Importer] = {
+_IMPORTERS: dict[str, Callable[[Published], Network]] = {
     "CLUTs.LUTs": ClutNet.from_published,
     "0.LUT": ImageAdaptive3DLut.from_published,
     "adaint.intervals_generator.weight": AdaInt.from_published,

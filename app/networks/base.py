@@ -50,26 +50,19 @@ class Network(nn.Module, ABC):
         has_shaper: whether its tables come with shapers.
         half_codes: whether codes travel in half precision, which moves no pixel by more than a
             level.
+        code_size: K, the length of a code.
+        lut_size: D, the number of lattice points on each axis of the table.
+        sizes: the arguments of the method's constructor, for the model card.
     """
 
     architecture: ClassVar[str]
     has_shaper: ClassVar[bool] = False
     half_codes: ClassVar[bool] = False
 
-    @property
-    @abstractmethod
-    def sizes(self) -> dict[str, int | None]:
-        """The constructor's arguments, for the model card."""
-
-    @property
-    @abstractmethod
-    def lut_size(self) -> int:
-        """D, the number of lattice points on each axis of the table."""
-
-    @property
-    @abstractmethod
-    def code_size(self) -> int:
-        """K, the length of a code."""
+    def __init__(self, code_size: int, d: int, **sizes: int | None) -> None:
+        super().__init__()
+        self.code_size, self.lut_size = code_size, d
+        self.sizes: dict[str, int | None] = {**sizes, "d": d}
 
     @abstractmethod
     def encode(self, thumbnails: Tensor) -> Tensor:

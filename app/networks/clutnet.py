@@ -34,7 +34,7 @@ class ClutNet(Network):
     identity: Tensor
 
     def __init__(self, n: int, s: int | None, w: int | None, d: int = 33) -> None:
-        super().__init__()
+        super().__init__(code_size=n, n=n, s=s, w=w, d=d)
         self.n, self.s, self.w, self.d = n, s, w, d
         self.trunk = Trunk()
         self.head = nn.Sequential(nn.Linear(128, 128), nn.Hardswish(), nn.Linear(128, n))
@@ -45,21 +45,6 @@ class ClutNet(Network):
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
         self.register_buffer("identity", identity_table(d), persistent=False)
-
-    @property
-    def sizes(self) -> dict[str, int | None]:
-        """N, S, W and D."""
-        return {"n": self.n, "s": self.s, "w": self.w, "d": self.d}
-
-    @property
-    def lut_size(self) -> int:
-        """D."""
-        return self.d
-
-    @property
-    def code_size(self) -> int:
-        """N."""
-        return self.n
 
     def encode(self, thumbnails: Tensor) -> Tensor:
         """Thumbnails (B, 3, 256, 256) in 0..1 -> basis weights (B, N)."""

@@ -20,26 +20,10 @@ class ImageAdaptive3DLut(Network):
     architecture = "ia3dlut"
 
     def __init__(self, n: int = 3, d: int = 33) -> None:
-        super().__init__()
-        self.n, self.d = n, d
+        super().__init__(code_size=n, n=n, d=d)
         self.trunk = Trunk()
         self.head = nn.Conv2d(128, n, kernel_size=8)
         self.basis = nn.Parameter(torch.zeros(n, 3, d, d, d))
-
-    @property
-    def sizes(self) -> dict[str, int | None]:
-        """N and D."""
-        return {"n": self.n, "d": self.d}
-
-    @property
-    def lut_size(self) -> int:
-        """D."""
-        return self.d
-
-    @property
-    def code_size(self) -> int:
-        """N."""
-        return self.n
 
     def encode(self, thumbnails: Tensor) -> Tensor:
         """Thumbnails (B, 3, 256, 256) in 0..1, not normalised -> weights (B, N)."""

@@ -27,28 +27,13 @@ class SepLut(Network):
     half_codes = True
 
     def __init__(self, m: int = 8, n: int = 3, c: int = 17, d: int = 17) -> None:
-        super().__init__()
+        super().__init__(code_size=n + 3 * c, m=m, n=n, c=c, d=d)
         self.m, self.n, self.c, self.d = m, n, c, d
         widths = (m, 2 * m, 4 * m, 8 * m, 8 * m)
         self.trunk = Trunk(widths)
         self.weights = nn.Linear(widths[-1] * 2 * 2, n)
         self.curves = nn.Linear(widths[-1] * 2 * 2, 3 * c)
         self.basis = nn.Parameter(torch.zeros(n, 3, d, d, d))
-
-    @property
-    def sizes(self) -> dict[str, int | None]:
-        """M, N, C and D."""
-        return {"m": self.m, "n": self.n, "c": self.c, "d": self.d}
-
-    @property
-    def lut_size(self) -> int:
-        """D."""
-        return self.d
-
-    @property
-    def code_size(self) -> int:
-        """N weights and 3 C points."""
-        return self.n + 3 * self.c
 
     def encode(self, thumbnails: Tensor) -> Tensor:
         """Thumbnails (B, 3, 256, 256) in 0..1, not normalised -> codes (B, N + 3 C)."""
