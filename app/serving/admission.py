@@ -68,9 +68,8 @@ class Admission:
         """How many requests wait for their share of the pixel budget."""
         return len(self._waiting)
 
-    @contextmanager
-    def request(self) -> Iterator[None]:
-        """Admits one request for as long as the context lasts.
+    def check(self) -> None:
+        """Says whether a request would be let in, before more is spent on it.
 
         Raises:
             Overloaded: the house is full; says when to come back.
@@ -83,6 +82,11 @@ class Admission:
                 f"{self.requests} requests are being answered or waiting, which is the limit.",
                 retry=self.retry_after,
             )
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """Admits one request for as long as the context lasts; raises as `check`."""
+        self.check()
         self.requests += 1
         begun = monotonic()
         try:

@@ -62,6 +62,7 @@ async def enhance(
         metadata=query.metadata,
     )
     timings = Timings()
+    enhancer.admission.check()  # a body that would be refused need not be sent
     with metrics.photo(timings):
         body = await read_image(request, http.max_body_bytes)
         enhanced = await unless_departed(request, enhancer.enhance(body, wish, timings))
@@ -95,6 +96,7 @@ async def predict_lut(
     ```
     """
     timings = Timings()
+    enhancer.admission.check()  # a body that would be refused need not be sent
     with metrics.photo(timings):
         body = await read_image(request, http.max_body_bytes)
         wish = Wish(model=query.model)

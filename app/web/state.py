@@ -26,7 +26,7 @@ class HttpPolicy(BaseModel):
         default=64 * 2**20,
         ge=1,
         description="Most bytes of a request's body, counted as they arrive; more are answered "
-        "413. Bodies are held in memory, so this times the request limit bounds it.",
+        "413. A body is held in memory from its first byte until it is answered.",
     )
     drain_seconds: float = Field(
         default=0.0,
