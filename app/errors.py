@@ -57,6 +57,10 @@ class UnknownLook(Problem):
     status, code, title = 404, "unknown-look", "The model behind this look is not here"
 
 
+class UploadTooSlow(Problem):
+    status, code, title = 408, "upload-too-slow", "The request body did not arrive in time"
+
+
 class BodyTooLarge(Problem):
     status, code, title = 413, "body-too-large", "The request body is too large"
 

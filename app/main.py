@@ -15,6 +15,7 @@ from app.serving.device import Device
 from app.serving.enhancer import Enhancer
 from app.settings import Settings
 from app.web import problems
+from app.web.body import Uploads
 from app.web.metrics import Metrics
 from app.web.routes import router
 from app.web.state import State
@@ -53,7 +54,7 @@ def create_app(settings: Settings, enhancer: Enhancer) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         async with enhancer:
-            yield State(enhancer=enhancer, metrics=metrics, http=settings.http)
+            yield State(enhancer=enhancer, metrics=metrics, uploads=Uploads(settings.upload))
 
     app = FastAPI(
         title="clut-enhance",

@@ -6,7 +6,7 @@ Each layer owns its policy; the description of a field states the consequence of
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -17,7 +17,8 @@ from app.imaging.source import Limits
 from app.serving.admission import AdmissionPolicy
 from app.serving.batcher import BatchPolicy
 from app.serving.device import DevicePolicy
-from app.web.state import HttpPolicy
+from app.web.body import UploadPolicy
+from app.web.server import HttpPolicy
 
 PREFIX = "CLUT_"
 STORE = Path(__file__).parent.parent / "model_store"
@@ -40,10 +41,15 @@ class Settings(BaseSettings):
     """The whole configuration."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_nested_delimiter="_", env_nested_max_split=1, frozen=True
+        env_prefix=PREFIX,
+        env_nested_delimiter="_",
+        env_nested_max_split=1,
+        env_parse_none_str="None",
+        frozen=True,
     )
 
     http: HttpPolicy = HttpPolicy()
+    upload: UploadPolicy = UploadPolicy()
     models: ModelsPolicy = ModelsPolicy()
     admission: AdmissionPolicy = AdmissionPolicy()
     batch: BatchPolicy = BatchPolicy()
@@ -60,7 +66,7 @@ class Settings(BaseSettings):
         return self
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+    def from_environment(cls) -> Self:
         """Reads the environment.
 
         Raises:
@@ -68,7 +74,7 @@ class Settings(BaseSettings):
                 accepted (pydantic's ValidationError is one).
         """
         known = {variable for variable, _, _ in cls.variables()}
-        unknown = [name for name in environment if name.startswith(PREFIX) and name not in known]
+        unknown = [name for name in os.environ if name.startswith(PREFIX) and name not in known]
         if unknown:
             raise ValueError(f"{', '.join(sorted(unknown))}: no such setting")
         return cls()

@@ -22,10 +22,17 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     assert settings.models.store == Path("models")
 
 
-def test_a_typo_is_an_error() -> None:
+def test_a_typo_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """A variable that is almost a setting does not pass silently."""
+    monkeypatch.setenv("CLUT_BATCH_MAXSIZE", "4")
     with pytest.raises(ValueError, match="CLUT_BATCH_MAXSIZE: no such setting"):
-        Settings.from_environment({"CLUT_BATCH_MAXSIZE": "4", "PATH": "/bin"})
+        Settings.from_environment()
+
+
+def test_no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The deadline can be lifted."""
+    monkeypatch.setenv("CLUT_ADMISSION_DEADLINE", "None")
+    assert Settings.from_environment().admission.deadline is None
 
 
 def test_a_value_out_of_range_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

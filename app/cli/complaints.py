@@ -34,7 +34,8 @@ def reason(error: Problem | OSError) -> str:
     """What went wrong, in a line."""
     if isinstance(error, Problem):
         return f"{error.title}: {error.detail}"
-    return error.strerror or str(error)
+    what = error.strerror or str(error)
+    return f"{error.filename}: {what}" if error.filename else what
 
 
 def _place(error: ValidationError, location: tuple[int | str, ...]) -> str:

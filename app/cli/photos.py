@@ -19,7 +19,7 @@ from app.imaging.photo import ImageFormat
 from app.main import create_enhancer
 from app.serving.enhancer import Enhancer
 from app.serving.look import Enhanced, Wish
-from app.serving.lut_file import LutFormat, LutWish, write_lut
+from app.serving.lut_file import LutFormat, LutWish
 from app.serving.timings import Timings
 from app.settings import Settings
 
@@ -75,7 +75,8 @@ def enhance(
         _write(enhanced, source, target, written)
 
     if into_folder:
-        output.mkdir(parents=True, exist_ok=True)
+        with complaints():
+            output.mkdir(parents=True, exist_ok=True)
     _treat_all(inputs, treat)
 
 
@@ -95,8 +96,8 @@ def lut(
     wish = LutWish(lut_format or _lut_format_of(output), size, strength, title, clamp)
 
     async def treat(enhancer: Enhancer, source: Path) -> None:
-        look = await enhancer.predict(source.read_bytes(), Wish(model=model), Timings())
-        file = write_lut(look, wish)
+        body = source.read_bytes()
+        file = await enhancer.predict_lut(body, Wish(model=model), wish, Timings())
         output.write_bytes(file.body)
         if file.error is not None:
             typer.echo(f"{output}: error in 8-bit levels {file.error}", err=True)
@@ -111,13 +112,14 @@ def _treat_all(paths: list[Path], treat: Treatment) -> None:
         # Nobody waits at the other end of a connection: large files may take their time.
         patient = settings.admission.model_copy(update={"deadline": None})
         enhancer = create_enhancer(settings.model_copy(update={"admission": patient}))
-    if asyncio.run(_failures(enhancer, paths, treat)):
+    at_once = min(AT_ONCE, settings.admission.max_requests)
+    if asyncio.run(_failures(enhancer, at_once, paths, treat)):
         raise typer.Exit(code=1)
 
 
-async def _failures(enhancer: Enhancer, paths: list[Path], treat: Treatment) -> int:
+async def _failures(enhancer: Enhancer, at_once: int, paths: list[Path], treat: Treatment) -> int:
     """Returns how many failed; a failure is one line, and the others are still done."""
-    permits = asyncio.Semaphore(AT_ONCE)
+    permits = asyncio.Semaphore(at_once)
     failures = 0
     console = Console(stderr=True)
     with Progress(console=console, disable=len(paths) == 1 or not sys.stderr.isatty()) as progress:
@@ -130,7 +132,8 @@ async def _failures(enhancer: Enhancer, paths: list[Path], treat: Treatment) -> 
                     await treat(enhancer, path)
                 except (Problem, OSError) as error:
                     failures += 1
-                    console.print(f"{path}: {reason(error)}", markup=False, soft_wrap=True)
+                    about = "" if isinstance(error, OSError) else f"{path}: "
+                    console.print(about + reason(error), markup=False, soft_wrap=True)
             progress.advance(bar)
 
         async with enhancer:

@@ -33,7 +33,7 @@ class Published:
             try:
                 content = torch.load(path, weights_only=True, map_location="cpu")
             except Exception as error:  # torch.load has no error of its own: any type may come
-                raise BadModel(f"{path}: not a checkpoint that can be read ({error})") from error
+                raise BadModel(f"{path}: not a checkpoint that can be read") from error
             if not isinstance(content, dict):
                 raise BadModel(f"{path}: holds no state dict but a {type(content).__name__}")
             tensors |= _flattened(content.get("state_dict", content))

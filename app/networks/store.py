@@ -123,7 +123,8 @@ def read_store(root: Path) -> list[Model]:
     Raises:
         BadModel: a model is incomplete or damaged; the file is named.
     """
-    return [read_model(card.parent) for card in sorted(root.glob("*/*/card.json"))]
+    # What begins with a dot is an import under way, or left over from one that was cut short.
+    return [read_model(card.parent) for card in sorted(root.glob("[!.]*/[!.]*/card.json"))]
 
 
 def read_model(folder: Path) -> Model:
@@ -133,6 +134,9 @@ def read_model(folder: Path) -> Model:
         BadModel: a file is missing, damaged, or not what the card says; it is named.
     """
     card = _read_card(folder / "card.json")
+    if [card.name, str(card.version)] != [folder.parent.name, folder.name]:
+        place = f"{card.name}/{card.version}"
+        raise BadModel(f"{folder / 'card.json'}: the model belongs in the folder {place}")
     path = folder / "weights.safetensors"
     try:
         weights = path.read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
@@ -29,10 +30,15 @@ from app.serving.admission import Admission
 from app.serving.batcher import Batcher, BatchPolicy
 from app.serving.device import Device, Prediction
 from app.serving.look import Enhanced, Look, Wish
+from app.serving.lut_file import LutFile, LutWish, memory_cost, write_lut
 from app.serving.timings import Timings
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+LARGEST_ENTRY = 100.0  # of a table: a forged code must not reach what arithmetic cannot hold
+
+log = logging.getLogger("clut")
 
 Thumbnail = NDArray[np.float32]  # (3, S, S)
 
@@ -77,6 +83,7 @@ class Enhancer:
             batcher = Batcher(run, self._batch)
             self.batchers[model.card.label] = await self._resources.enter_async_context(batcher)
         self._warm_up = asyncio.create_task(self._warm(), name="warm-up")
+        self._warm_up.add_done_callback(_report_failure)
         return self
 
     async def __aexit__(
@@ -102,7 +109,7 @@ class Enhancer:
     def warm(self) -> bool:
         """Whether the warm-up has run through on the device."""
         task = self._warm_up
-        return task is not None and task.done() and not task.cancelled() and not task.exception()
+        return task is not None and task.done() and not _failed(task)
 
     @property
     def ready(self) -> bool:
@@ -111,8 +118,9 @@ class Enhancer:
 
     @property
     def alive(self) -> bool:
-        """Whether every loop that requests depend on is running."""
-        return all(batcher.alive for batcher in self.batchers.values())
+        """Whether every loop that requests depend on is running, and the warm-up did not fail."""
+        loops = all(batcher.alive for batcher in self.batchers.values())
+        return loops and not (self._warm_up is not None and _failed(self._warm_up))
 
     async def enhance(self, body: bytes, wish: Wish, timings: Timings) -> Enhanced:
         """Enhances a photograph.
@@ -122,21 +130,27 @@ class Enhancer:
         """
         return await self._within_deadline(self._enhance(body, wish, timings))
 
-    async def predict(self, body: bytes, wish: Wish, timings: Timings) -> Look:
-        """Predicts the look for a photograph; reads no more of it than the thumbnail needs.
+    async def predict_lut(
+        self, body: bytes, wish: Wish, lut_wish: LutWish, timings: Timings
+    ) -> LutFile:
+        """Writes the LUT for a photograph; reads no more of it than the thumbnail needs.
 
         Raises:
             Problem: as `enhance`.
         """
-        return await self._within_deadline(self._predict(body, wish, timings))
+        return await self._within_deadline(self._predict_lut(body, wish, lut_wish, timings))
 
-    async def recall(self, token: str) -> Look:
-        """Makes the LUT of a look token again.
+    async def recall_lut(self, token: str, lut_wish: LutWish) -> LutFile:
+        """Makes and writes the LUT of a look token again.
 
         Raises:
             MalformedLook, TruncatedLook, CorruptedLook: the token is not whole.
             UnknownLook: its model is not here.
+            Problem: the load or the deadline.
         """
+        return await self._within_deadline(self._recall_lut(token, lut_wish))
+
+    async def _recall(self, token: str) -> Look:
         content = LookToken.decode(token)
         model = self.catalogue.of_look(content.fingerprint)
         if content.code.size != model.network.code_size:
@@ -145,9 +159,15 @@ class Enhancer:
                 f"{model.card.label} takes {model.network.code_size}."
             )
         await self._warmed()
-        return Look(model.card, token, await self._device.decode(model.network, content.code))
+        try:
+            lut = await self._device.decode(model.network, content.code)
+        except ValueError as error:  # the numbers overflow
+            raise CorruptedLook(f"The token's numbers make no LUT: {error}.") from error
+        if np.abs(lut.table).max() > LARGEST_ENTRY:
+            raise CorruptedLook("The token's numbers make no LUT: its colours are absurd.")
+        return Look(model.card, token, lut)
 
-    async def in_worker(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    async def _in_worker(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Runs a function on a worker thread.
 
         A caller that is cancelled is held until a call that has begun ends: what it admitted is
@@ -167,27 +187,41 @@ class Enhancer:
         with self.admission.request():
             model = self.catalogue.named(wish.model)
             given = await self._given_look(wish)
-            source = await self.in_worker(open_source, body, self._limits)
+            timings.model = (given.card if given else model.card).label
+            source = await self._in_worker(open_source, body, self._limits)
             timings.pixels = source.pixels
             async with self.admission.pixels(source.pixels):
-                photo, small = await self.in_worker(_decoded, source, model, wish, timings)
+                photo, small = await self._in_worker(_decoded, source, model, wish, timings)
                 look = given or await self._predicted_look(model, small, timings)
-                return await self.in_worker(self._finished, photo, look, wish, timings)
+                return await self._in_worker(self._finished, photo, look, wish, timings)
 
-    async def _predict(self, body: bytes, wish: Wish, timings: Timings) -> Look:
+    async def _predict_lut(
+        self, body: bytes, wish: Wish, lut_wish: LutWish, timings: Timings
+    ) -> LutFile:
         with self.admission.request():
             model = self.catalogue.named(wish.model)
-            source = await self.in_worker(open_source, body, self._limits)
+            timings.model = model.card.label
+            source = await self._in_worker(open_source, body, self._limits)
             timings.pixels = source.reduced_pixels(model.card.thumbnail.size)
             async with self.admission.pixels(timings.pixels):
-                small = await self.in_worker(_reduced, source, model, timings)
-                return await self._predicted_look(model, small, timings)
+                small = await self._in_worker(_reduced, source, model, timings)
+            look = await self._predicted_look(model, small, timings)
+            return await self._written(look, lut_wish)
+
+    async def _recall_lut(self, token: str, lut_wish: LutWish) -> LutFile:
+        with self.admission.request():
+            return await self._written(await self._recall(token), lut_wish)
+
+    async def _written(self, look: Look, wish: LutWish) -> LutFile:
+        async with self.admission.pixels(memory_cost(look, wish)):
+            return await self._in_worker(write_lut, look, wish)
 
     async def _given_look(self, wish: Wish) -> Look | None:
         if wish.look is None:
             return None
-        look = await self.recall(wish.look)
-        if wish.model is not None and self.catalogue.named(wish.model).card != look.card:
+        look = await self._recall(wish.look)
+        asked = None if wish.model is None else self.catalogue.named(wish.model).card
+        if asked is not None and asked.fingerprint != look.card.fingerprint:
             raise BadParameter(
                 f"model={wish.model} does not go with this look, which {look.card.label} made."
             )
@@ -237,6 +271,15 @@ class Enhancer:
         for model in self.catalogue.models:
             size = model.card.thumbnail.size
             await self._device.warm_up(model.network, size, self._batch.max_size)
+
+
+def _failed(task: asyncio.Task[None]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)
+
+
+def _report_failure(warm_up: asyncio.Task[None]) -> None:
+    if not warm_up.cancelled() and warm_up.exception() is not None:
+        log.error("the warm-up failed", exc_info=warm_up.exception())
 
 
 def _decoded(source: Source, model: Model, wish: Wish, timings: Timings) -> tuple[Photo, Thumbnail]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
@@ -42,6 +43,8 @@ class LutFormat(StrEnum):
         return self not in (LutFormat.CUBE, LutFormat.JSON)
 
 
+GZIP_LEVEL = 1  # 970 KB of .cube become 430 KB in 11 ms; at level 9, 380 KB in 230 ms
+
 _WRITERS = {
     LutFormat.CUBE: write_cube,
     LutFormat.RESOLVE: write_resolve_cube,
@@ -61,6 +64,7 @@ class LutWish:
         strength: 0 is the identity, 1 the whole look.
         title: what the file calls the LUT; None names the model.
         clamp: clamp the table to 0..1, for readers that refuse other values.
+        gzipped: compress the file.
     """
 
     format: LutFormat = LutFormat.CUBE
@@ -68,6 +72,7 @@ class LutWish:
     strength: float = 1.0
     title: str | None = None
     clamp: bool = False
+    gzipped: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,33 +80,50 @@ class LutFile:
     """A LUT, written.
 
     Attributes:
-        body: the file's bytes.
+        look: whose LUT it is.
+        body: the file's bytes, compressed where that was wished for.
         format: what they are.
         error: how far the file is from the LUT that photographs go through, or None where it
             holds just that.
     """
 
+    look: Look
     body: bytes
     format: LutFormat
     error: Difference | None
 
 
 def write_lut(look: Look, wish: LutWish) -> LutFile:
-    """The LUT of a look as a file. Takes 10 ms to 1 s: call it on a worker thread."""
+    """The LUT of a look as a file. Takes 10 ms to seconds: call it on a worker thread."""
     exact = look.lut.at_strength(wish.strength)
     lut = _fitted(exact, wish)
     error = None if lut is exact else difference(exact, lut)
     write = _json if wish.format is LutFormat.JSON else _text
-    return LutFile(write(look, lut, wish, error), wish.format, error)
+    body = write(look, lut, wish, error)
+    if wish.gzipped:
+        body = gzip.compress(body, GZIP_LEVEL)
+    return LutFile(look, body, wish.format, error)
+
+
+def memory_cost(look: Look, wish: LutWish) -> int:
+    """What writing the file takes in memory, in pixels of a photograph: a line is nine of them."""
+    return 9 * _size(look.lut, wish) ** 3
 
 
 def _fitted(lut: Lut3D, wish: LutWish) -> Lut3D:
     """The same LUT where the format has room for it at the size and range wished for."""
-    fits = lut.shaper is None or wish.format.holds_shaper
-    size = wish.size or (lut.size if fits else FINE_SIZE)
-    if not fits or size != lut.size:
+    size = _size(lut, wish)
+    if not _fits(lut, wish) or size != lut.size:
         lut = lut.resampled(size)
     return lut.clamped() if wish.clamp else lut
+
+
+def _fits(lut: Lut3D, wish: LutWish) -> bool:
+    return lut.shaper is None or wish.format.holds_shaper
+
+
+def _size(lut: Lut3D, wish: LutWish) -> int:
+    return wish.size or (lut.size if _fits(lut, wish) else FINE_SIZE)
 
 
 def _title(look: Look, wish: LutWish) -> str:

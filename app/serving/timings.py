@@ -15,6 +15,7 @@ class Timings:
     Attributes:
         seconds: time spent in each of `STAGES` that has run.
         stage: where the request is now: "receive", then one of `STAGES`, or "queue" between them.
+        model: NAME@VERSION of the model that was asked, once known.
         pixels: how many pixels were admitted, once known.
     """
 
@@ -22,7 +23,13 @@ class Timings:
         self._begun = perf_counter()
         self.seconds: dict[str, float] = {}
         self.stage = "receive"
+        self.model = ""
         self.pixels = 0
+
+    def received(self) -> None:
+        """The body is there: from now on, waiting is ours."""
+        self._begun = perf_counter()
+        self.stage = "queue"
 
     @contextmanager
     def measure(self, stage: str) -> Iterator[None]:
@@ -37,7 +44,7 @@ class Timings:
 
     @property
     def total(self) -> float:
-        """Seconds since the request began."""
+        """Seconds since the request was received."""
         return perf_counter() - self._begun
 
     @property

@@ -57,13 +57,14 @@ class Metrics:
         self._stages = Histogram(
             "clut_stage_duration_seconds",
             "Time spent in each stage of a request.",
-            ("stage",),
+            ("stage", "model"),
             buckets=STAGE_DURATIONS,
             registry=registry,
         )
         self._queue = Histogram(
             "clut_queue_wait_seconds",
             "Time that a request spent waiting for its turn, between the stages.",
+            ("model",),
             buckets=STAGE_DURATIONS,
             registry=registry,
         )
@@ -105,8 +106,8 @@ class Metrics:
             self._cancelled.labels(timings.stage).inc()
             raise
         for stage, seconds in timings.seconds.items():
-            self._stages.labels(stage).observe(seconds)
-        self._queue.observe(timings.queue)
+            self._stages.labels(stage, timings.model).observe(seconds)
+        self._queue.labels(timings.model).observe(timings.queue)
 
     def rejected(self, reason: str) -> None:
         """Counts a refusal."""

@@ -77,6 +77,7 @@ ANY_PROBLEM: dict[int | str, dict[str, Any]] = {"default": _problem("Any other p
 PHOTO_PROBLEMS = problems(
     _400="A parameter, the form or the look token is not understood.",
     _404="No such model, or the model of the look is not here.",
+    _408="The body did not arrive in time.",
     _413="More bytes than are accepted.",
     _415="Not an image that is read here.",
     _422="The image is damaged, has too many pixels, or is animated.",

@@ -46,9 +46,12 @@ def install(app: FastAPI) -> None:
 
 def catalogue() -> list[dict[str, Any]]:
     """Every problem that this service answers with, for its readers."""
+    # The kinds of status 500 are for operators; callers learn of a fault, not of which.
+    answered = [kind for kind in Problem.__subclasses__() if kind.status != Problem.status]
+    kinds: list[type[Problem]] = [Problem, *answered]
     return [
-        {"code": problem.code, "status": problem.status, "title": problem.title}
-        for problem in sorted(Problem.__subclasses__(), key=lambda problem: problem.status)
+        {"code": kind.code, "status": kind.status, "title": kind.title}
+        for kind in sorted(kinds, key=lambda kind: kind.status)
     ]
 
 

@@ -77,9 +77,9 @@ class LutQuery(_Query):
         description="Clamp the table to 0..1, for readers that refuse other values.",
     )
 
-    def wish(self) -> LutWish:
+    def wish(self, *, gzipped: bool) -> LutWish:
         """The same, for the layers below."""
-        return LutWish(self.format, self.size, self.strength, self.title, self.clamp)
+        return LutWish(self.format, self.size, self.strength, self.title, self.clamp, gzipped)
 
 
 class PredictLutQuery(LutQuery):

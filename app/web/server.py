@@ -8,9 +8,39 @@ from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.serving.enhancer import Enhancer
-from app.web.state import HttpPolicy
+
+
+class HttpPolicy(BaseModel):
+    """How the service is reached."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = Field(
+        default="127.0.0.1",
+        description="Address to listen on. 0.0.0.0 lets other machines in: there is no "
+        "authentication, so put a gateway in front.",
+    )
+    port: int = Field(default=8000, ge=0, le=65535, description="Port; 0 lets the system choose.")
+    drain_seconds: float = Field(
+        default=0.0,
+        ge=0.0,
+        description="Seconds that the server goes on listening after SIGTERM while /readyz "
+        "already says 503, so that load balancers can turn away. Set 5 to 15 behind one.",
+    )
+    stop_seconds: int = Field(
+        default=35,
+        ge=0,
+        description="Seconds that requests under way get once the server has stopped listening; "
+        "then they are cut off. Keep it above the deadline, and what kills the process above it.",
+    )
+    access_log: bool = Field(
+        default=True,
+        description="A line on standard output for every request; the metrics count requests "
+        "without it.",
+    )
 
 
 class Server(uvicorn.Server):

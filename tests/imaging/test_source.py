@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zlib
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 import tifffile
@@ -153,3 +154,24 @@ def test_heic_without_the_extra() -> None:
     )
     assert b"without the extra `heif`" in run.stdout
     assert b"image/heif" not in run.stdout
+
+
+def test_too_many_scans_are_refused(photos: Path) -> None:
+    """A progressive JPEG whose last scan comes over and over again is not decoded at all."""
+    with Image.open(photos / "lake.jpg") as image:
+        buffer = BytesIO()
+        image.save(buffer, "JPEG", progressive=True)
+    body = buffer.getvalue()
+    last_scan = body[body.rindex(b"\xff\xda") : -2]
+    assert open_source(body, Limits()).width == 853
+    with pytest.raises(DamagedImage, match="scans"):
+        open_source(body[:-2] + last_scan * 200 + body[-2:], Limits())
+
+
+def test_padding_and_empty_chunks_cost_little() -> None:
+    """Megabytes of padding before a marker, or of empty chunks, end in a problem."""
+    with pytest.raises(DamagedImage):
+        open_source(b"\xff\xd8\xff" + b"\xff" * 5_000_000, Limits())
+    empty = b"\0\0\0\0tEXt\0\0\0\0"
+    with pytest.raises(DamagedImage, match="chunks"):
+        open_source(b"\x89PNG\r\n\x1a\n" + empty * 400_000, Limits())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,16 @@ def test_damage_is_refused_by_file(tmp_path: Path, damage, complaint: str) -> No
     written(tmp_path, small())
     damage(tmp_path / "a" / "1")
     with pytest.raises(BadModel, match=complaint):
+        read_store(tmp_path)
+
+
+def test_models_lie_where_their_cards_say(tmp_path: Path) -> None:
+    """A copied folder is no second model, and an unfinished import is none at all."""
+    written(tmp_path, small())
+    shutil.copytree(tmp_path / "a", tmp_path / ".new-cut-short")
+    assert len(read_store(tmp_path)) == 1
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    with pytest.raises(BadModel, match="belongs in the folder a/1"):
         read_store(tmp_path)
 
 

@@ -8,17 +8,31 @@ import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from app.errors import BadParameter, DeadlineExceeded, Draining, Overloaded, UnknownModel
+from app.errors import (
+    BadParameter,
+    CorruptedLook,
+    DeadlineExceeded,
+    Draining,
+    Overloaded,
+    UnknownModel,
+)
 from app.imaging.photo import ImageFormat
+from app.luts.token import LookToken
 from app.main import create_enhancer
+from app.networks.adaint import AdaInt
+from app.networks.base import ThumbnailRecipe
+from app.networks.store import write_model
 from app.serving.admission import AdmissionPolicy
 from app.serving.enhancer import Enhancer
 from app.serving.look import Enhanced, Wish
+from app.serving.lut_file import LutFile, LutWish
 from app.serving.timings import STAGES, Timings
-from app.settings import Settings
+from app.settings import ModelsPolicy, Settings
+from tests.networks.test_store import small
 
 pytestmark = pytest.mark.anyio
 
@@ -58,6 +72,11 @@ def photo(photos: Path) -> bytes:
     return (photos / "lake.jpg").read_bytes()
 
 
+async def predicted(enhancer: Enhancer, photo: bytes) -> LutFile:
+    """The LUT of a photo."""
+    return await enhancer.predict_lut(photo, Wish(), LutWish(), Timings())
+
+
 async def settled(enhancer: Enhancer) -> None:
     """Waits until nobody is in the house."""
     async with asyncio.timeout(60):
@@ -87,15 +106,15 @@ async def test_the_door_counts_everybody_out(enhancer: Enhancer, photo: bytes) -
 
 async def test_a_burst_is_answered(enhancer: Enhancer, photo: bytes) -> None:
     """Every photo of a burst is run exactly once, alone or with its neighbours."""
-    looks = await asyncio.gather(*(enhancer.predict(photo, Wish(), Timings()) for _ in range(16)))
+    files = await asyncio.gather(*(predicted(enhancer, photo) for _ in range(16)))
     sizes = enhancer.batchers["default@1"].sizes
     assert sum(size * count for size, count in sizes.items()) == 16
-    assert len({look.card.label for look in looks}) == 1
+    assert len({file.look.card.label for file in files}) == 1
 
 
 async def test_a_look_belongs_to_its_model(enhancer: Enhancer, photo: bytes) -> None:
     """A model that does not exist, or that did not make the look, is refused."""
-    look = await enhancer.predict(photo, Wish(), Timings())
+    look = (await predicted(enhancer, photo)).look
     again = await enhancer.enhance(photo, Wish(look=look.token, model="default@1"), Timings())
     assert again.look.token == look.token
     with pytest.raises(UnknownModel):
@@ -126,7 +145,7 @@ async def test_the_deadline_does_not_wait_for_the_thread(photo: bytes) -> None:
     """A late request is told so at its deadline, though its thread is still at work."""
     gate = Gate()
     async with house(deadline=2.0) as enhancer:
-        await enhancer.predict(photo, Wish(), Timings())  # the warm-up is over
+        await predicted(enhancer, photo)  # the warm-up is over
         with pytest.raises(DeadlineExceeded, match=r"within 2\.0 seconds"):
             await enhancer.enhance(photo, Wish(output_format=gate), Timings())
         assert gate.reached.is_set()
@@ -153,6 +172,46 @@ async def opened_when_closed(enhancer: Enhancer, gate: Gate) -> None:
     while not enhancer.admission.closed:
         await asyncio.sleep(0.01)
     gate.opened.set()
+
+
+async def test_writing_luts_is_admitted_too(photo: bytes) -> None:
+    """A LUT file takes a place in the house and a share of its memory, and gives them back."""
+    async with house(max_requests=1) as enhancer:
+        look = (await predicted(enhancer, photo)).look
+        large = LutWish(size=129)
+        writing = asyncio.create_task(enhancer.recall_lut(look.token, large))
+        async with asyncio.timeout(60):
+            while not enhancer.admission.pixels_in_flight:
+                await asyncio.sleep(0)
+        assert enhancer.admission.pixels_in_flight == 9 * 129**3
+        with pytest.raises(Overloaded):
+            await enhancer.recall_lut(look.token, large)
+        assert len((await writing).body) > 129**3
+        assert (enhancer.admission.requests, enhancer.admission.pixels_in_flight) == (0, 0)
+
+
+@pytest.mark.parametrize("forged", [3.4e38, 1e6, -1e6])
+async def test_forged_tokens_make_no_lut(enhancer: Enhancer, forged: float) -> None:
+    """A token that is whole, but whose numbers lead out of all colours, is refused."""
+    model = enhancer.catalogue.default
+    code = np.full(model.network.code_size, forged, np.float32)
+    token = LookToken(model.card.fingerprint, code).encode()
+    with pytest.raises(CorruptedLook):
+        await enhancer.recall_lut(token, LutWish())
+
+
+async def test_a_failed_warm_up_fails_liveness(tmp_path: Path) -> None:
+    """A network that cannot run makes a server that says so: only a restart helps."""
+    network = small("adaint")
+    assert isinstance(network, AdaInt)
+    recipe = ThumbnailRecipe(size=16)  # too small for the trunk
+    write_model(tmp_path, network, name="a", licence="", source="", thumbnail=recipe)
+    settings = Settings(models=ModelsPolicy(store=tmp_path, default="a"))
+    async with create_enhancer(settings) as enhancer:
+        async with asyncio.timeout(60):
+            while enhancer.alive:
+                await asyncio.sleep(0.01)
+        assert not enhancer.ready
 
 
 async def test_wishes_that_no_format_can_grant(enhancer: Enhancer) -> None:

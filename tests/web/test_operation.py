@@ -61,8 +61,11 @@ def test_metrics_count_what_happened(client: httpx.Client, otters: bytes) -> Non
     assert requests("/enhance", "415", "POST") == 1
     assert requests("unmatched", "404", "GET") == 1
     for stage in ("decode", "predict", "apply", "encode"):
-        assert change["clut_stage_duration_seconds_count", (("stage", stage),)] == 1
-    assert change["clut_queue_wait_seconds_count", ()] == 1
+        assert (
+            change["clut_stage_duration_seconds_count", (("model", "default@1"), ("stage", stage))]
+            == 1
+        )
+    assert change["clut_queue_wait_seconds_count", (("model", "default@1"),)] == 1
     assert change["clut_rejected_total", (("reason", "not-an-image"),)] == 1
     assert change["clut_received_bytes_total", ()] >= len(otters)
     assert change["clut_sent_bytes_total", ()] > 10_000

@@ -140,7 +140,7 @@ def test_problem_types_are_listed(client: httpx.Client) -> None:
 
 def test_limits(otters: bytes) -> None:
     """Too many bytes, announced or not, are 413; too many pixels are 422 before decoding."""
-    with serving(HTTP_MAX_BODY_BYTES=len(otters) - 1, IMAGE_MAX_PIXELS=10_000) as server:
+    with serving(UPLOAD_MAX_BYTES=len(otters) - 1, IMAGE_MAX_PIXELS=10_000) as server:
         client = server.client
         announced = problem(client.post("/enhance", content=otters), 413, "body-too-large")
         assert announced["accepted_bytes"] == len(otters) - 1
@@ -153,6 +153,18 @@ def test_limits(otters: bytes) -> None:
             client.post("/enhance", content=buffer.getvalue()), 422, "too-many-pixels"
         )
         assert document["max_pixels"] == 10_000
+
+
+def test_uploads_are_bounded_in_bytes_and_time(otters: bytes) -> None:
+    """Bodies that together are too large are 503; one that does not arrive in time is 408."""
+    with serving(UPLOAD_BUDGET_BYTES=300_000, UPLOAD_SECONDS=2) as server:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as slow:
+            head = "POST /enhance HTTP/1.1\r\nHost: x\r\nContent-Length: 250000\r\n\r\n"
+            slow.sendall(head.encode() + bytes(240_000))
+            time.sleep(0.5)  # for the bytes to arrive
+            problem(server.client.post("/enhance", content=otters), 503, "overloaded")
+            assert slow.recv(65536).startswith(b"HTTP/1.1 408")
+        assert server.client.post("/enhance", content=otters).status_code == 200
 
 
 def test_full_house(otters: bytes) -> None:

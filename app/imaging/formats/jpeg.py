@@ -5,6 +5,7 @@ Segments: ITU-T T.81, annex B; their uses: Exif 3.0 section 4.5.4, XMP part 3, I
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterable, Iterator
 from io import BytesIO
@@ -23,7 +24,10 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # DHT, JPG and DAC 
 _EXIF = b"Exif\0\0"
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _ICC = b"ICC_PROFILE\0"
+_MAX_SCANS = 100  # ordinary ones have about 10; each costs a pass over all coefficients
 _MAX_PAYLOAD = 0xFFFF - 2  # the length field counts itself
+
+_MARKER = re.compile(rb"\xff([^\x00\xff])")  # not a stuffed byte, nor padding
 
 _SPACES: dict[int, ColourSpace] = {1: "gray", 3: "rgb", 4: "cmyk"}
 _COLORSPACES = {"gray": "GRAY", "rgb": "RGB", "cmyk": "CMYK"}
@@ -37,6 +41,9 @@ class _LenientJpeg(JpegImageFile):
 
 def read_header(body: bytes) -> Header:
     """Read the segments up to the first scan; of an MPO they are the primary image's."""
+    scans = body.count(b"\xff\xda")  # entropy-coded data cannot hold this marker
+    if scans > _MAX_SCANS:
+        raise ValueError(f"it has {scans} scans; {_MAX_SCANS} are accepted")
     segments = list(_segments(body))
     frame = _frame(segments)
     height, width, components = struct.unpack_from(">xHHB", frame)
@@ -65,6 +72,8 @@ def decode_reduced(body: bytes, side: int) -> Raster:
         # libjpeg-turbo was strict about something harmless, or its simple interface does not
         # know the subsampling. Pillow is lenient there, but refuses what is cut short.
         image = _LenientJpeg(BytesIO(body))
+        if side:
+            image.draft(image.mode, (side, side))
         return Raster(np.array(image).reshape(image.height, image.width, -1), space)
     return Raster(255 - samples if space == "cmyk" else samples, space)  # files hold ~ink
 
@@ -98,15 +107,12 @@ def _segment(marker: int, signature: bytes, payload: bytes | None) -> bytes:
 def _segments(body: bytes) -> Iterator[tuple[int, bytes]]:
     """Marker and payload of each segment before the first scan; stray bytes are skipped."""
     position = 2
-    while (position := body.find(b"\xff", position)) >= 0:
-        marker, length = struct.unpack_from(">BH", body, position + 1)
-        if marker == _SCAN:
+    while found := _MARKER.search(body, position):
+        (length,) = struct.unpack_from(">H", body, found.end())
+        if found[1][0] == _SCAN:
             return
-        if marker in (0x00, 0xFF):  # a stuffed byte, or padding before a marker
-            position += 1
-            continue
-        yield marker, body[position + 4 : position + 2 + length]
-        position += 2 + length
+        position = found.end() + max(length, 2)
+        yield found[1][0], body[found.end() + 2 : position]
 
 
 def _frame(segments: Iterable[tuple[int, bytes]]) -> bytes:

@@ -20,6 +20,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _XMP_KEYWORD = b"XML:com.adobe.xmp\0"
 _MAX_INFLATED = 4 << 20  # bytes of a compressed profile or XMP packet; real ones are smaller
+_MAX_CHUNKS = 100_000  # a chunk of pixels is seldom under 8 KB
 _IHDR_END = len(SIGNATURE) + 12 + 13
 _SRGB_PERCEPTUAL = b"\0"
 
@@ -66,11 +67,14 @@ def encode(samples: Samples, metadata: Metadata) -> bytes:
 
 def _chunks(body: bytes) -> Iterator[tuple[bytes, bytes]]:
     position = len(SIGNATURE)
-    while position + 8 <= len(body):
+    for _ in range(_MAX_CHUNKS):
+        if position + 8 > len(body):
+            return
         length, kind = struct.unpack_from(">I4s", body, position)
         if kind != b"IDAT":
             yield kind, body[position + 8 : position + 8 + length]
         position += 12 + length
+    raise ValueError(f"it has more than {_MAX_CHUNKS} chunks")
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
