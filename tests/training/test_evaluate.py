@@ -5,9 +5,10 @@ from PIL import Image
 
 from app.networks.architectures import import_published
 from app.networks.base import ThumbnailRecipe
-from app.networks.store import read_store, write_model
+from app.networks.store import read_model, read_store, write_model
 from app.training.ensemble import Ensemble
 from app.training.evaluate import evaluate
+from tests.conftest import ROOT
 
 
 def test_each_test_pair_has_its_score(pairs, teacher):
@@ -44,3 +45,13 @@ def test_the_published_network_has_its_known_psnr(shared, tmp_path):
     report = evaluate(Ensemble(read_store(tmp_path)), shared / "pairs")
 
     assert report.mean.psnr == pytest.approx(29.38, abs=0.02)
+
+
+@pytest.mark.reference
+def test_the_embedded_network_is_worth_serving(shared):
+    """Given the eight pairs, of which it has seen none, it is far above the inputs' 18.0 dB."""
+    model = read_model(ROOT / "model_store" / "default" / "1")
+
+    report = evaluate(Ensemble([model]), shared / "pairs")
+
+    assert report.mean.psnr > 28
