@@ -7,7 +7,7 @@ PIP_ARGS ?=
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt $(PIP_ARGS)
 
-.PHONY: serve test check format clean
+.PHONY: serve test check format compare clean
 
 serve: .venv/server
 	$(BIN)/clut-enhance serve
@@ -24,6 +24,16 @@ check: .venv/dev
 format: .venv/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The networks of the CLUT-Net paper, trained alike: docs/compare.md and .png. It goes on where it
+# was interrupted. TEACHERS is a model store with lut3, adaint and seplut.
+PHOTOS ?= photos
+TEACHERS ?= teachers
+PAIRS ?= pairs
+
+compare: .venv/dev
+	$(BIN)/clut-enhance compare app/training/recipes/compare.toml \
+		--photos $(PHOTOS) --teachers $(TEACHERS) --pairs $(PAIRS)
 
 clean:
 	rm -rf .venv

@@ -22,6 +22,7 @@ for command in (
     training.export,
     training.evaluate,
     training.survey,
+    training.compare,
 ):
     cli.command()(command)
 cli.add_typer(models.cli, name="models")

@@ -87,6 +87,25 @@ def survey(
     _print({f"{len(found)} photographs": summary(found.values())})
 
 
+def compare(
+    recipe: Recipe,
+    photos: Annotated[
+        Path | None, typer.Option(help="Instead of the recipe's, with their inventory.")
+    ] = None,
+    teachers: Annotated[Path | None, typer.Option(help="Another model store of theirs.")] = None,
+    pairs: Annotated[Path | None, typer.Option(help="Another folder of pairs.")] = None,
+) -> None:
+    """Train ways to compress LUTs alike, and write a table and a plot."""
+    with _pipeline():
+        from app.training.compare import compare as run
+        from app.training.config import read_config
+        from app.training.variants import CompareConfig
+
+        config = read_config(recipe, CompareConfig).with_data(photos, teachers, pairs)
+        run(config)
+    typer.echo(config.report.read_text(encoding="utf-8"))
+
+
 @contextmanager
 def _pipeline() -> Iterator[None]:
     with complaints():

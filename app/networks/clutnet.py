@@ -46,6 +46,11 @@ class ClutNet(Network):
         self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
         self.register_buffer("identity", identity_table(d), persistent=False)
 
+    @property
+    def matrices(self) -> list[nn.Parameter]:
+        """The transformation matrices that there are: M_s, M_w."""
+        return [matrix for matrix in (self.strong, self.weak) if matrix is not None]
+
     def encode(self, thumbnails: Tensor) -> Tensor:
         """Thumbnails (B, 3, 256, 256) in 0..1 -> basis weights (B, N)."""
         features = self.trunk((thumbnails - self.mean) / self.std)

@@ -59,7 +59,7 @@ class RunConfig(BaseModel):
     schedule: ScheduleConfig
 
 
-Config = TypeVar("Config", bound=RunConfig)
+Config = TypeVar("Config", bound=BaseModel)
 
 
 def read_config(path: Path, kind: type[Config]) -> Config:

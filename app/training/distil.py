@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
-import torch
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt
 from torch import Tensor
 
-from app.errors import BadParameter
-from app.networks.base import Tables, ThumbnailRecipe
+from app.networks.base import Tables
 from app.networks.lookup import trilinear
-from app.networks.store import Card, Catalogue, Model, read_store
-from app.training.batch import Batch, drawn
-from app.training.config import RunConfig
-from app.training.degrade import UNTOUCHED, Degradation, DegradeConfig, random_degradation
-from app.training.ensemble import Ensemble
+from app.networks.store import Card
+from app.training.batch import Batch
 from app.training.export import Label, export
+from app.training.lessons import Lessons, LessonsConfig
 from app.training.losses import bending, clipping, colour_loss, excess_variation
-from app.training.photos import Photos, PhotosConfig, as_planes, read_photo
 from app.training.ramps import ramps
 from app.training.start import new_network
 from app.training.trainer import Trainer
-from app.training.views import colours_at, random_places, random_view, squeezed
 
 
 class DistilLosses(BaseModel):
@@ -46,75 +35,56 @@ class DistilLosses(BaseModel):
     tables: PositiveInt = 4
 
 
-class DistilConfig(RunConfig):
+class DistilConfig(LessonsConfig):
     """A distillation.
 
     Attributes:
-        teachers: names of models, each with its weight in the mean of their answers.
-        teacher_store: the model store that they are in.
-        photos: what is answered.
-        degrade: how the photos are made worse first.
-        antialiased: the share of photos that the student sees antialiased: it learns to answer
-            alike however its thumbnail was made.
+        fixed_matrices: whether M_s and M_w stay as they start, so that psi alone is learned.
         losses: their weights.
     """
 
-    teachers: dict[str, PositiveFloat] = Field(min_length=1)
-    teacher_store: Path = Path("model_store")
-    photos: PhotosConfig
-    degrade: DegradeConfig = DegradeConfig()
-    antialiased: float = Field(default=0.5, ge=0, le=1)
+    fixed_matrices: bool = False
     losses: DistilLosses = DistilLosses()
 
 
-def distil(config: DistilConfig) -> Card:
+def distil(config: DistilConfig, lessons: Lessons | None = None) -> Card:
     """Trains a CLUT-Net to answer as the teachers do, and puts it into the store.
 
     Called again after an interruption, it goes on from the last checkpoint.
 
+    Args:
+        config: the recipe.
+        lessons: those of the recipe, where several students share them.
+
     Raises:
         Problem: a photo, a teacher or the checkpoint cannot be read; the loss is not finite.
     """
-    teachers = _teachers(config)
-    photos = Photos(config.photos, config.seed)
-    _label(config, teachers, photos).write(config.run)
-    task = Distillation(config, Ensemble(teachers, list(config.teachers.values())), photos)
-    Trainer(task, config.schedule, config.run).run()
+    lessons = lessons or Lessons(config)
+    _label(config, lessons).write(config.run)
+    Trainer(Distillation(config, lessons), config.schedule, config.run).run()
     return export(config.run, config.store)
 
 
-class _Shown(NamedTuple):
-    """A photo as the teachers see it, as the student sees it, and colours (P, 3) of it."""
-
-    to_teachers: Tensor
-    to_student: Tensor
-    colours: Tensor
-
-
 class Distillation:
-    """The task of answering as an ensemble does."""
+    """The task of answering as the teachers do."""
 
-    def __init__(self, config: DistilConfig, teacher: Ensemble, photos: Photos) -> None:
-        self._config, self._teacher = config, teacher
+    def __init__(self, config: DistilConfig, lessons: Lessons) -> None:
         self.network = new_network(**config.network.model_dump(), seed=config.seed)
         self.batch_size = config.batch
+        self.held_out = lessons.held_out
+        self._lessons, self._losses = lessons, config.losses
         self._ramps = ramps(config.seed)
-        self._images = [as_planes(read_photo(path)) for path in photos.train]
-        self.held_out = list(self._validation(photos.held_out))
+        if config.fixed_matrices:
+            for matrix in self.network.matrices:
+                matrix.requires_grad_(False)
 
     def batch(self, step: int) -> Batch:
-        """Random views of photos, made worse; answered by the teachers."""
-        config = self._config
-        rng = np.random.default_rng([config.seed, step])
-        picked = drawn(len(self._images), config.batch, config.seed, step)
-        views = [random_view(self._images[i], config.smallest_view, rng) for i in picked]
-        return self._answered(
-            [self._shown(view, random_degradation(config.degrade, rng), rng) for view in views]
-        )
+        """The lesson of that step."""
+        return self._lessons.batch(step)
 
     def loss(self, batch: Batch) -> Tensor:
         """L1 + cosine, and what keeps detail and is against bands."""
-        weights = self._config.losses
+        weights = self._losses
         tables = self.network(batch.thumbnails)
         answers = trilinear(tables, batch.colours)
         some = Tables(tables.table[: weights.tables])
@@ -131,41 +101,9 @@ class Distillation:
         seen = trilinear(tables, colours).clamp(0.0, 1.0)
         return seen.view(-1, *self._ramps.shape)
 
-    def _validation(self, files: list[Path]) -> Iterator[Batch]:
-        """Each photo as it is, and made worse in one way."""
-        rng = np.random.default_rng(self._config.seed)
-        for path in files:
-            image = as_planes(read_photo(path))
-            worse = random_degradation(self._config.degrade, rng)
-            yield self._answered([self._shown(image, it, rng) for it in (UNTOUCHED, worse)])
 
-    def _shown(self, view: Tensor, worsen: Degradation, rng: np.random.Generator) -> _Shown:
-        def thumbnail(recipe: ThumbnailRecipe) -> Tensor:
-            return worsen(squeezed(view, recipe.size, antialias=recipe.antialias))
-
-        wanted = self._teacher.thumbnail
-        to_teachers = thumbnail(wanted)
-        antialias = bool(rng.random() < self._config.antialiased)
-        own = self._config.thumbnail.model_copy(update={"antialias": antialias})
-        to_student = to_teachers if own == wanted else thumbnail(own)
-        places = random_places(self._config.colours, wanted.size, rng)
-        return _Shown(to_teachers, to_student, colours_at(to_teachers, places))
-
-    def _answered(self, shown: list[_Shown]) -> Batch:
-        to_teachers, to_student, colours = map(torch.stack, zip(*shown, strict=True))
-        return Batch(to_student, colours, self._teacher(to_teachers, colours))
-
-
-def _teachers(config: DistilConfig) -> list[Model]:
-    models = read_store(config.teacher_store)
-    if not models:
-        raise BadParameter(f"{config.teacher_store}: no models here to learn from")
-    catalogue = Catalogue(models, default=models[0].card.name)
-    return [catalogue.named(name) for name in config.teachers]
-
-
-def _label(config: DistilConfig, teachers: list[Model], photos: Photos) -> Label:
-    cards = [model.card for model in teachers]
+def _label(config: DistilConfig, lessons: Lessons) -> Label:
+    cards = lessons.teachers
     sources = "; ".join(f"{card.label} ({card.licence}): {card.source}" for card in cards)
     # What is said of places on this machine is of use to nobody else.
     places = {"run": True, "store": True, "teacher_store": True}
@@ -180,7 +118,7 @@ def _label(config: DistilConfig, teachers: list[Model], photos: Photos) -> Label
         training={
             "command": "clut-enhance distil",
             "recipe": recipe,
-            "photos": photos.licences,
+            "photos": lessons.licences,
             "teachers": {card.label: card.sha256 for card in cards},
         },
     )

@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 import pytest
+import torch
 
 from app.errors import BadParameter, UnknownModel
 from app.networks.store import read_store
@@ -12,6 +13,7 @@ from app.training.degrade import DegradeConfig
 from app.training.distil import DistilConfig, DistilLosses, distil
 from app.training.export import export
 from app.training.photos import PhotosConfig
+from app.training.start import new_network
 from app.training.trainer import ScheduleConfig
 
 
@@ -61,6 +63,16 @@ def test_the_student_is_in_the_store_with_a_card_that_says_all(config, teacher):
 def test_the_card_names_no_place_of_this_machine(config, tmp_path):
     """Given absolute paths in the recipe, none of them is in the card."""
     assert str(tmp_path) not in distil(config).model_dump_json()
+
+
+def test_fixed_matrices_end_as_they_started(config):
+    """Given matrices that are not learned, they are the start's in the end, and psi is not."""
+    distil(config.model_copy(update={"fixed_matrices": True}))
+
+    [model] = read_store(config.store)
+    start = new_network(**config.network.model_dump(), seed=config.seed)
+    assert all(map(torch.equal, model.network.matrices, start.matrices))
+    assert model.network.psi.any()
 
 
 def test_a_checkpoint_can_be_exported_at_any_time(config):
