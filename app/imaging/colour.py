@@ -8,6 +8,7 @@ prints it is what Photoshop does by default, and keeps contrast.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -93,5 +94,7 @@ def _repeated(gray: Samples) -> Samples:
 
 def _naive_rgb(ink: Samples) -> Samples:
     full = np.iinfo(ink.dtype).max
-    light = (full - ink).astype(np.uint32)
+    # The narrowest integers that hold a product: full-size arrays of them are what this costs.
+    wide: type[np.unsignedinteger[Any]] = np.uint16 if full == 255 else np.uint32
+    light = (full - ink).astype(wide)
     return ((light[..., :3] * light[..., 3:] + full // 2) // full).astype(ink.dtype)

@@ -31,8 +31,8 @@ class Limits(BaseModel):
         default=100_000_000,
         gt=0,
         description="Photographs with more pixels are refused before they are decoded. A request "
-        "needs some 10 bytes of memory a pixel (20 with 16 bits), so raising this raises what one "
-        "request can take.",
+        "needs some 10 bytes of memory a pixel, and up to 30 with 16 bits, CMYK or AVIF, so "
+        "raising this raises what one request can take.",
     )
 
 
