@@ -206,15 +206,15 @@ class Enhancer:
             async with self.admission.pixels(timings.pixels):
                 small = await self._in_worker(_reduced, source, model, timings)
             look = await self._predicted_look(model, small, timings)
-            return await self._written(look, lut_wish)
+            return await self._written(look, lut_wish, timings)
 
     async def _recall_lut(self, token: str, lut_wish: LutWish) -> LutFile:
         with self.admission.request():
-            return await self._written(await self._recall(token), lut_wish)
+            return await self._written(await self._recall(token), lut_wish, Timings())
 
-    async def _written(self, look: Look, wish: LutWish) -> LutFile:
+    async def _written(self, look: Look, wish: LutWish, timings: Timings) -> LutFile:
         async with self.admission.pixels(memory_cost(look, wish)):
-            return await self._in_worker(write_lut, look, wish)
+            return await self._in_worker(_encoded, look, wish, timings)
 
     async def _given_look(self, wish: Wish) -> Look | None:
         if wish.look is None:
@@ -289,6 +289,12 @@ def _decoded(source: Source, model: Model, wish: Wish, timings: Timings) -> tupl
         recipe = model.card.thumbnail
         small = thumbnail(photo.pixels, recipe.size, recipe.antialias)
         return fit(photo, wish.max_side) if wish.max_side else photo, small
+
+
+def _encoded(look: Look, wish: LutWish, timings: Timings) -> LutFile:
+    """The LUT of a look as a file."""
+    with timings.measure("encode"):
+        return write_lut(look, wish)
 
 
 def _reduced(source: Source, model: Model, timings: Timings) -> Thumbnail:

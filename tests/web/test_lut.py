@@ -24,7 +24,8 @@ def test_a_photo_gives_its_lut(client: httpx.Client, otters: bytes) -> None:
     assert response.status_code == 200
     assert response.headers["content-type"] == "text/plain; charset=us-ascii"
     assert response.headers["x-model"] == "default@1"
-    assert "decode" in response.headers["server-timing"]
+    stages = [part.split(";")[0] for part in response.headers["server-timing"].split(", ")]
+    assert stages == ["queue", "decode", "predict", "encode"]
     lut = read_cube(response.text)
     assert lut.size == 33
     distance = np.abs(lut.table - Lut3D.identity(33).table)
