@@ -8,11 +8,13 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 from fastapi_swagger import patch_fastapi
+from loky import cpu_count
 
 from app.networks.store import Catalogue, read_store
 from app.serving.admission import Admission
 from app.serving.device import Device
 from app.serving.enhancer import Enhancer
+from app.serving.workers import Workers
 from app.settings import Settings
 from app.web import problems
 from app.web.body import Uploads
@@ -40,6 +42,7 @@ def create_enhancer(settings: Settings) -> Enhancer:
         Catalogue(read_store(settings.models.store), settings.models.default),
         Device(settings.device),
         Admission(settings.admission),
+        Workers(cpu_count()),
         batch=settings.batch,
         limits=settings.image,
         deadline=settings.admission.deadline,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import count
 from time import monotonic
 from typing import Annotated
 
@@ -42,12 +44,21 @@ class AdmissionPolicy(BaseModel):
     )
 
 
+@dataclass(order=True, frozen=True)
+class _Waiter:
+    turn: float
+    number: int  # among equals, first come, first served
+    pixels: int = field(compare=False)
+    given: asyncio.Future[None] = field(compare=False)
+
+
 class Admission:
     """Counts requests and pixels in and out; refuses early, and never queues without bound."""
 
     def __init__(self, policy: AdmissionPolicy) -> None:
         self._policy = policy
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._waiting: list[_Waiter] = []  # a heap
+        self._numbers = count()
         self._mean_seconds = 0.0
         self.requests = 0
         self.pixels_in_flight = 0
@@ -96,13 +107,13 @@ class Admission:
             self._mean_seconds += SMOOTHING * (monotonic() - begun - self._mean_seconds)
 
     @asynccontextmanager
-    async def pixels(self, count: int) -> AsyncIterator[None]:
-        """Holds a share of the pixel budget; waits for it in order of arrival."""
-        await self._acquire(count)
+    async def pixels(self, pixels: int, turn: float) -> AsyncIterator[None]:
+        """Holds a share of the pixel budget; those who wait for it go by their turns."""
+        await self._acquire(pixels, turn)
         try:
             yield
         finally:
-            self.pixels_in_flight -= count
+            self.pixels_in_flight -= pixels
             self._wake()
 
     @property
@@ -110,31 +121,32 @@ class Admission:
         """Seconds until those who are in the house now are answered, by the mean of late."""
         return max(1, math.ceil(self._mean_seconds))
 
-    async def _acquire(self, count: int) -> None:
-        if not self._waiting and self._fits(count):
-            self.pixels_in_flight += count
+    async def _acquire(self, pixels: int, turn: float) -> None:
+        if not self._waiting and self._fits(pixels):
+            self.pixels_in_flight += pixels
             return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((count, turn))
+        given: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heappush(self._waiting, _Waiter(turn, next(self._numbers), pixels, given))
+        self._wake()  # its turn may come before that of those who do not fit
         try:
-            await turn
+            await given
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # the share was given in the same moment
-                self.pixels_in_flight -= count
+            if given.done() and not given.cancelled():  # the share was given in the same moment
+                self.pixels_in_flight -= pixels
             self._wake()
             raise
 
     def _wake(self) -> None:
         while self._waiting:
-            count, turn = self._waiting[0]
-            if not turn.done():
-                if not self._fits(count):
+            waiter = self._waiting[0]
+            if not waiter.given.done():
+                if not self._fits(waiter.pixels):
                     return
-                self.pixels_in_flight += count
-                turn.set_result(None)
-            self._waiting.popleft()
+                self.pixels_in_flight += waiter.pixels
+                waiter.given.set_result(None)
+            heappop(self._waiting)
 
-    def _fits(self, count: int) -> bool:
+    def _fits(self, pixels: int) -> bool:
         """A photograph that is alone in the house always fits."""
         free = self._policy.pixel_budget - self.pixels_in_flight
-        return count <= free or self.pixels_in_flight == 0
+        return pixels <= free or self.pixels_in_flight == 0

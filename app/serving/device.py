@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
@@ -107,12 +108,15 @@ class Device:
         """Makes the LUT of a code (K,) again."""
         return await self._call(self._decode, network, code)
 
-    def apply(self, pixels: Pixels, lut: Lut3D) -> None:
-        """Passes pixels (H, W, 3) through a LUT, in place. Blocks: call it on a worker thread."""
+    def applier(self, lut: Lut3D, dtype: DTypeLike) -> Callable[[Pixels], None]:
+        """Makes a LUT ready for a photo's pixels of that dtype, uint8 or uint16.
+
+        Blocks, as does its answer, which passes a photo (H, W, 3) through the LUT, in place:
+        call both on worker threads. Strips of a photo may be passed at the same time.
+        """
         if self._device.type == "cpu":
-            kernel.apply(pixels, lut, self._interpolation)
-        else:
-            apply_on(self._device, pixels, lut, self._interpolation)
+            return kernel.prepare(lut, self._interpolation, dtype).apply
+        return partial(apply_on, self._device, lut, self._interpolation)
 
     async def _call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         running = self._thread.submit(function, *args, **kwargs)
@@ -123,8 +127,8 @@ class Device:
         thumbnail = np.zeros((3, thumbnail_size, thumbnail_size), np.float32)
         for size in padded_sizes(max_batch):
             prediction = self._predict(network, max_batch, [thumbnail] * size)[0]
-        self.apply(np.zeros((1, 1, 3), np.uint8), prediction.lut)
-        self.apply(np.zeros((1, 1, 3), np.uint16), prediction.lut)
+        for dtype in (np.uint8, np.uint16):
+            self.applier(prediction.lut, dtype)(np.zeros((1, 1, 3), dtype))
 
     @torch.inference_mode()
     def _predict(
@@ -160,9 +164,9 @@ def padded_sizes(max_batch: int) -> list[int]:
 @torch.inference_mode()
 def apply_on(
     device: torch.device,
-    pixels: Pixels,
     lut: Lut3D,
     interpolation: Interpolation,
+    pixels: Pixels,
 ) -> None:
     """Passes pixels (H, W, 3) through a LUT on a torch device, in place.
 

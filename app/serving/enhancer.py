@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
+from time import monotonic
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
-from loky import cpu_count
 from numpy.typing import NDArray
 
 from app.errors import BadParameter, CorruptedLook, DeadlineExceeded
@@ -24,6 +22,7 @@ from app.imaging.photo import Photo
 from app.imaging.resize import fit
 from app.imaging.source import Limits, Source, open_source
 from app.imaging.thumbnail import thumbnail
+from app.luts.kernel import Pixels
 from app.luts.token import LookToken
 from app.networks.store import Catalogue, Model
 from app.serving.admission import Admission
@@ -32,13 +31,13 @@ from app.serving.device import Device, Prediction
 from app.serving.look import Enhanced, Look, Wish
 from app.serving.lut_file import LutFile, LutWish, memory_cost, write_lut
 from app.serving.timings import Timings
+from app.serving.warm_up import WarmUp
+from app.serving.workers import Workers, turn_of
 
-P = ParamSpec("P")
 R = TypeVar("R")
 
+STRIP = 1 << 20  # pixels that one worker takes of a photograph at a time: some 5 ms
 LARGEST_ENTRY = 100.0  # of a table: a forged code must not reach what arithmetic cannot hold
-
-log = logging.getLogger("clut")
 
 Thumbnail = NDArray[np.float32]  # (3, S, S)
 
@@ -58,6 +57,7 @@ class Enhancer:
         catalogue: Catalogue,
         device: Device,
         admission: Admission,
+        workers: Workers,
         *,
         batch: BatchPolicy,
         limits: Limits,
@@ -72,18 +72,18 @@ class Enhancer:
         self._limits = limits
         self._deadline = deadline
         self._jobs: set[asyncio.Task[Any]] = set()
-        self._workers = ThreadPoolExecutor(cpu_count(), thread_name_prefix="worker")
+        self._workers = workers
         self._resources = AsyncExitStack()
-        self._warm_up: asyncio.Task[None] | None = None
+        self._warm_up = WarmUp(self._warm)
 
     async def __aenter__(self) -> Self:
         await self._resources.enter_async_context(self._device)
+        await self._resources.enter_async_context(self._workers)
         for model in self.catalogue.models:
             run = partial(self._device.predict, model.network, self._batch.max_size)
             batcher = Batcher(run, self._batch)
             self.batchers[model.card.label] = await self._resources.enter_async_context(batcher)
-        self._warm_up = asyncio.create_task(self._warm(), name="warm-up")
-        self._warm_up.add_done_callback(_report_failure)
+        await self._resources.enter_async_context(self._warm_up)
         return self
 
     async def __aexit__(
@@ -95,10 +95,7 @@ class Enhancer:
         self.admission.closed = True
         while self._jobs:
             await asyncio.wait(self._jobs)
-        if self._warm_up is not None:
-            await asyncio.wait([self._warm_up])
         await self._resources.aclose()
-        self._workers.shutdown()
 
     @property
     def device(self) -> str:
@@ -108,8 +105,7 @@ class Enhancer:
     @property
     def warm(self) -> bool:
         """Whether the warm-up has run through on the device."""
-        task = self._warm_up
-        return task is not None and task.done() and not _failed(task)
+        return self._warm_up.done
 
     @property
     def ready(self) -> bool:
@@ -120,7 +116,7 @@ class Enhancer:
     def alive(self) -> bool:
         """Whether every loop that requests depend on is running, and the warm-up did not fail."""
         loops = all(batcher.alive for batcher in self.batchers.values())
-        return loops and not (self._warm_up is not None and _failed(self._warm_up))
+        return loops and not self._warm_up.failed
 
     async def enhance(self, body: bytes, wish: Wish, timings: Timings) -> Enhanced:
         """Enhances a photograph.
@@ -158,7 +154,7 @@ class Enhancer:
                 f"The token holds {content.code.size} numbers; "
                 f"{model.card.label} takes {model.network.code_size}."
             )
-        await self._warmed()
+        await self._warm_up.wait()  # the networks are not where they belong before
         try:
             lut = await self._device.decode(model.network, content.code)
         except ValueError as error:  # the numbers overflow
@@ -167,33 +163,20 @@ class Enhancer:
             raise CorruptedLook("The token's numbers make no LUT: its colours are absurd.")
         return Look(model.card, token, lut)
 
-    async def _in_worker(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Runs a function on a worker thread.
-
-        A caller that is cancelled is held until a call that has begun ends: what it admitted is
-        still in memory. A call that has not begun is dropped.
-        """
-        running = self._workers.submit(function, *args, **kwargs)
-        waiting = asyncio.wrap_future(running)
-        try:
-            return await asyncio.shield(waiting)
-        except asyncio.CancelledError:
-            if not running.cancel():
-                with suppress(Exception):
-                    await waiting
-            raise
-
     async def _enhance(self, body: bytes, wish: Wish, timings: Timings) -> Enhanced:
         with self.admission.request():
             model = self.catalogue.named(wish.model)
             given = await self._given_look(wish)
             timings.model = (given.card if given else model.card).label
-            source = await self._in_worker(open_source, body, self._limits)
+            source = await self._workers.run(monotonic(), open_source, body, self._limits)
             timings.pixels = source.pixels
-            async with self.admission.pixels(source.pixels):
-                photo, small = await self._in_worker(_decoded, source, model, wish, timings)
+            turn = turn_of(monotonic(), source.pixels)
+            async with self.admission.pixels(source.pixels, turn):
+                photo, small = await self._workers.run(turn, _decoded, source, model, wish, timings)
                 look = given or await self._predicted_look(model, small, timings)
-                return await self._in_worker(self._finished, photo, look, wish, timings)
+                return await self._workers.run(
+                    turn, self._finished, photo, look, wish, timings, turn
+                )
 
     async def _predict_lut(
         self, body: bytes, wish: Wish, lut_wish: LutWish, timings: Timings
@@ -201,10 +184,11 @@ class Enhancer:
         with self.admission.request():
             model = self.catalogue.named(wish.model)
             timings.model = model.card.label
-            source = await self._in_worker(open_source, body, self._limits)
+            source = await self._workers.run(monotonic(), open_source, body, self._limits)
             timings.pixels = source.reduced_pixels(model.card.thumbnail.size)
-            async with self.admission.pixels(timings.pixels):
-                small = await self._in_worker(_reduced, source, model, timings)
+            turn = turn_of(monotonic(), timings.pixels)
+            async with self.admission.pixels(timings.pixels, turn):
+                small = await self._workers.run(turn, _reduced, source, model, timings)
             look = await self._predicted_look(model, small, timings)
             return await self._written(look, lut_wish, timings)
 
@@ -213,8 +197,10 @@ class Enhancer:
             return await self._written(await self._recall(token), lut_wish, Timings())
 
     async def _written(self, look: Look, wish: LutWish, timings: Timings) -> LutFile:
-        async with self.admission.pixels(memory_cost(look, wish)):
-            return await self._in_worker(_encoded, look, wish, timings)
+        cost = memory_cost(look, wish)
+        turn = turn_of(monotonic(), cost)
+        async with self.admission.pixels(cost, turn):
+            return await self._workers.run(turn, _encoded, look, wish, timings)
 
     async def _given_look(self, wish: Wish) -> Look | None:
         if wish.look is None:
@@ -228,22 +214,21 @@ class Enhancer:
         return look
 
     async def _predicted_look(self, model: Model, small: Thumbnail, timings: Timings) -> Look:
-        await self._warmed()
+        await self._warm_up.wait()  # the networks are not where they belong before
         timings.stage = "predict"
         prediction = await self.batchers[model.card.label].submit(small)
         timings.seconds["predict"] = prediction.seconds
         token = LookToken(model.card.fingerprint, prediction.code)
         return Look(model.card, token.encode(half=model.network.half_codes), prediction.lut)
 
-    async def _warmed(self) -> None:
-        """Early requests wait for the networks to be where they belong."""
-        if self._warm_up is not None:
-            await asyncio.shield(self._warm_up)
-
-    def _finished(self, photo: Photo, look: Look, wish: Wish, timings: Timings) -> Enhanced:
+    def _finished(
+        self, photo: Photo, look: Look, wish: Wish, timings: Timings, turn: float
+    ) -> Enhanced:
         """Applies a look to a photograph, in place, and encodes it."""
         with timings.measure("apply"):
-            self._device.apply(photo.pixels, look.lut.at_strength(wish.strength))
+            lut = look.lut.at_strength(wish.strength)
+            apply = self._device.applier(lut, photo.pixels.dtype)
+            self._workers.share(turn, apply, strips(photo.pixels, STRIP))
         with timings.measure("encode"):
             output_format = wish.output_format(photo.format)
             photo = replace(photo, metadata=filtered(photo.metadata, wish.metadata))
@@ -273,13 +258,11 @@ class Enhancer:
             await self._device.warm_up(model.network, size, self._batch.max_size)
 
 
-def _failed(task: asyncio.Task[None]) -> bool:
-    return task.done() and (task.cancelled() or task.exception() is not None)
-
-
-def _report_failure(warm_up: asyncio.Task[None]) -> None:
-    if not warm_up.cancelled() and warm_up.exception() is not None:
-        log.error("the warm-up failed", exc_info=warm_up.exception())
+def strips(pixels: Pixels, size: int) -> list[Pixels]:
+    """Cuts a photograph (H, W, 3) into rows of about `size` pixels; views, not copies."""
+    height, width = pixels.shape[:2]
+    rows = max(1, size // width)
+    return [pixels[top : top + rows] for top in range(0, height, rows)]
 
 
 def _decoded(source: Source, model: Model, wish: Wish, timings: Timings) -> tuple[Photo, Thumbnail]:

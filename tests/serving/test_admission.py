@@ -18,12 +18,14 @@ def door(requests: int = 2, pixels: int = 100) -> Admission:
     return Admission(AdmissionPolicy(max_requests=requests, pixel_budget=pixels))
 
 
-async def holding(admission: Admission, pixels: int) -> tuple[asyncio.Task[None], asyncio.Event]:
+async def holding(
+    admission: Admission, pixels: int, turn: float = 0.0
+) -> tuple[asyncio.Task[None], asyncio.Event]:
     """A photograph in the house, or waiting to be let in, until the event is set."""
     leave = asyncio.Event()
 
     async def hold() -> None:
-        async with admission.pixels(pixels):
+        async with admission.pixels(pixels, turn):
             await leave.wait()
 
     task = asyncio.create_task(hold())
@@ -62,6 +64,22 @@ async def test_photographs_wait_for_their_share_in_order() -> None:
     assert (admission.pixels_in_flight, admission.waiting) == (70, 2)
     first_leaves.set()
     await asyncio.sleep(0.01)
+    assert (admission.pixels_in_flight, admission.waiting) == (90, 0)
+    large_leaves.set()
+    small_leaves.set()
+    await asyncio.gather(large, small)
+    assert admission.pixels_in_flight == 0
+
+
+async def test_an_earlier_turn_goes_first() -> None:
+    """A small photograph that comes soon after a large one does not wait behind it."""
+    admission = door(pixels=100)
+    first, first_leaves = await holding(admission, 70)
+    large, large_leaves = await holding(admission, 60, turn=2.0)
+    small, small_leaves = await holding(admission, 30, turn=1.0)
+    assert (admission.pixels_in_flight, admission.waiting) == (100, 1)
+    first_leaves.set()
+    await first
     assert (admission.pixels_in_flight, admission.waiting) == (90, 0)
     large_leaves.set()
     small_leaves.set()

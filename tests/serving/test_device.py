@@ -82,7 +82,7 @@ def test_torch_and_the_cpu_kernel_agree(
     lut = rough_lut(shaped=shaped)
     expected, answer = photo.copy(), photo.copy()
     kernel.apply(expected, lut, interpolation)
-    apply_on(torch.device(hardware), answer, lut, interpolation)
+    apply_on(torch.device(hardware), lut, interpolation, answer)
     levels = np.abs(expected.astype(int) - answer) / (257 if dtype is np.uint16 else 1)
     assert levels.max() <= 1
 
