@@ -44,6 +44,7 @@ def create_enhancer(settings: Settings) -> Enhancer:
         Admission(settings.admission),
         Workers(cpu_count()),
         batch=settings.batch,
+        luts=settings.lut,
         limits=settings.image,
         deadline=settings.admission.deadline,
     )

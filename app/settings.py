@@ -17,6 +17,7 @@ from app.imaging.source import Limits
 from app.serving.admission import AdmissionPolicy
 from app.serving.batcher import BatchPolicy
 from app.serving.device import DevicePolicy
+from app.serving.lut_file import LutPolicy
 from app.web.body import UploadPolicy
 from app.web.server import HttpPolicy
 
@@ -53,6 +54,7 @@ class Settings(BaseSettings):
     models: ModelsPolicy = ModelsPolicy()
     admission: AdmissionPolicy = AdmissionPolicy()
     batch: BatchPolicy = BatchPolicy()
+    lut: LutPolicy = LutPolicy()
     device: DevicePolicy = DevicePolicy()
     image: Limits = Limits()
 

@@ -29,7 +29,7 @@ from app.serving.admission import Admission
 from app.serving.batcher import Batcher, BatchPolicy
 from app.serving.device import Device, Prediction
 from app.serving.look import Enhanced, Look, Wish
-from app.serving.lut_file import LutFile, LutWish, memory_cost, write_lut
+from app.serving.lut_file import LutFile, LutFiles, LutPolicy, LutWish, memory_cost, write_lut
 from app.serving.timings import Timings
 from app.serving.warm_up import WarmUp
 from app.serving.workers import Workers, turn_of
@@ -60,6 +60,7 @@ class Enhancer:
         workers: Workers,
         *,
         batch: BatchPolicy,
+        luts: LutPolicy,
         limits: Limits,
         deadline: float | None,
     ) -> None:
@@ -69,6 +70,7 @@ class Enhancer:
         self.batchers: dict[str, Batcher[Thumbnail, Prediction]] = {}
         self._device = device
         self._batch = batch
+        self._luts = LutFiles(luts)
         self._limits = limits
         self._deadline = deadline
         self._jobs: set[asyncio.Task[Any]] = set()
@@ -144,6 +146,9 @@ class Enhancer:
             UnknownLook: its model is not here.
             Problem: the load or the deadline.
         """
+        kept = self._luts.get((token, lut_wish))
+        if kept is not None:
+            return kept
         return await self._within_deadline(self._recall_lut(token, lut_wish))
 
     async def _recall(self, token: str) -> Look:
@@ -194,7 +199,9 @@ class Enhancer:
 
     async def _recall_lut(self, token: str, lut_wish: LutWish) -> LutFile:
         with self.admission.request():
-            return await self._written(await self._recall(token), lut_wish, Timings())
+            file = await self._written(await self._recall(token), lut_wish, Timings())
+            self._luts.keep(token, lut_wish, file)
+            return file
 
     async def _written(self, look: Look, wish: LutWish, timings: Timings) -> LutFile:
         cost = memory_cost(look, wish)

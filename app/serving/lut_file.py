@@ -8,6 +8,8 @@ from enum import StrEnum
 
 import numpy as np
 import orjson
+from cachetools import LRUCache
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.luts.clf import write_clf
 from app.luts.csp import write_csp
@@ -91,6 +93,35 @@ class LutFile:
     body: bytes
     format: LutFormat
     error: Difference | None
+
+
+class LutPolicy(BaseModel):
+    """What is remembered of LUTs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cache_bytes: int = Field(
+        default=64 * 2**20,
+        ge=0,
+        description="Most bytes of the LUT files that are kept in memory, so that a look token "
+        "that is asked for again costs no more than sending its file; 0 keeps none.",
+    )
+
+
+class LutFiles(LRUCache[tuple[str, LutWish], LutFile]):
+    """The files of look tokens that were asked for last; a token and a wish say all of a file."""
+
+    def __init__(self, policy: LutPolicy) -> None:
+        super().__init__(policy.cache_bytes, getsizeof=_size_in_memory)
+
+    def keep(self, token: str, wish: LutWish, file: LutFile) -> None:
+        """Keeps a file, unless it is larger than the whole cache."""
+        if _size_in_memory(file) <= self.maxsize:
+            self[token, wish] = file
+
+
+def _size_in_memory(file: LutFile) -> int:
+    return len(file.body) + file.look.lut.table.nbytes
 
 
 def write_lut(look: Look, wish: LutWish) -> LutFile:

@@ -190,6 +190,15 @@ async def test_writing_luts_is_admitted_too(photo: bytes) -> None:
         assert (enhancer.admission.requests, enhancer.admission.pixels_in_flight) == (0, 0)
 
 
+async def test_a_token_asked_for_again_costs_nothing(enhancer: Enhancer, photo: bytes) -> None:
+    """The file is written once: the second answer is the first, even where the door is closed."""
+    token = (await predicted(enhancer, photo)).look.token
+    first = await enhancer.recall_lut(token, LutWish())
+    assert await enhancer.recall_lut(token, LutWish(strength=0.5)) is not first
+    enhancer.admission.closed = True
+    assert await enhancer.recall_lut(token, LutWish()) is first
+
+
 @pytest.mark.parametrize("forged", [3.4e38, 1e6, -1e6])
 async def test_forged_tokens_make_no_lut(enhancer: Enhancer, forged: float) -> None:
     """A token that is whole, but whose numbers lead out of all colours, is refused."""

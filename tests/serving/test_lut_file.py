@@ -13,7 +13,7 @@ from app.luts.cube import read_cube
 from app.luts.difference import difference
 from app.luts.lut3d import Lut3D
 from app.serving.look import Look
-from app.serving.lut_file import LutFormat, LutWish, write_lut
+from app.serving.lut_file import LutFiles, LutFormat, LutPolicy, LutWish, write_lut
 from tests.networks.test_store import small, written
 
 SHAPER_FORMATS = [LutFormat.RESOLVE, LutFormat.CSP, LutFormat.CLF]
@@ -79,3 +79,18 @@ def test_clamping_is_a_loss_too(look: Look) -> None:
     assert (table.min(), table.max()) == (0, 1)
     assert file.error is not None
     assert file.error.worst > 1
+
+
+def test_files_are_kept_within_bounds(look: Look) -> None:
+    """Those asked for last stay; a file larger than all the room is not kept at all."""
+    small, large = LutWish(size=5), LutWish(size=33)
+    files = {wish: write_lut(look, wish) for wish in (small, large)}
+    kept = LutFiles(LutPolicy(cache_bytes=20_000))
+    for wish, file in files.items():
+        kept.keep("token", wish, file)
+    assert kept.get(("token", small)) is files[small]
+    assert kept.get(("token", large)) is None
+    for number in range(10):
+        kept.keep(f"token {number}", small, files[small])
+    assert kept.get(("token", small)) is None
+    assert kept.currsize <= kept.maxsize
