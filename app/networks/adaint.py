@@ -36,9 +36,9 @@ class AdaInt(Network):
         self.intervals = nn.Linear(128 * 2 * 2, 3 * (d - 1))
         self.basis = nn.Parameter(torch.zeros(n, 3, d, d, d))
 
-    def encode(self, thumbnails: Tensor) -> Tensor:
-        """Thumbnails (B, 3, 256, 256) in 0..1, not normalised -> codes (B, N + 3 (D-1))."""
-        features = functional.adaptive_avg_pool2d(self.trunk(thumbnails), 2).flatten(1)
+    def codes(self, features: Tensor) -> Tensor:
+        """Features (B, 128, 8, 8) -> codes (B, N + 3 (D-1))."""
+        features = functional.adaptive_avg_pool2d(features, 2).flatten(1)
         return torch.cat((self.weights(features), self.intervals(features)), dim=1)
 
     def decode(self, codes: Tensor) -> Tables:

@@ -9,6 +9,8 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from app.networks.trunk import Trunk
+
 
 class Tables(NamedTuple):
     """A batch of LUTs as tensors.
@@ -53,20 +55,31 @@ class Network(nn.Module, ABC):
         code_size: K, the length of a code.
         lut_size: D, the number of lattice points on each axis of the table.
         sizes: the arguments of the method's constructor, for the model card.
+        trunk: the convolutions.
     """
 
     architecture: ClassVar[str]
     has_shaper: ClassVar[bool] = False
     half_codes: ClassVar[bool] = False
+    trunk: Trunk
 
     def __init__(self, code_size: int, d: int, **sizes: int | None) -> None:
         super().__init__()
         self.code_size, self.lut_size = code_size, d
         self.sizes: dict[str, int | None] = {**sizes, "d": d}
 
-    @abstractmethod
     def encode(self, thumbnails: Tensor) -> Tensor:
         """Thumbnails float32 (B, 3, 256, 256) in 0..1 -> codes float32 (B, K)."""
+        return self.codes(self.features(thumbnails))
+
+    def features(self, thumbnails: Tensor) -> Tensor:
+        """Thumbnails, not normalised -> what the trunk sees in them, (B, C, 8, 8)."""
+        seen: Tensor = self.trunk(thumbnails)
+        return seen
+
+    @abstractmethod
+    def codes(self, features: Tensor) -> Tensor:
+        """The trunk's features (B, C, 8, 8) -> codes (B, K)."""
 
     @abstractmethod
     def decode(self, codes: Tensor) -> Tables:

@@ -51,9 +51,12 @@ class ClutNet(Network):
         """The transformation matrices that there are: M_s, M_w."""
         return [matrix for matrix in (self.strong, self.weak) if matrix is not None]
 
-    def encode(self, thumbnails: Tensor) -> Tensor:
-        """Thumbnails (B, 3, 256, 256) in 0..1 -> basis weights (B, N)."""
-        features = self.trunk((thumbnails - self.mean) / self.std)
+    def features(self, thumbnails: Tensor) -> Tensor:
+        """Thumbnails (B, 3, 256, 256) in 0..1, which are normalised -> (B, 128, 8, 8)."""
+        return super().features((thumbnails - self.mean) / self.std)
+
+    def codes(self, features: Tensor) -> Tensor:
+        """Features (B, 128, 8, 8) -> basis weights (B, N)."""
         weights: Tensor = self.head(features.mean(dim=(2, 3)))
         return weights
 

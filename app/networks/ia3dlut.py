@@ -25,9 +25,9 @@ class ImageAdaptive3DLut(Network):
         self.head = nn.Conv2d(128, n, kernel_size=8)
         self.basis = nn.Parameter(torch.zeros(n, 3, d, d, d))
 
-    def encode(self, thumbnails: Tensor) -> Tensor:
-        """Thumbnails (B, 3, 256, 256) in 0..1, not normalised -> weights (B, N)."""
-        weights: Tensor = self.head(self.trunk(thumbnails))
+    def codes(self, features: Tensor) -> Tensor:
+        """Features (B, 128, 8, 8) -> weights (B, N)."""
+        weights: Tensor = self.head(features)
         return weights.flatten(1)
 
     def decode(self, codes: Tensor) -> Tables:

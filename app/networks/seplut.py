@@ -35,9 +35,9 @@ class SepLut(Network):
         self.curves = nn.Linear(widths[-1] * 2 * 2, 3 * c)
         self.basis = nn.Parameter(torch.zeros(n, 3, d, d, d))
 
-    def encode(self, thumbnails: Tensor) -> Tensor:
-        """Thumbnails (B, 3, 256, 256) in 0..1, not normalised -> codes (B, N + 3 C)."""
-        features = functional.adaptive_avg_pool2d(self.trunk(thumbnails), 2).flatten(1)
+    def codes(self, features: Tensor) -> Tensor:
+        """Features (B, 8 M, 8, 8) -> codes (B, N + 3 C)."""
+        features = functional.adaptive_avg_pool2d(features, 2).flatten(1)
         return torch.cat((self.weights(features), self.curves(features).sigmoid()), dim=1)
 
     def decode(self, codes: Tensor) -> Tables:

@@ -20,11 +20,13 @@ class Batch(NamedTuple):
         thumbnails: float32 (B, 3, S, S) in 0..1.
         colours: float32 (B, P, 3) in 0..1.
         targets: float32 (B, P, 3) in 0..1.
+        hints: float32 (B, F), what teachers saw in the thumbnails, or (0,).
     """
 
     thumbnails: Tensor
     colours: Tensor
     targets: Tensor
+    hints: Tensor = torch.empty(0)
 
 
 def drawn(count: int, size: int, seed: int, step: int) -> list[int]:
@@ -40,7 +42,7 @@ def drawn(count: int, size: int, seed: int, step: int) -> list[int]:
 def psnr(network: Network, batches: Iterable[Batch]) -> float:
     """Mean PSNR over photos, in dB, of the network's answers to the targets."""
     errors = []
-    for thumbnails, colours, targets in batches:
-        answers = trilinear(network(thumbnails), colours).clamp(0.0, 1.0)
-        errors.append((answers - targets).square().mean(dim=(1, 2)))
+    for batch in batches:
+        answers = trilinear(network(batch.thumbnails), batch.colours).clamp(0.0, 1.0)
+        errors.append((answers - batch.targets).square().mean(dim=(1, 2)))
     return -10.0 * torch.cat(errors).log10().mean().item()

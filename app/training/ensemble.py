@@ -46,6 +46,17 @@ class Ensemble:
         """Thumbnails (B, 3, S, S) and colours (B, P, 3) -> answers (B, P, 3) in 0..1."""
         return _mixed(self._tables(thumbnails), colours)
 
+    @torch.no_grad()
+    def lesson(self, thumbnails: Tensor, colours: Tensor) -> tuple[Tensor, Tensor]:
+        """As `__call__`, and the means of what all the trunks see: (B, F)."""
+        seen = [network.features(thumbnails) for network, _ in self._members]
+        tables = [
+            (network.decode(network.codes(features)), weight)
+            for features, (network, weight) in zip(seen, self._members, strict=True)
+        ]
+        means = torch.cat([features.mean(dim=(2, 3)) for features in seen], dim=1)
+        return _mixed(tables, colours), means
+
     def look(self, pixels: NDArray[np.uint8]) -> Look:
         """Decides what to make of a photo (H, W, 3)."""
         small = thumbnail(pixels, self.thumbnail.size, self.thumbnail.antialias)

@@ -30,6 +30,7 @@ class KeptLessons(Lessons):
 
     def batch(self, step: int) -> Batch:
         """The batch of a step, made if it is not kept yet."""
+        step %= self._config.batches or step + 1
         path = self._folder / f"{step}.pt"
         if not path.exists():
             _write(path, super().batch(step))
@@ -40,10 +41,10 @@ def _write(path: Path, batch: Batch) -> None:
     levels = [it.mul(255.0).round().byte() for it in (batch.thumbnails, batch.colours)]
     # All at once: an interruption leaves no half of it.
     with NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        torch.save([*levels, batch.targets.half()], file)
+        torch.save([*levels, batch.targets.half(), batch.hints], file)
     Path(file.name).replace(path)
 
 
 def _read(path: Path) -> Batch:
-    thumbnails, colours, targets = torch.load(path, weights_only=True)
-    return Batch(thumbnails.float() / 255.0, colours.float() / 255.0, targets.float())
+    thumbnails, colours, targets, hints = torch.load(path, weights_only=True)
+    return Batch(thumbnails.float() / 255.0, colours.float() / 255.0, targets.float(), hints)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from app.errors import BadParameter
@@ -30,6 +30,8 @@ class LessonsConfig(RunConfig):
         teacher_store: the model store that they are in.
         photos: what is answered.
         degrade: how the photos are made worse first.
+        batches: how many are prepared: later steps see them again, kept in the folder of the run.
+            Teachers cost more than the student does. None prepares new ones for every step.
         antialiased: the share of photos that the student sees antialiased: it learns to answer
             alike however its thumbnail was made.
     """
@@ -38,6 +40,7 @@ class LessonsConfig(RunConfig):
     teacher_store: Path = Path("model_store")
     photos: PhotosConfig
     degrade: DegradeConfig = DegradeConfig()
+    batches: PositiveInt | None = None
     antialiased: float = Field(default=0.5, ge=0, le=1)
 
 
@@ -104,7 +107,7 @@ class Lessons:
 
     def _answered(self, shown: list[_Shown]) -> Batch:
         to_teachers, to_student, colours = map(torch.stack, zip(*shown, strict=True))
-        return Batch(to_student, colours, self._ensemble(to_teachers, colours))
+        return Batch(to_student, colours, *self._ensemble.lesson(to_teachers, colours))
 
 
 def _teachers(config: LessonsConfig) -> list[Model]:

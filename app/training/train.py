@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat
-from torch import Tensor
+from torch import Tensor, nn
 
 from app.errors import BadParameter
 from app.networks.lookup import trilinear
@@ -76,6 +76,7 @@ class Supervision:
     def __init__(self, config: TrainConfig, training: list[Pair], test: list[Pair]) -> None:
         self._config = config
         self.network = new_network(**config.network.model_dump(), seed=config.seed)
+        self.scaffold = nn.Identity()
         self.batch_size = config.batch
         self._images = [_read(pair) for pair in training]
         rng = np.random.default_rng(config.seed)

@@ -83,6 +83,10 @@ class Task(Protocol):
     batch_size: int
     held_out: list[Batch]
 
+    @property
+    def scaffold(self) -> nn.Module:
+        """What is learned along with the network, and thrown away in the end."""
+
     def batch(self, step: int) -> Batch:
         """The examples of a step: the same ones whenever it is asked for."""
 
@@ -113,7 +117,7 @@ class Trainer:
     def __init__(self, task: Task, schedule: ScheduleConfig, folder: Path) -> None:
         self._task, self._schedule, self._folder = task, schedule, folder
         self._average = deepcopy(task.network)
-        self._optimizer = Adam(task.network.parameters())
+        self._optimizer = Adam([*task.network.parameters(), *task.scaffold.parameters()])
         self._step = 0
         self._rows: list[dict[str, float]] = []
 
@@ -200,6 +204,7 @@ class Trainer:
         """What has a state, by its name in a checkpoint."""
         return {
             "network": self._task.network,
+            "scaffold": self._task.scaffold,
             "average": self._average,
             "optimizer": self._optimizer,
         }

@@ -10,11 +10,12 @@ from app.errors import BadParameter, UnknownModel
 from app.networks.store import read_store
 from app.training.config import NetworkConfig
 from app.training.degrade import DegradeConfig
-from app.training.distil import DistilConfig, DistilLosses, distil
+from app.training.distil import DistilConfig, Distillation, DistilLosses, distil
 from app.training.export import export
+from app.training.lessons import Lessons
 from app.training.photos import PhotosConfig
 from app.training.start import new_network
-from app.training.trainer import ScheduleConfig
+from app.training.trainer import ScheduleConfig, Trainer
 
 
 @pytest.fixture
@@ -90,3 +91,43 @@ def test_a_teacher_that_is_not_there_is_named(config):
         distil(config.model_copy(update={"teachers": {"wise": 1.0}}))
     with pytest.raises(BadParameter, match="no models"):
         distil(config.model_copy(update={"teacher_store": config.store}))
+
+
+def test_a_student_may_go_on_from_another(config, tmp_path):
+    """Given a model to start as and no step of any size, the student is that model."""
+    first = distil(config)
+    still = ScheduleConfig(steps=1, rate=0.0)
+    folder = config.store / "student" / "1"
+    again = distil(
+        config.model_copy(
+            update={"run": tmp_path / "again", "start": folder, "schedule": still, "seed": 5}
+        )
+    )
+
+    one, two = (model.network.state_dict() for model in read_store(config.store))
+    assert all(map(torch.equal, one.values(), two.values()))
+    assert again.training["start"] == first.sha256
+    assert str(tmp_path) not in again.model_dump_json()
+
+
+def test_hints_are_learned_to_be_read(config, teacher):
+    """Given hints alone, the student's features tell what the teacher's tell, better and better."""
+    hinted = config.model_copy(update={"losses": DistilLosses(hints=1.0, tables=1)})
+    lessons = Lessons(hinted)
+    task = Distillation(hinted, lessons)
+
+    def error() -> float:
+        batch = lessons.batch(0)
+        with torch.no_grad():
+            return float(task.scaffold(task.network.features(batch.thumbnails), batch.hints))
+
+    before = error()
+    Trainer(task, hinted.schedule, hinted.run).run()
+    assert error() < 0.8 * before
+
+
+def test_prepared_batches_are_kept_with_the_run(config):
+    """Given a number of batches to prepare, so many lie in the folder of the run."""
+    distil(config.model_copy(update={"batches": 3, "bfloat16": True}))
+
+    assert len(list((config.run / "batches").iterdir())) == 3

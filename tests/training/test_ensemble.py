@@ -60,3 +60,14 @@ def test_models_that_want_different_thumbnails_cannot_answer_together(teacher):
 
     with pytest.raises(BadParameter, match="same thumbnail"):
         Ensemble([teacher, other])
+
+
+def test_a_lesson_is_the_answer_and_what_was_seen(teacher):
+    """Given two models, a lesson has their mean answer and the features of both."""
+    both = Ensemble([teacher, constant(teacher, 0.6)])
+    thumbnails, colours = torch.rand(2, 3, 64, 64), torch.rand(2, 8, 3)
+
+    answers, features = both.lesson(thumbnails, colours)
+
+    assert torch.allclose(answers, both(thumbnails, colours))
+    assert features.shape == (2, 2 * 128)

@@ -58,3 +58,15 @@ def test_what_is_kept_is_not_answered_again(config, tmp_path):
 
     assert torch.equal(lessons.batch(0).targets, other.targets)
     assert [path.name for path in (tmp_path / "kept").iterdir()] == ["0.pt"]
+
+
+def test_a_bounded_number_of_batches_comes_round_again(config, tmp_path):
+    """Given two batches in all, the third step sees the first one, and no more are kept."""
+    bounded = config.model_copy(update={"batches": 2})
+    lessons = KeptLessons(bounded, tmp_path / "kept")
+
+    batches = [lessons.batch(step) for step in range(5)]
+
+    assert all(map(torch.equal, batches[4], batches[0]))
+    assert not torch.equal(batches[0].thumbnails, batches[1].thumbnails)
+    assert len(list((tmp_path / "kept").iterdir())) == 2

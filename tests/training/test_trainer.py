@@ -24,6 +24,7 @@ class Brighten:
 
     def __init__(self, failure: BaseException | float | None = None, at: int = 5) -> None:
         self.network = new_network(n=2, s=2, w=3, d=5, seed=0)
+        self.scaffold = torch.nn.Identity()
         self.failure, self.at = failure, at
         self.held_out = [self.batch(1000)]
 
