@@ -8,6 +8,7 @@ import typer
 
 from app.cli.complaints import complaints
 from app.main import create_app, create_enhancer
+from app.serving.malloc import keep_freed_memory
 from app.settings import Settings
 from app.web.server import serve as serve_http
 
@@ -17,6 +18,7 @@ Port = Annotated[int | None, typer.Option(help="Instead of CLUT_HTTP_PORT.")]
 
 def serve(host: Host = None, port: Port = None) -> None:
     """Serve over HTTP; every setting is an environment variable, see `settings`."""
+    keep_freed_memory()
     with complaints():
         settings = Settings.from_environment()
         enhancer = create_enhancer(settings)
