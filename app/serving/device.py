@@ -153,12 +153,12 @@ class Device:
 
 
 def padded_sizes(max_batch: int) -> list[int]:
-    """The batch sizes in use: 1, 2, 4, 8 ... and the largest.
+    """The batch sizes in use: 1, 2, 3, 4, 8, 16 ... and the largest.
 
     Few sizes, because memory allocators and kernel caches grow with every new one.
     """
-    sizes = [1 << power for power in range(max_batch.bit_length()) if 1 << power < max_batch]
-    return [*sizes, max_batch]
+    powers = (1 << power for power in range(2, max_batch.bit_length()))
+    return [size for size in (1, 2, 3, *powers) if size < max_batch] + [max_batch]
 
 
 @torch.inference_mode()
