@@ -7,7 +7,7 @@ PIP_ARGS ?=
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt $(PIP_ARGS)
 
-.PHONY: serve test check format compare clean
+.PHONY: serve test check format compare bench bench-quick clean
 
 serve: .venv/server
 	$(BIN)/clut-enhance serve
@@ -35,6 +35,13 @@ compare: .venv/dev
 	$(BIN)/clut-enhance compare app/training/recipes/compare.toml \
 		--photos $(PHOTOS) --teachers $(TEACHERS) --pairs $(PAIRS)
 
+# The tables of docs/performance.md, in 15 minutes or in 2. They need the load generator wrk.
+bench: .venv/bench
+	$(BIN)/python -m benchmarks
+
+bench-quick: .venv/bench
+	$(BIN)/python -m benchmarks --quick
+
 clean:
 	rm -rf .venv
 
@@ -49,4 +56,9 @@ clean:
 
 .venv/dev: .venv/server
 	$(PIP_INSTALL) --editable '.[heif,training,dev]'
+	touch $@
+
+.venv/bench: .venv/dev
+	command -v wrk || apt-get install --yes wrk
+	$(PIP_INSTALL) --editable '.[bench]'
 	touch $@
