@@ -94,6 +94,11 @@ class Device:
         """Such as "cpu" or "cuda:0"."""
         return str(self._device)
 
+    @property
+    def memory(self) -> int:
+        """Bytes of a GPU's memory that are held for us; on a CPU the process's memory says all."""
+        return torch.cuda.memory_reserved(self._device) if self._device.type == "cuda" else 0
+
     async def warm_up(self, network: Network, thumbnail_size: int, max_batch: int) -> None:
         """Moves a network here and runs every batch size in use, and the LUT kernel, once."""
         await self._call(self._warm_up, network, thumbnail_size, max_batch)

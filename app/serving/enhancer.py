@@ -105,6 +105,11 @@ class Enhancer:
         return self._device.name
 
     @property
+    def device_memory(self) -> int:
+        """Bytes of a GPU's memory that are held; 0 without one."""
+        return self._device.memory
+
+    @property
     def warm(self) -> bool:
         """Whether the warm-up has run through on the device."""
         return self._warm_up.done
