@@ -7,12 +7,12 @@ PIP_ARGS ?=
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt $(PIP_ARGS)
 
-.PHONY: serve test check format compare bench bench-quick clean
+.PHONY: serve test check policies format tools image-check compare bench bench-quick clean
 
 serve: .venv/server
 	$(BIN)/clut-enhance serve
 
-test: .venv/dev
+test: .venv/dev tools
 	$(BIN)/pytest
 
 check: .venv/dev
@@ -20,6 +20,27 @@ check: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Programs that tests run and that pip has not.
+tools:
+	deploy/check/tools.sh deploy/check/packages.txt
+
+# The manifests and the Dockerfile against a linter's policies.
+policies: .venv/dev .venv/checkov
+	rm -rf .venv/manifests
+	for overlay in dev prod; do \
+		mkdir -p .venv/manifests/$$overlay; \
+		$(BIN)/kubectl kustomize deploy/k8s/overlays/$$overlay > .venv/manifests/$$overlay/all.yaml; \
+	done
+	.venv/checkov/bin/checkov --config-file deploy/check/checkov.yaml \
+		--framework kubernetes --directory .venv/manifests
+	.venv/checkov/bin/checkov --config-file deploy/check/checkov.yaml \
+		--framework dockerfile --file Dockerfile
+
+# Builds the image and runs it without a Docker engine: as root, on Debian, with 6 GB to spare.
+image-check: .venv/dev
+	deploy/check/tools.sh deploy/check/image-packages.txt
+	$(BIN)/python deploy/check/image.py
 
 format: .venv/dev
 	$(BIN)/ruff check --fix .
@@ -53,6 +74,11 @@ clean:
 .venv/server: .venv/python pyproject.toml constraints.txt
 	$(PIP_INSTALL) --editable '.[heif]'
 	touch $@
+
+# An environment of its own: it wants other versions of much that we use.
+.venv/checkov: .venv/python
+	$(PYTHON) -m venv .venv/checkov
+	.venv/checkov/bin/pip install --quiet --disable-pip-version-check 'checkov==3.3.30'
 
 .venv/dev: .venv/server
 	$(PIP_INSTALL) --editable '.[heif,training,dev]'
