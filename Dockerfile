@@ -52,7 +52,6 @@ WORKDIR /srv/clut
 ENV PATH=/opt/venv/bin:$PATH \
     HOME=/tmp \
     PYTHONDONTWRITEBYTECODE=1 \
-    MALLOC_ARENA_MAX=2 \
     NUMBA_CPU_NAME=generic \
     NUMBA_CPU_FEATURES= \
     NUMBA_CACHE_DIR=/srv/clut/kernel \

@@ -17,7 +17,7 @@ from time import perf_counter
 
 import httpx
 
-from benchmarks.malloc import photo
+from benchmarks.photos import jpeg
 from tests.server import PATIENCE, Server, serving
 
 CLIENTS = 64
@@ -28,7 +28,7 @@ SECONDS = 40.0
 @contextmanager
 def full_load(server: Server) -> Iterator[None]:
     """Keeps the house full."""
-    body, stop = photo(), Event()
+    body, stop = jpeg(12), Event()
 
     def client() -> None:
         while not stop.is_set():
