@@ -131,6 +131,13 @@ def test_selectors_find_the_pods(manifests: dict[str, Manifest]) -> None:
         assert selector.items() <= template["metadata"]["labels"].items()
 
 
+def test_clients_need_one_label_only(manifests: dict[str, Manifest]) -> None:
+    """The labels of our own pods are not asked of those who may enter."""
+    (rule,) = manifests["NetworkPolicy"]["spec"]["ingress"]
+    clients = rule["from"][0]["podSelector"]["matchLabels"]
+    assert clients == {"clut-enhance/client": "true"}
+
+
 def test_production_scales_and_is_watched() -> None:
     """The autoscaler's metric is one that the adapter makes of one of ours."""
     manifests = render(OVERLAYS / "prod")
