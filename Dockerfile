@@ -24,7 +24,7 @@ COPY pyproject.toml constraints.txt ./
 # What only compiles extensions of torch is left out, and the packages' own tests.
 RUN mkdir app \
  && touch app/__init__.py README.md \
- && pip install --constraint constraints.txt --extra-index-url "$TORCH_INDEX" --editable '.[heif]' \
+ && pip install --constraint constraints.txt --extra-index-url "$TORCH_INDEX" --editable '.[heif,telemetry]' \
  && rm -rf /opt/venv/lib/python3*/site-packages/torch/include \
            /opt/venv/lib/python3*/site-packages/torch/test \
  && find /opt/venv/lib/python3*/site-packages -type d -name tests -prune -exec rm -rf {} + \

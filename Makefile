@@ -81,7 +81,7 @@ clean:
 	.venv/checkov/bin/pip install --quiet --disable-pip-version-check 'checkov==3.3.30'
 
 .venv/dev: .venv/server
-	$(PIP_INSTALL) --editable '.[heif,training,dev]'
+	$(PIP_INSTALL) --editable '.[heif,telemetry,training,dev]'
 	touch $@
 
 .venv/bench: .venv/dev

@@ -22,6 +22,7 @@ from app.web.metrics import Metrics
 from app.web.routes import router
 from app.web.state import State
 from app.web.telemetry import Telemetry
+from app.web.tracing import is_probe
 
 DESCRIPTION = """Makes photographs look better with image-adaptive 3D LUTs (CLUT-Net).
 
@@ -68,6 +69,7 @@ def create_app(settings: Settings, enhancer: Enhancer) -> FastAPI:
         docs_url=None,  # the page comes from fastapi-swagger, which needs no other host
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
+        telemetry={"metrics": False, "logs": False, "exclude": is_probe},  # traces alone
     )
     app.add_middleware(Telemetry, metrics=metrics)
     app.include_router(router)

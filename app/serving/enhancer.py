@@ -229,7 +229,7 @@ class Enhancer:
         await self._warm_up.wait()  # the networks are not where they belong before
         timings.stage = "predict"
         prediction = await self.batchers[model.card.label].submit(small)
-        timings.seconds["predict"] = prediction.seconds
+        timings.took("predict", prediction.seconds)
         token = LookToken(model.card.fingerprint, prediction.code)
         return Look(model.card, token.encode(half=model.network.half_codes), prediction.lut)
 

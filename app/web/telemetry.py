@@ -13,6 +13,7 @@ from app.errors import Problem
 from app.web.metrics import Metrics
 from app.web.problems import problem_response
 from app.web.request_id import HEADER, request_id
+from app.web.tracing import name_trace
 
 log = logging.getLogger("clut")
 
@@ -68,7 +69,9 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.begun, self.status = True, message["status"]
-            MutableHeaders(scope=message)[HEADER] = request_id(self._scope)
+            headers = MutableHeaders(scope=message)
+            headers[HEADER] = request_id(self._scope)
+            name_trace(headers)
         self.sent += len(message.get("body", b""))
         await self._send(message)
 
