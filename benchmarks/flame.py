@@ -17,7 +17,8 @@ def main(out: Path) -> None:
     """Samples the server's threads, native code included, while it is loaded."""
     with running("ours", jpeg(1)) as server, ThreadPoolExecutor(1) as pool:
         loading = pool.submit(load, server, "/enhance", body=jpeg(MEGAPIXELS), seconds=SECONDS + 4)
-        command = ["py-spy", "record", "--native", "--threads", "-o", str(out)]
+        py_spy = Path(sys.executable).with_name("py-spy")
+        command = [str(py_spy), "record", "--native", "--threads", "-o", str(out)]
         command += ["-d", str(SECONDS), "-r", str(SAMPLES_PER_SECOND)]
         subprocess.run([*command, "-p", str(server.process.pid)], check=True)
         print(loading.result())
