@@ -18,6 +18,8 @@ from benchmarks.servers import Running, load, running
 CLIENTS, LARGE, SMALL = 16, 24, 0.3
 SECONDS, QUICK_SECONDS = 30, 6
 REQUESTS, QUICK_REQUESTS = 10_000, 500
+WINDOWS = 8  # at least so many medians, of WINDOW seconds each
+WINDOW = 2
 WATCH_EVERY = 0.05
 MEGA = 2**20
 
@@ -52,12 +54,12 @@ def flat(server: Running, requests: int) -> None:
     """Prints the memory by quarters of so many requests."""
     done, seen = 0, []
     with ThreadPoolExecutor(1) as pool:
-        while done < requests:
-            loading = pool.submit(load, server, "/enhance", body=jpeg(SMALL), seconds=4)
+        while done < requests or len(seen) < WINDOWS:
+            loading = pool.submit(load, server, "/enhance", body=jpeg(SMALL), seconds=WINDOW)
             watched_now = watched(server, loading)
-            done += round(loading.result().requests_per_second * 4)
+            done += round(loading.result().requests_per_second * WINDOW)
             seen.append(statistics.median(watched_now))
-    quarter = max(1, len(seen) // 4)
+    quarter = len(seen) // 4
     second, fourth = (statistics.median(seen[n * quarter :][:quarter]) for n in (1, 3))
     print(f"| {done} requests | MiB |")
     print("|---|---:|")
