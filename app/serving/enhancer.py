@@ -175,6 +175,7 @@ class Enhancer:
             timings.model = (given.card if given else model.card).label
             source = await self._workers.run(monotonic(), open_source, body, self._limits)
             timings.pixels = source.pixels
+            await wish.spend(source.pixels)
             turn = turn_of(monotonic(), source.pixels)
             async with self.admission.pixels(source.pixels, turn):
                 photo, small = await self._workers.run(turn, _decoded, source, model, wish, timings)
@@ -191,6 +192,7 @@ class Enhancer:
             timings.model = model.card.label
             source = await self._workers.run(monotonic(), open_source, body, self._limits)
             timings.pixels = source.reduced_pixels(model.card.thumbnail.size)
+            await wish.spend(timings.pixels)
             turn = turn_of(monotonic(), timings.pixels)
             async with self.admission.pixels(timings.pixels, turn):
                 small = await self._workers.run(turn, _reduced, source, model, timings)

@@ -25,6 +25,8 @@ def problem_response(problem: Problem, request: Request) -> Response:
     headers = {}
     if "retry" in members:
         headers["Retry-After"] = str(members.pop("retry"))
+    if problem.status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
     return _document(
         request,
         kind=f"/problems#{problem.code}",

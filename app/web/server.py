@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 from types import FrameType
 
 import uvicorn
@@ -11,6 +12,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.serving.enhancer import Enhancer
+from app.web.metrics import MetricsPolicy
 
 
 class HttpPolicy(BaseModel):
@@ -20,8 +22,8 @@ class HttpPolicy(BaseModel):
 
     host: str = Field(
         default="127.0.0.1",
-        description="Address to listen on. 0.0.0.0 lets other machines in: there is no "
-        "authentication, so put a gateway in front.",
+        description="Address to listen on. 0.0.0.0 lets other machines in, and so needs API keys "
+        "or CLUT_AUTH_OPEN.",
     )
     port: int = Field(default=8000, ge=0, le=65535, description="Port; 0 lets the system choose.")
     drain_seconds: float = Field(
@@ -35,11 +37,6 @@ class HttpPolicy(BaseModel):
         ge=0,
         description="Seconds that requests under way get once the server has stopped listening; "
         "then they are cut off. Keep it above the deadline, and what kills the process above it.",
-    )
-    access_log: bool = Field(
-        default=True,
-        description="A line on standard output for every request; the metrics count requests "
-        "without it.",
     )
 
 
@@ -73,14 +70,27 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def serve(app: FastAPI, enhancer: Enhancer, policy: HttpPolicy) -> None:
+def listener(policy: MetricsPolicy) -> socket.socket | None:
+    """The port that is for metrics alone, if one is wished for.
+
+    Raises:
+        OSError: it is taken, or the address is not of this machine.
+    """
+    return None if policy.port is None else socket.create_server((policy.host, policy.port))
+
+
+def serve(
+    app: FastAPI, enhancer: Enhancer, policy: HttpPolicy, metrics: socket.socket | None = None
+) -> None:
     """Listens until told to stop, and then until requests under way have their answers."""
     config = uvicorn.Config(
         app,
         host=policy.host,
         port=policy.port,
         server_header=False,
-        access_log=policy.access_log,
+        log_config=None,
+        access_log=False,  # Telemetry has a line of its own for every request
         timeout_graceful_shutdown=policy.stop_seconds,
     )
-    Server(config, enhancer, policy.drain_seconds).run()
+    server = Server(config, enhancer, policy.drain_seconds)
+    server.run(None if metrics is None else [config.bind_socket(), metrics])
