@@ -5,9 +5,13 @@
 PYTHON ?= python3
 PIP_ARGS ?=
 BIN := .venv/bin
-PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt $(PIP_ARGS)
+PIP := $(BIN)/pip --quiet --disable-pip-version-check
+PIP_INSTALL := $(PIP) install --constraint constraints.txt $(PIP_ARGS)
+# Everything but torch, whose wheel depends on the index and so has no hash of ours, and what torch
+# alone needs: file by file as it was when the tests passed.
+PIP_INSTALL_LOCKED := $(PIP) install --no-deps --require-hashes $(PIP_ARGS)
 
-.PHONY: serve test check format compare clean
+.PHONY: serve test check format compare lock sbom audit clean
 
 serve: .venv/server
 	$(BIN)/clut-enhance serve
@@ -20,6 +24,7 @@ check: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(PIP) check
 
 format: .venv/dev
 	$(BIN)/ruff check --fix .
@@ -35,6 +40,25 @@ compare: .venv/dev
 	$(BIN)/clut-enhance compare app/training/recipes/compare.toml \
 		--photos $(PHOTOS) --teachers $(TEACHERS) --pairs $(PAIRS)
 
+# The hashes, after a change of constraints.txt.
+lock: .venv/tools
+	echo torch > .venv/unlocked
+	.venv/tools/bin/uv pip compile $(LOCK_ARGS) --extra heif --output-file locked/server.txt
+	.venv/tools/bin/uv pip compile $(LOCK_ARGS) --extra heif --extra training --extra dev \
+		--output-file locked/dev.txt
+
+LOCK_ARGS := pyproject.toml --constraint constraints.txt --excludes .venv/unlocked \
+	--generate-hashes --no-annotate --no-header --quiet
+
+# What is installed, for those who keep books: CycloneDX.
+sbom: .venv/server .venv/tools
+	.venv/tools/bin/cyclonedx-py environment --pyproject pyproject.toml \
+		--output-file sbom.json $(BIN)/python
+
+# Known vulnerabilities of what is pinned; asks PyPI, so it is no part of `make check`.
+audit: .venv/tools
+	.venv/tools/bin/pip-audit --disable-pip --no-deps --requirement constraints.txt
+
 clean:
 	rm -rf .venv
 
@@ -43,10 +67,18 @@ clean:
 	touch $@
 
 # What runs the service: no training, no tests.
-.venv/server: .venv/python pyproject.toml constraints.txt
+.venv/server: .venv/python pyproject.toml constraints.txt locked/server.txt
+	$(PIP_INSTALL_LOCKED) --requirement locked/server.txt
 	$(PIP_INSTALL) --editable '.[heif]'
 	touch $@
 
-.venv/dev: .venv/server
+.venv/dev: .venv/server locked/dev.txt
+	$(PIP_INSTALL_LOCKED) --requirement locked/dev.txt
 	$(PIP_INSTALL) --editable '.[heif,training,dev]'
+	touch $@
+
+# In an environment of their own, so that they are in no list of what the service needs.
+.venv/tools: .venv/python
+	$(PYTHON) -m venv $@
+	$@/bin/pip install --quiet --disable-pip-version-check uv cyclonedx-bom pip-audit
 	touch $@
