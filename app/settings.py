@@ -19,6 +19,7 @@ from app.serving.batcher import BatchPolicy
 from app.serving.device import DevicePolicy
 from app.serving.lut_file import LutPolicy
 from app.web.body import UploadPolicy
+from app.web.connection import ConnectionPolicy
 from app.web.keys import AuthPolicy
 from app.web.logs import LogPolicy
 from app.web.metrics import MetricsPolicy
@@ -55,6 +56,7 @@ class Settings(BaseSettings):
     )
 
     http: HttpPolicy = HttpPolicy()
+    connection: ConnectionPolicy = ConnectionPolicy()
     auth: AuthPolicy = AuthPolicy()
     quota: QuotaPolicy = QuotaPolicy()
     cors: CorsPolicy = CorsPolicy()

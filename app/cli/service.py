@@ -30,7 +30,7 @@ def serve(host: Host = None, port: Port = None) -> None:
         enhancer = create_enhancer(settings)
         app = create_app(settings, enhancer)
         metrics = listener(settings.metrics)
-    serve_http(app, enhancer, settings.http, metrics)
+    serve_http(app, enhancer, settings.http, settings.connection, metrics)
 
 
 def settings() -> None:

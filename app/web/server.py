@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import signal
 import socket
+from functools import partial
 from types import FrameType
+from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.serving.enhancer import Enhancer
+from app.web.connection import Connection, ConnectionPolicy
 from app.web.metrics import MetricsPolicy
+
+log = logging.getLogger("clut")
 
 
 class HttpPolicy(BaseModel):
@@ -66,6 +73,14 @@ class Server(uvicorn.Server):
         else:
             self._stop()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Waits for requests under way; who was told twice waits for nothing, and says so."""
+        await super().shutdown(sockets)
+        if self.force_exit:
+            cut = self._enhancer.admission.requests
+            log.error("told to stop at once: %d requests were cut off", cut)
+            os._exit(1)  # threads may be in the middle of a photograph
+
     def _stop(self) -> None:
         self.should_exit = True
 
@@ -80,13 +95,19 @@ def listener(policy: MetricsPolicy) -> socket.socket | None:
 
 
 def serve(
-    app: FastAPI, enhancer: Enhancer, policy: HttpPolicy, metrics: socket.socket | None = None
+    app: FastAPI,
+    enhancer: Enhancer,
+    policy: HttpPolicy,
+    connections: ConnectionPolicy,
+    metrics: socket.socket | None = None,
 ) -> None:
     """Listens until told to stop, and then until requests under way have their answers."""
     config = uvicorn.Config(
         app,
         host=policy.host,
         port=policy.port,
+        http=cast("type[Connection]", partial(Connection, connections)),  # it is only called
+        ws="none",
         server_header=False,
         log_config=None,
         access_log=False,  # Telemetry has a line of its own for every request
