@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 
 from fastapi import Depends, FastAPI
 from loky import cpu_count
 from starlette.middleware.cors import CORSMiddleware
 
-from app.networks.store import Catalogue, read_store
+from app.networks.store import read_catalogue
 from app.serving.admission import Admission
 from app.serving.device import Device
 from app.serving.enhancer import Enhancer
@@ -38,12 +39,12 @@ def create_enhancer(settings: Settings) -> Enhancer:
     """The service without HTTP, cold: entering it starts it.
 
     Raises:
-        BadModel: the model store holds a model that cannot be read.
+        BadModel: the default model cannot be read.
         UnknownModel: the default model is not in the store.
         RuntimeError: the device that is asked for is not there.
     """
     return Enhancer(
-        Catalogue(read_store(settings.models.store), settings.models.default),
+        partial(read_catalogue, settings.models.store, settings.models.default),
         Device(settings.device),
         Admission(settings.admission),
         Workers(cpu_count()),

@@ -59,6 +59,8 @@ class Access:
             Forbidden: its key is for something else.
             QuotaExceeded: its key has asked for too much.
         """
+        if not self.keys.required and "admin" in scopes:
+            raise Forbidden("There are no API keys here, so nobody may do this over HTTP.")
         if not self.keys.required or self._at_metrics_port(request):
             return Caller(request, None, self._quotas)
         key = self.keys.find(credentials.credentials) if credentials else None

@@ -13,7 +13,7 @@ from app.serving.look import Look, Wish
 from app.serving.lut_file import LutFile, LutWish
 from app.serving.timings import STAGES, Timings
 from app.web import openapi, problems
-from app.web.access import Caller, MayEnhance, MayLook, MayReadMetrics, MayTakeLuts
+from app.web.access import Caller, MayAdminister, MayEnhance, MayLook, MayReadMetrics, MayTakeLuts
 from app.web.body import unless_departed
 from app.web.negotiation import output_format
 from app.web.queries import (
@@ -174,6 +174,15 @@ async def models(
             for model in enhancer.catalogue.models
         ],
     }
+
+
+@router.post("/models/reload", tags=["operation"], summary="Read the model store again")
+async def reload(
+    _: Annotated[NoQuery, Query()], __: MayAdminister, enhancer: TheEnhancer
+) -> dict[str, list[str]]:
+    """Needs a key with the scope admin. Requests under way end with the models they began with."""
+    await enhancer.reload()
+    return {"models": [model.card.label for model in enhancer.catalogue.models]}
 
 
 @router.get("/problems", tags=["operation"], summary="List the problems")

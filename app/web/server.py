@@ -73,6 +73,14 @@ class Server(uvicorn.Server):
         else:
             self._stop()
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listens, and reads the model store again on SIGHUP."""
+        await super().startup(sockets)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+
+    def _reload(self) -> None:
+        self._reloading = asyncio.ensure_future(reload_models(self._enhancer))
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Waits for requests under way; who was told twice waits for nothing, and says so."""
         await super().shutdown(sockets)
@@ -83,6 +91,17 @@ class Server(uvicorn.Server):
 
     def _stop(self) -> None:
         self.should_exit = True
+
+
+async def reload_models(enhancer: Enhancer) -> None:
+    """Reads the model store again; the log says how that went."""
+    try:
+        await enhancer.reload()
+    except Exception:
+        log.exception("the model store could not be read again; nothing has changed")
+    else:
+        labels = [model.card.label for model in enhancer.catalogue.models]
+        log.info("the model store was read again: %s", ", ".join(labels))
 
 
 def listener(policy: MetricsPolicy) -> socket.socket | None:
