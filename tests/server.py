@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,15 +27,18 @@ class Server:
 
 
 @contextmanager
-def serving(log: Path | None = None, **settings: object) -> Iterator[Server]:
+def serving(
+    log: Path | None = None, *, wrapper: Sequence[str] = (), **settings: object
+) -> Iterator[Server]:
     """Starts the service with CLUT_* settings (without the prefix), and stops it in the end.
 
-    What it writes goes to the file `log`, or where the tests write.
+    What it writes goes to the file `log`, or where the tests write. A wrapper is a command that
+    runs the command which follows it.
     """
     port = free_port()
     environment = {k: v for k, v in os.environ.items() if not k.startswith("CLUT_")}
     environment |= {f"CLUT_{name}": str(value) for name, value in settings.items()}
-    command = [sys.executable, "-m", "app", "serve", "--port", str(port)]
+    command = [*wrapper, sys.executable, "-m", "app", "serve", "--port", str(port)]
     output = None if log is None else log.open("wb")
     process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
     try:
