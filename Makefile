@@ -11,7 +11,7 @@ PIP_INSTALL := $(PIP) install --constraint constraints.txt $(PIP_ARGS)
 # alone needs: file by file as it was when the tests passed.
 PIP_INSTALL_LOCKED := $(PIP) install --no-deps --require-hashes $(PIP_ARGS)
 
-.PHONY: serve test check format compare lock sbom audit clean
+.PHONY: serve test check format compare lock sbom audit corpora clean
 
 serve: .venv/server
 	$(BIN)/clut-enhance serve
@@ -58,6 +58,18 @@ sbom: .venv/server .venv/tools
 # Known vulnerabilities of what is pinned; asks PyPI, so it is no part of `make check`.
 audit: .venv/tools
 	.venv/tools/bin/pip-audit --disable-pip --no-deps --requirement constraints.txt
+
+# Test images that nobody here made, with their damaged and fuzzed ones; never committed.
+# OpenCV's are on the Debian mirror, too: they are samples of no more kinds than these.
+corpora: .venv/dev
+	mkdir -p corpora/sources
+	$(PIP) download --no-binary :all: --no-deps --dest corpora/sources Pillow pillow-heif Wand
+	for archive in corpora/sources/*.tar.gz; do tar xzf $$archive -C corpora; done
+	cd corpora/sources && apt-get download libjxl-testdata
+	dpkg -x corpora/sources/libjxl-testdata_*.deb corpora/libjxl
+	$(BIN)/python -m benchmarks.debian_source libheif corpora
+	$(BIN)/python -m benchmarks.debian_source opencv corpora
+	$(BIN)/python -m benchmarks.corpora corpora
 
 clean:
 	rm -rf .venv

@@ -21,12 +21,8 @@ exec env -u HOME -u XDG_CACHE_HOME TMPDIR=/nonexistent PYTHONPATH="$0" "$@"
 
 def can_unshare() -> bool:
     """Whether this system lets us make a root of our own."""
-    return (
-        subprocess.run(
-            [*OWN_ROOT, "mount --make-rprivate /"], check=False, capture_output=True
-        ).returncode
-        == 0
-    )
+    trial = [*OWN_ROOT, "mount --make-rprivate /"]
+    return subprocess.run(trial, check=False, capture_output=True).returncode == 0
 
 
 def test_nothing_to_write_to() -> None:
@@ -50,6 +46,7 @@ def test_few_descriptors() -> None:
     with serving(wrapper=wrapper, CONNECTION_HEAD_SECONDS=60) as server:
         assert server.client.get("/livez").status_code == 200
         crowd = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(100)]
+        assert server.client.get("/livez").status_code == 200  # on the connection of before
         for caller in crowd:
             caller.close()
         with httpx.Client(base_url=server.client.base_url, timeout=60) as late:
@@ -66,7 +63,6 @@ def test_no_clock_that_jumps() -> None:
     for file in (ROOT / "app").rglob("*.py"):
         if file.name == "quotas.py" or "training" in file.parts:
             continue
-        calls = [
-            node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)
-        ]
-        assert not wall & {ast.unparse(call.func) for call in calls}, file
+        nodes = ast.walk(ast.parse(file.read_text()))
+        called = {ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)}
+        assert not wall & called, file
