@@ -175,3 +175,9 @@ def test_padding_and_empty_chunks_cost_little() -> None:
     empty = b"\0\0\0\0tEXt\0\0\0\0"
     with pytest.raises(DamagedImage, match="chunks"):
         open_source(b"\x89PNG\r\n\x1a\n" + empty * 400_000, Limits())
+
+
+def test_a_palette_with_alpha_is_refused() -> None:
+    """Such a TIFF among Pillow's test images was answered 500."""
+    with pytest.raises(NotAnImage, match="palette"):
+        source(saved(Image.new("PA", (8, 8)), "TIFF"))
