@@ -11,7 +11,7 @@ PIP_INSTALL := $(PIP) install --constraint constraints.txt $(PIP_ARGS)
 # alone needs: file by file as it was when the tests passed.
 PIP_INSTALL_LOCKED := $(PIP) install --no-deps --require-hashes $(PIP_ARGS)
 
-.PHONY: serve test check format compare lock sbom audit corpora clean
+.PHONY: serve test check format compare lock sbom audit corpora fuzz clean
 
 serve: .venv/server
 	$(BIN)/clut-enhance serve
@@ -60,16 +60,24 @@ audit: .venv/tools
 	.venv/tools/bin/pip-audit --disable-pip --no-deps --requirement constraints.txt
 
 # Test images that nobody here made, with their damaged and fuzzed ones; never committed.
-# OpenCV's are on the Debian mirror, too: they are samples of no more kinds than these.
 corpora: .venv/dev
 	mkdir -p corpora/sources
 	$(PIP) download --no-binary :all: --no-deps --dest corpora/sources Pillow pillow-heif Wand
 	for archive in corpora/sources/*.tar.gz; do tar xzf $$archive -C corpora; done
 	cd corpora/sources && apt-get download libjxl-testdata
 	dpkg -x corpora/sources/libjxl-testdata_*.deb corpora/libjxl
-	$(BIN)/python -m benchmarks.debian_source libheif corpora
-	$(BIN)/python -m benchmarks.debian_source opencv corpora
+	benchmarks/debian_sources.sh corpora libheif opencv
 	$(BIN)/python -m benchmarks.corpora corpora
+
+# Coverage-guided fuzzing, SECONDS for each target; what fails is left in a file crash-*.
+SECONDS ?= 60
+
+fuzz: .venv/dev
+	$(PIP) install 'atheris>=3.0'
+	$(BIN)/python -m tests.fuzz seeds .venv/seeds
+	set -e; for target in header metadata exif cube token; do \
+		$(BIN)/python -m tests.fuzz $$target -max_total_time=$(SECONDS) .venv/seeds/$$target; \
+	done
 
 clean:
 	rm -rf .venv
