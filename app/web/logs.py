@@ -50,5 +50,9 @@ def _configuration(policy: LogPolicy) -> dict[str, Any]:
             }
         },
         "root": {"handlers": ["stdout"], "level": "INFO"},
-        "loggers": {"clut.request": {"level": "INFO" if policy.requests else "WARNING"}},
+        "loggers": {
+            "clut.request": {"level": "INFO" if policy.requests else "WARNING"},
+            # It quotes damaged files, a line for every tag: whoever sends one could fill the disk.
+            "tifffile": {"level": "CRITICAL", "propagate": False},
+        },
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import socket
+import struct
 from pathlib import Path
 
 import httpx
@@ -47,6 +48,17 @@ def test_what_is_logged(tmp_path: Path) -> None:
     assert not any(line["message"] == "forged" for line in lines)
     for word in (*SECRETS, secret, key.sha256, "guess-7f3a"):
         assert word not in text
+
+
+def test_a_damaged_file_is_not_quoted(tmp_path: Path) -> None:
+    """Found by fuzzing: a TIFF of broken tags wrote a line for each of them, with its bytes."""
+    tags = b"".join(struct.pack("<HHII", 270 + n, 2, 500, 2**31) for n in range(2000))
+    photo = b"II*\0\x08\0\0\0" + struct.pack("<H", 2000) + tags + bytes(4)
+    log = tmp_path / "log"
+    with serving(log) as server:
+        assert 400 <= server.client.post("/enhance", content=photo).status_code < 500
+    lines = [json.loads(line) for line in log.read_text().split("\n") if line]
+    assert {line["logger"] for line in lines} == {"clut.request", "uvicorn.error"}
 
 
 def inject(server: Server) -> None:
