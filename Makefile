@@ -11,7 +11,7 @@ PIP_INSTALL := $(PIP) install --constraint constraints.txt $(PIP_ARGS)
 # alone needs: file by file as it was when the tests passed.
 PIP_INSTALL_LOCKED := $(PIP) install --no-deps --require-hashes $(PIP_ARGS)
 
-.PHONY: serve test check format compare lock sbom audit corpora fuzz clean
+.PHONY: serve test check format compare lock sbom audit corpora fuzz overload departures soak rolling clean
 
 serve: .venv/server
 	$(BIN)/clut-enhance serve
@@ -78,6 +78,14 @@ fuzz: .venv/dev
 	set -e; for target in header metadata exif cube token; do \
 		$(BIN)/python -m tests.fuzz $$target -max_total_time=$(SECONDS) .venv/seeds/$$target; \
 	done
+
+# Too much load, callers that hang up, the long run: docs/reliability.md has the figures.
+overload departures soak: .venv/dev
+	$(BIN)/python -m benchmarks.reliability $@
+
+# Needs haproxy, as Debian has it.
+rolling: .venv/dev
+	$(BIN)/python -m benchmarks.rolling
 
 clean:
 	rm -rf .venv
