@@ -11,12 +11,13 @@ PIP_INSTALL := $(PIP) install --constraint constraints.txt $(PIP_ARGS)
 # alone needs: file by file as it was when the tests passed.
 PIP_INSTALL_LOCKED := $(PIP) install --no-deps --require-hashes $(PIP_ARGS)
 
-.PHONY: serve test check format compare lock sbom audit corpora fuzz overload departures soak rolling clean
+.PHONY: serve test check policies format tools image-check compare bench bench-quick lock sbom audit \
+	corpora fuzz overload departures soak rolling clean
 
 serve: .venv/server
 	$(BIN)/clut-enhance serve
 
-test: .venv/dev
+test: .venv/dev tools
 	$(BIN)/pytest
 
 check: .venv/dev
@@ -25,6 +26,27 @@ check: .venv/dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(PIP) check
+
+# Programs that tests run and that pip has not.
+tools:
+	deploy/check/tools.sh deploy/check/packages.txt
+
+# The manifests and the Dockerfile against a linter's policies.
+policies: .venv/dev .venv/checkov
+	rm -rf .venv/manifests
+	for overlay in dev prod; do \
+		mkdir -p .venv/manifests/$$overlay; \
+		$(BIN)/kubectl kustomize deploy/k8s/overlays/$$overlay > .venv/manifests/$$overlay/all.yaml; \
+	done
+	.venv/checkov/bin/checkov --config-file deploy/check/checkov.yaml \
+		--framework kubernetes --directory .venv/manifests
+	.venv/checkov/bin/checkov --config-file deploy/check/checkov.yaml \
+		--framework dockerfile --file Dockerfile
+
+# Builds the image and runs it without a Docker engine: as root, on Debian, with 6 GB to spare.
+image-check: .venv/dev
+	deploy/check/tools.sh deploy/check/image-packages.txt
+	$(BIN)/python deploy/check/image.py
 
 format: .venv/dev
 	$(BIN)/ruff check --fix .
@@ -44,7 +66,7 @@ compare: .venv/dev
 lock: .venv/tools
 	echo torch > .venv/unlocked
 	.venv/tools/bin/uv pip compile $(LOCK_ARGS) --extra heif --output-file locked/server.txt
-	.venv/tools/bin/uv pip compile $(LOCK_ARGS) --extra heif --extra training --extra dev \
+	.venv/tools/bin/uv pip compile $(LOCK_ARGS) --extra heif --extra telemetry --extra training --extra dev \
 		--output-file locked/dev.txt
 
 LOCK_ARGS := pyproject.toml --constraint constraints.txt --excludes .venv/unlocked \
@@ -87,6 +109,13 @@ overload departures soak: .venv/dev
 rolling: .venv/dev
 	$(BIN)/python -m benchmarks.rolling
 
+# The tables of docs/performance.md, in 15 minutes or in 2. They need the load generator wrk.
+bench: .venv/bench
+	$(BIN)/python -m benchmarks
+
+bench-quick: .venv/bench
+	$(BIN)/python -m benchmarks --quick
+
 clean:
 	rm -rf .venv
 
@@ -102,7 +131,17 @@ clean:
 
 .venv/dev: .venv/server locked/dev.txt
 	$(PIP_INSTALL_LOCKED) --requirement locked/dev.txt
-	$(PIP_INSTALL) --editable '.[heif,training,dev]'
+	$(PIP_INSTALL) --editable '.[heif,telemetry,training,dev]'
+	touch $@
+
+# An environment of its own: it wants other versions of much that we use.
+.venv/checkov: .venv/python
+	$(PYTHON) -m venv .venv/checkov
+	.venv/checkov/bin/pip install --quiet --disable-pip-version-check 'checkov==3.3.30'
+
+.venv/bench: .venv/dev
+	command -v wrk || apt-get install --yes wrk
+	$(PIP_INSTALL) --editable '.[bench]'
 	touch $@
 
 # In an environment of their own, so that they are in no list of what the service needs.

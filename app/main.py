@@ -27,6 +27,7 @@ from app.web.routes import router
 from app.web.shield import EXPOSED, Shield
 from app.web.state import State
 from app.web.telemetry import Telemetry
+from app.web.tracing import is_probe
 
 DESCRIPTION = """Makes photographs look better with image-adaptive 3D LUTs (CLUT-Net).
 
@@ -85,6 +86,7 @@ def create_app(settings: Settings, enhancer: Enhancer) -> FastAPI:
         docs_url=None,  # app.web.docs has it, without another host
         redoc_url=None,
         dependencies=[Depends(check_port)],
+        telemetry={"metrics": False, "logs": False, "exclude": is_probe},  # traces alone
     )
     app.add_middleware(Shield)
     if settings.cors.origins:

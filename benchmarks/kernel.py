@@ -8,22 +8,25 @@ new image, of 8 bits, by trilinear interpolation only.
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import PyOpenColorIO as ocio  # noqa: N813  (the short name of its own documentation)
+from numba import njit
 from numpy.typing import DTypeLike, NDArray
 from PIL import Image, ImageFilter
 
 from app.luts.kernel import prepare
 from app.luts.lut3d import Interpolation, Lut3D
+from benchmarks.photos import mosaic
 
-PHOTO = Path(__file__).parent.parent / "tests" / "photos" / "lake.jpg"
 WIDTH, HEIGHT = 4000, 3000
-ROUNDS = 11
+ROUNDS, QUICK_ROUNDS = 11, 2
+STRIPS = 12
 OCIO_DEPTHS = {"uint8": ocio.BIT_DEPTH_UINT8, "uint16": ocio.BIT_DEPTH_UINT16}
 OCIO_INTERPOLATIONS = {
     "tetrahedral": ocio.INTERP_TETRAHEDRAL,
@@ -69,10 +72,10 @@ def pillow(lut: Lut3D) -> Work:
     return lambda pixels: Image.fromarray(pixels).filter(colours)
 
 
-def medians(works: dict[str, Work], photo: NDArray[Any]) -> dict[str, float]:
+def medians(works: dict[str, Work], photo: NDArray[Any], rounds: int) -> dict[str, float]:
     """Milliseconds of each, after a first turn that does not count."""
     seconds: dict[str, list[float]] = {name: [] for name in works}
-    for _ in range(1 + ROUNDS):
+    for _ in range(1 + rounds):
         for name, work in works.items():
             pixels = photo.copy()
             start = time.perf_counter()
@@ -81,7 +84,53 @@ def medians(works: dict[str, Work], photo: NDArray[Any]) -> dict[str, float]:
     return {name: 1000 * statistics.median(turns[1:]) for name, turns in seconds.items()}
 
 
-def report(photo: NDArray[Any], interpolation: Interpolation) -> None:
+def threaded(lut: Lut3D, threads: int) -> Work:
+    """Our kernel on strips of one photo, as the service shares them among its workers."""
+    apply = prepare(lut, "tetrahedral", np.uint8).apply
+    pool = ThreadPoolExecutor(threads)
+
+    def work(pixels: NDArray[Any]) -> None:
+        list(pool.map(apply, np.array_split(pixels, STRIPS)))
+
+    return work
+
+
+def report_threads(photo: NDArray[np.uint8], rounds: int) -> None:
+    """Print how many times faster two threads are than one."""
+    lut = overshooting_lut()
+    works = {str(threads): threaded(lut, threads) for threads in (1, 2)}
+    times = medians(works, photo, rounds)
+    print("\n| threads | ms | times one thread |")
+    print("|---:|---:|---:|")
+    for threads, milliseconds in times.items():
+        print(f"| {threads} | {milliseconds:.0f} | {times['1'] / milliseconds:.2f} |")
+
+
+def report_traffic(photo: NDArray[np.uint8], rounds: int) -> None:
+    """Print what it costs to move the pixels alone, by the same kind of loop."""
+    lut = overshooting_lut()
+    works = {"kernel": prepare(lut, "tetrahedral", np.uint8).apply, "levels only": levels_only}
+    times = medians(works, photo, rounds)
+    print("\n| one thread | ms | ns a pixel |")
+    print("|---|---:|---:|")
+    for name, milliseconds in times.items():
+        print(f"| {name} | {milliseconds:.0f} | {milliseconds / (WIDTH * HEIGHT) * 1e6:.2f} |")
+
+
+def levels_only(pixels: NDArray[np.uint8]) -> None:
+    """Three look-ups a pixel and three stores: a kernel without interpolation."""
+    _levels_only(np.arange(256, dtype=np.uint8)[::-1].copy(), pixels.reshape(-1, 3))
+
+
+@njit(nogil=True)
+def _levels_only(levels: NDArray[np.uint8], pixels: NDArray[np.uint8]) -> None:
+    for i in range(pixels.shape[0]):
+        pixel = pixels[i]
+        for c in range(3):
+            pixel[c] = levels[pixel[c]]
+
+
+def report(photo: NDArray[Any], interpolation: Interpolation, rounds: int) -> None:
     """Print the rows of one depth and one interpolation."""
     lut = overshooting_lut()
     works = {
@@ -90,23 +139,25 @@ def report(photo: NDArray[Any], interpolation: Interpolation) -> None:
     }
     if photo.dtype == np.uint8:
         works["Pillow (trilinear)"] = pillow(lut)
-    times = medians(works, photo)
+    times = medians(works, photo, rounds)
     for name, milliseconds in times.items():
         ratio = milliseconds / times["ours"]
         print(f"| {photo.dtype} | {interpolation} | {name} | {milliseconds:.0f} | {ratio:.2f} |")
 
 
-def main() -> None:
+def main(quick: bool) -> None:
     """Print the table."""
-    with Image.open(PHOTO) as image:
-        photo = np.asarray(image.convert("RGB").resize((WIDTH, HEIGHT)))
+    rounds = QUICK_ROUNDS if quick else ROUNDS
+    photo = mosaic(WIDTH, HEIGHT)
     print("| pixels | interpolation | | ms | times ours |")
     print("|---|---|---|---:|---:|")
     interpolations: tuple[Interpolation, ...] = ("tetrahedral", "trilinear")
     for pixels in (photo, photo * np.uint16(257)):
         for interpolation in interpolations:
-            report(pixels, interpolation)
+            report(pixels, interpolation, rounds)
+    report_threads(photo, rounds)
+    report_traffic(photo, rounds)
 
 
 if __name__ == "__main__":
-    main()
+    main("--quick" in sys.argv)

@@ -60,12 +60,22 @@ class Running:
 
 @contextmanager
 def running(
-    name: str, photo: bytes, environment: dict[str, str] | None = None
+    name: str,
+    photo: bytes,
+    environment: dict[str, str] | None = None,
+    cores: list[int] | None = None,
 ) -> Iterator[Running]:
-    """Starts one of `COMMANDS`, waits until it answers a photo, and stops it in the end."""
+    """Starts one of `COMMANDS`, waits until it answers a photo, and stops it in the end.
+
+    Args:
+        name: which.
+        photo: a JPEG.
+        environment: instead of ours.
+        cores: those that the server may use, where not all.
+    """
     port = free_port()
     process = psutil.Popen(
-        [sys.executable, *COMMANDS[name](port)],
+        [*_pinned(cores), sys.executable, *COMMANDS[name](port)],
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -80,6 +90,10 @@ def running(
         _, alive = psutil.wait_procs(family, timeout=30)
         for child in alive:
             child.kill()
+
+
+def _pinned(cores: list[int] | None) -> list[str]:
+    return [] if cores is None else ["taskset", "-c", ",".join(map(str, cores))]
 
 
 def _until_it_answers(server: Running, photo: bytes) -> None:

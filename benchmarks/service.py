@@ -13,8 +13,8 @@ from benchmarks.photos import jpeg
 from benchmarks.servers import COMMANDS, Load, load, running
 
 SIZES = (1, 3, 12, 24)
-ROUNDS, SECONDS = 3, 8
-QUICK_ROUNDS, QUICK_SECONDS = 1, 4
+ROUNDS, SECONDS = 3, 5
+QUICK_ROUNDS, QUICK_SECONDS = 1, 2
 SLOW = "FastAPI + grid_sample"  # asked only at 12 MP: a second a photo
 
 

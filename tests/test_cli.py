@@ -13,8 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
+from app.cli import health as health_module
 from app.luts.cube import read_cube
+from app.settings import Settings
 from tests.networks.test_clutnet import published, random_network
+from tests.server import serving
 
 
 def run(*arguments: object, **settings: object) -> subprocess.CompletedProcess[str]:
@@ -122,3 +125,59 @@ def test_what_is_wrong_at_start_is_one_line(tmp_path: Path) -> None:
     assert "No model is called 'default'" in empty.stderr
     assert "CLUT_TYPO: no such setting" in run("serve", TYPO=1).stderr
     assert "CLUT_BATCH_MAX_SIZE: " in run("serve", BATCH_MAX_SIZE=0).stderr
+
+
+def test_health() -> None:
+    """The health check of the image says how the service is, at the port that is set."""
+
+    def health(port: int) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "app.cli.health"]
+        environment = os.environ | {"CLUT_HTTP_PORT": str(port)}
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
+
+    with serving() as server:
+        sound = health(server.port)
+    assert (sound.returncode, sound.stdout) == (0, "ready\n")
+    gone = health(server.port)
+    assert gone.returncode == 1
+    assert f":{server.port}/readyz" in gone.stderr
+
+
+def test_health_is_quick_to_start() -> None:
+    """It comes every few seconds, so it loads none of the service's libraries."""
+    code = "import sys; import app.cli.health; print(sorted(sys.modules))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    assert "'app.cli.health'" in loaded
+    assert "'torch'" not in loaded
+    assert "'fastapi'" not in loaded
+
+
+def test_health_asks_the_default_port() -> None:
+    """What it assumes without CLUT_HTTP_PORT is the setting's default."""
+    text = Path(health_module.__file__).read_text()
+    assert f"'CLUT_HTTP_PORT', '{Settings().http.port}'" in text
+
+
+def test_a_shipped_kernel_is_read_and_never_written(tmp_path: Path) -> None:
+    """What was compiled for the image is found, and all of it, without a write."""
+    shipped = {
+        "NUMBA_CACHE_DIR": str(tmp_path),
+        "NUMBA_CACHE_LOCATOR_CLASSES": "app.luts.shipped.ShippedCode",
+        "NUMBA_CPU_NAME": "generic",
+        "NUMBA_CPU_FEATURES": "",
+        "NUMBA_DEBUG_CACHE": "1",
+    }
+    command = [sys.executable, "-m", "app", "compile-kernel"]
+    compiled, read = (
+        subprocess.run(
+            command, env=os.environ | shipped, capture_output=True, text=True, check=True
+        ).stdout
+        for _ in range(2)
+    )
+    assert "data saved" in compiled
+    assert "data loaded" in read
+    assert "saved" not in read

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from app.cli import keys, models, photos, service, training
+from app.cli import health, keys, models, photos, service, training
 
 cli = typer.Typer(
     no_args_is_help=True,
@@ -15,6 +15,8 @@ cli = typer.Typer(
 for command in (
     service.serve,
     service.settings,
+    service.compile_kernel,
+    health.health,
     photos.enhance,
     photos.lut,
     training.train,

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from app.cli.complaints import complaints
+from app.luts.kernel import compile_loops
 from app.main import create_app, create_enhancer
 from app.serving.malloc import keep_freed_memory
 from app.settings import Settings
@@ -37,3 +38,8 @@ def settings() -> None:
     """Print every setting, its default and what it does, as a Markdown table."""
     for variable, default, description in Settings.variables():
         typer.echo(f"| `{variable}` | `{default}` | {description} |")
+
+
+def compile_kernel() -> None:
+    """Compile the pixel kernel for good, into NUMBA_CACHE_DIR; else it happens on first use."""
+    compile_loops()

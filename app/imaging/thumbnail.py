@@ -30,9 +30,12 @@ def _sampled(pixels: Samples, size: int) -> NDArray[np.float32]:
     top, bottom, y = _taps(pixels.shape[0], size)
     left, right, x = _taps(pixels.shape[1], size)
 
+    flat = pixels.reshape(-1, 3)
+
     def between_columns(rows: NDArray[np.intp]) -> NDArray[np.float32]:
-        lines = pixels.take(rows, axis=0)
-        return _mixed(lines.take(left, axis=1), lines.take(right, axis=1), x[:, np.newaxis])
+        lines = pixels.shape[1] * rows[:, np.newaxis]
+        near, far = flat.take(lines + left, axis=0), flat.take(lines + right, axis=0)
+        return _mixed(near, far, x[:, np.newaxis])
 
     return _mixed(between_columns(top), between_columns(bottom), y[:, np.newaxis, np.newaxis])
 

@@ -22,18 +22,20 @@ def comment(text: str) -> str:
 
 def triples(entries: NDArray[np.float32]) -> str:
     """A line of three "%.6f" for each of (N, 3) entries; all digits at once is faster."""
-    millionths = np.rint(entries.astype(np.float64) * 1e6).astype(np.int64)
+    millionths = np.rint(entries.astype(np.float64) * 1e6)
     rest = np.abs(millionths)
+    rest = rest.astype(np.uint32 if rest.max() < 1 << 32 else np.uint64)  # 64 bits divide slowly
     digits = max(7, len(str(rest.max())))
-    characters = np.zeros((*entries.shape, digits + 3), np.uint8)  # 0 for no character
-    characters[..., 0] = np.where(millionths < 0, ord("-"), 0)
-    characters[..., -8] = ord(".")
-    characters[..., -1] = [ord(" "), ord(" "), ord("\n")]
+    columns = np.zeros((digits + 3, *entries.shape), np.uint8)  # 0 for no character
+    columns[0] = np.where(millionths < 0, ord("-"), 0)
+    columns[-8] = ord(".")
+    columns[-1] = [ord(" "), ord(" "), ord("\n")]
     for place in range(digits):
         tenth = rest // 10
-        column = -2 - place - (place > 5)  # leaves room for the point
-        characters[..., column] = ord("0") + (rest - 10 * tenth)
+        column = columns[-2 - place - (place > 5)]  # leaves room for the point
+        column[:] = ord("0") + (rest - 10 * tenth)
         if place > 6:
-            characters[rest == 0, column] = 0
+            column[rest == 0] = 0
         rest = tenth
+    characters = np.moveaxis(columns, 0, -1).ravel()
     return str(characters[characters != 0].tobytes(), "ascii")

@@ -107,6 +107,11 @@ class Device:
         """Whether predictions have not failed too many times in a row."""
         return self._failures < self._policy.max_failures
 
+    @property
+    def memory(self) -> int:
+        """Bytes of a GPU's memory that are held for us; on a CPU the process's memory says all."""
+        return torch.cuda.memory_reserved(self._device) if self._device.type == "cuda" else 0
+
     async def warm_up(self, network: Network, thumbnail_size: int, max_batch: int) -> None:
         """Moves a network here and runs every batch size in use, and the LUT kernel, once."""
         await self._call(self._warm_up, network, thumbnail_size, max_batch)
@@ -172,12 +177,12 @@ class Device:
 
 
 def padded_sizes(max_batch: int) -> list[int]:
-    """The batch sizes in use: 1, 2, 4, 8 ... and the largest.
+    """The batch sizes in use: 1, 2, 3, 4, 8, 16 ... and the largest.
 
     Few sizes, because memory allocators and kernel caches grow with every new one.
     """
-    sizes = [1 << power for power in range(max_batch.bit_length()) if 1 << power < max_batch]
-    return [*sizes, max_batch]
+    powers = (1 << power for power in range(2, max_batch.bit_length()))
+    return [size for size in (1, 2, 3, *powers) if size < max_batch] + [max_batch]
 
 
 @torch.inference_mode()

@@ -101,6 +101,11 @@ class Enhancer:
         return self._device.name
 
     @property
+    def device_memory(self) -> int:
+        """Bytes of a GPU's memory that are held; 0 without one."""
+        return self._device.memory
+
+    @property
     def warm(self) -> bool:
         """Whether the warm-up has run through on the device."""
         return self._warm_up.done
@@ -246,7 +251,7 @@ class Enhancer:
         await self._warm_up.wait()  # the networks are not where they belong before
         timings.stage = "predict"
         prediction = await self._predictors[model].submit(small)
-        timings.seconds["predict"] = prediction.seconds
+        timings.took("predict", prediction.seconds)
         token = LookToken(model.card.fingerprint, prediction.code)
         return Look(model.card, token.encode(half=model.network.half_codes), prediction.lut)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from time import perf_counter
+from time import perf_counter, time_ns
 
 STAGES = ("decode", "predict", "apply", "encode")
 
@@ -17,6 +17,7 @@ class Timings:
         stage: where the request is now: "receive", then one of `STAGES`, or "queue" between them.
         model: NAME@VERSION of the model that was asked, once known.
         pixels: how many pixels were admitted, once known.
+        spans: (stage, begin, end) of each, in nanoseconds since 1970.
     """
 
     def __init__(self) -> None:
@@ -25,6 +26,7 @@ class Timings:
         self.stage = "receive"
         self.model = ""
         self.pixels = 0
+        self.spans: list[tuple[str, int, int]] = []
 
     def received(self) -> None:
         """The body is there: from now on, waiting is ours."""
@@ -39,8 +41,14 @@ class Timings:
         try:
             yield
         finally:
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + perf_counter() - begun
+            self.took(stage, perf_counter() - begun)
             self.stage = "queue"
+
+    def took(self, stage: str, seconds: float) -> None:
+        """Notes a stage that has just ended."""
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+        end = time_ns()
+        self.spans.append((stage, end - round(seconds * 1e9), end))
 
     @property
     def total(self) -> float:

@@ -8,11 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from skimage.color import rgb2lab
-from torch.nn import functional
 
+from app.imaging.decode import decode, decode_reduced
+from app.imaging.encode import encode
+from app.imaging.photo import ImageFormat, Metadata, Photo
+from app.imaging.source import Limits, open_source
 from app.training.ensemble import Ensemble, Look
-from app.training.photos import as_planes, read_photo
+from app.training.photos import read_photo
 from app.training.scores import mean_de2000
 
 Floats = NDArray[np.floating]
@@ -28,6 +32,7 @@ _ENDS = np.array(
         ((0.05, 0.06, 0.15), (0.45, 0.50, 0.60)),  # at dusk
     ]
 )
+_TWELVE_MEGAPIXELS = 12_000_000
 _LEVELS = np.linspace(0.0, 1.0, 256)
 _LINES = np.linspace(0.0, 1.0, 9)
 
@@ -41,8 +46,9 @@ class Survey(NamedTuple):
         axes: the same along the axes of the colour cube, each channel along its own, in all.
         clipping: by how many points the share of pixels with a channel at 0 or 255 rises.
         gray: mean dE2000 of the answers to grays from the gray of the same lightness.
-        thumbnail: mean dE2000 between the answers with the thumbnail of the photo and with that
-            of the photo at half its size.
+        thumbnail: mean dE2000 between the answers with the thumbnails that the service makes of a
+            12 MP JPEG of the photo: for POST /enhance of all its pixels, for POST /lut of its
+            reduced decode.
     """
 
     ramps: float
@@ -71,13 +77,13 @@ def survey_photo(ensemble: Ensemble, pixels: NDArray[np.uint8]) -> Survey:
     """Looks at what is made of one photo (H, W, 3)."""
     look = ensemble.look(pixels)
     answer = look(pixels / 255.0)
-    other = ensemble.look(_halved(pixels))(pixels / 255.0)
+    full, reduced = (ensemble.look(it)(pixels / 255.0) for it in _two_ways(pixels, ensemble))
     return Survey(
         ramps=max(map(excess_variation, _ramps(look))),
         axes=excess_variation(_axes(look)),
         clipping=100.0 * (_clipped(answer) - _clipped(pixels / 255.0)),
         gray=_chroma(look),
-        thumbnail=mean_de2000(rgb2lab(answer), rgb2lab(other)),
+        thumbnail=mean_de2000(rgb2lab(full), rgb2lab(reduced)),
     )
 
 
@@ -110,7 +116,12 @@ def _chroma(look: Look) -> float:
     return mean_de2000(answers, answers * (1.0, 0.0, 0.0))
 
 
-def _halved(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """2 x 2 pixels to one, as a JPEG decoder does it at half the size."""
-    planes = functional.avg_pool2d(as_planes(pixels).float(), 2).round().byte()
-    return planes.permute(1, 2, 0).numpy()
+def _two_ways(pixels: NDArray[np.uint8], ensemble: Ensemble) -> Iterator[NDArray[np.uint8]]:
+    """A photo enlarged to a JPEG of 12 MP, decoded in full and reduced."""
+    height, width = pixels.shape[:2]
+    scale = (_TWELVE_MEGAPIXELS / (height * width)) ** 0.5
+    large = Image.fromarray(pixels).resize((round(width * scale), round(height * scale)))
+    photo = Photo(np.asarray(large), alpha=None, metadata=Metadata(), format=ImageFormat.JPEG)
+    source = open_source(encode(photo, ImageFormat.JPEG, quality=None), Limits())
+    for decoded in (decode(source), decode_reduced(source, ensemble.thumbnail.size)):
+        yield decoded.pixels.astype(np.uint8, copy=False)

@@ -94,6 +94,23 @@ class Task(Protocol):
         """How far the network is from what it should be: a scalar."""
 
 
+class Board(Protocol):
+    """Where figures can be watched."""
+
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
+        """Shows a figure of a step."""
+
+
+def _board(folder: Path) -> Board | None:
+    """TensorBoard's, where it is installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    board: Board = SummaryWriter(folder)
+    return board
+
+
 class _Examples(Dataset[Batch]):
     """A task's batches from one step to another."""
 
@@ -118,6 +135,7 @@ class Trainer:
         self._task, self._schedule, self._folder = task, schedule, folder
         self._average = deepcopy(task.network)
         self._optimizer = Adam([*task.network.parameters(), *task.scaffold.parameters()])
+        self._board: Board | None = None
         self._step = 0
         self._rows: list[dict[str, float]] = []
 
@@ -129,6 +147,7 @@ class Trainer:
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         self._resume()
+        self._board = _board(self._folder)
         schedule = self._schedule
         examples = _Examples(self._task, self._step, schedule.steps)
         batches = iter(DataLoader(examples, batch_size=None, num_workers=schedule.workers))
@@ -187,6 +206,9 @@ class Trainer:
             writer = csv.DictWriter(file, row)
             writer.writeheader()
             writer.writerows(self._rows)
+        if self._board is not None:
+            for name in row.keys() - {"step"}:
+                self._board.add_scalar(name, row[name], self._step)
 
     def _save(self) -> None:
         state = {name: part.state_dict() for name, part in self._parts.items()}

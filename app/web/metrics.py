@@ -16,6 +16,7 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.core import (
+    CounterMetricFamily,
     GaugeMetricFamily,
     HistogramMetricFamily,
     InfoMetricFamily,
@@ -28,6 +29,7 @@ from starlette.requests import ClientDisconnect
 from app.serving.batcher import Batcher
 from app.serving.enhancer import Enhancer
 from app.serving.timings import Timings
+from app.web.memory import memory_limit
 
 DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 STAGE_DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -147,13 +149,19 @@ class _State(Collector):
     def collect(self) -> Iterator[Metric]:
         enhancer, admission = self._enhancer, self._enhancer.admission
         yield _gauge("clut_ready", "1 when new requests are welcome.", enhancer.ready)
+        yield _gauge("clut_alive", "0 when only a restart helps.", enhancer.alive)
         yield _gauge("clut_in_flight_requests", "Requests in the house.", admission.requests)
         yield _gauge("clut_queue_capacity", "Most requests in the house.", admission.capacity)
         yield _gauge("clut_in_flight_pixels", "Pixels in memory.", admission.pixels_in_flight)
         yield _gauge("clut_pixel_budget", "Most pixels in memory.", admission.pixel_budget)
         yield _gauge("clut_pixel_waiters", "Requests waiting for pixels.", admission.waiting)
+        yield _gauge("clut_memory_limit_bytes", "What the process may take.", memory_limit())
+        yield _gauge(
+            "clut_device_memory_bytes", "GPU memory held; 0 without.", enhancer.device_memory
+        )
         yield self._queue_depths()
         yield self._batch_sizes()
+        yield self._batch_failures()
         yield self._models()
 
     def _queue_depths(self) -> Metric:
@@ -170,6 +178,14 @@ class _State(Collector):
         )
         for model, batcher in self._enhancer.batchers.items():
             family.add_metric((model,), *_histogram(batcher))
+        return family
+
+    def _batch_failures(self) -> Metric:
+        family = CounterMetricFamily(
+            "clut_batch_failures", "Runs of a network that failed.", labels=("model",)
+        )
+        for model, batcher in self._enhancer.batchers.items():
+            family.add_metric((model,), batcher.failures)
         return family
 
     def _models(self) -> Metric:

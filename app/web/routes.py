@@ -24,6 +24,7 @@ from app.web.queries import (
     RecallLutQuery,
 )
 from app.web.state import TheEnhancer, TheMetrics, TheUploads
+from app.web.tracing import traced
 
 router = APIRouter(responses=openapi.ANY_PROBLEM)
 
@@ -65,7 +66,7 @@ async def enhance(
     )
     timings = Timings()
     enhancer.admission.check()  # a body that would be refused need not be sent
-    with metrics.photo(timings), uploads.one() as upload:
+    with metrics.photo(timings), traced(timings), uploads.one() as upload:
         body = await upload.read_image(request)
         timings.received()
         enhanced = await unless_departed(request, enhancer.enhance(body, wish, timings))
@@ -101,7 +102,7 @@ async def predict_lut(
     """
     timings = Timings()
     enhancer.admission.check()
-    with metrics.photo(timings), uploads.one() as upload:
+    with metrics.photo(timings), traced(timings), uploads.one() as upload:
         body = await upload.read_image(request)
         timings.received()
         wish, lut_wish = (

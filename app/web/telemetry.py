@@ -13,6 +13,7 @@ from app.errors import Problem
 from app.web.metrics import Metrics
 from app.web.problems import problem_response
 from app.web.request_id import HEADER, request_id
+from app.web.tracing import name_trace
 
 log = logging.getLogger("clut")
 requests = logging.getLogger("clut.request")
@@ -74,6 +75,7 @@ class _Exchange:
             headers = MutableHeaders(scope=message)
             headers[HEADER] = request_id(self._scope)
             headers.update(self._scope["state"].get("quota_headers", {}))
+            name_trace(headers)
         self.sent += len(message.get("body", b""))
         await self._send(message)
 

@@ -4,15 +4,15 @@ Two workers and dynamic batching, as LitServe's documentation of its speed advis
 `unbatch` are spelled out, so that thumbnails run together and photos of any sizes do not matter.
 """
 
-from __future__ import annotations
+# LitServe reads the annotation of `decode_request` itself, so it must not be a string.
 
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import litserve
 import numpy as np
 import torch
-from fastapi import Request, Response
+from fastapi import Body, Response
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -32,9 +32,11 @@ class Enhance(litserve.LitAPI):
         """Loads the network."""
         self.net = enhancing.network().to(device)
 
-    async def decode_request(self, request: Request) -> NDArray[np.uint8]:
+    def decode_request(
+        self, request: Annotated[bytes, Body(media_type="image/jpeg")]
+    ) -> NDArray[np.uint8]:
         """Bytes to pixels."""
-        return enhancing.opened(await request.body())
+        return enhancing.opened(request)
 
     def batch(self, inputs: Photos) -> tuple[Photos, Tensor]:
         """Photos of any size share a batch of thumbnails."""

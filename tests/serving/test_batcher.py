@@ -128,6 +128,7 @@ async def test_a_poisoned_item_fails_alone() -> None:
         with pytest.raises(ValueError, match="poisoned"):
             await poisoned
         assert batcher.alive
+        assert batcher.failures == 2  # the batch, and the culprit alone
 
 
 async def test_a_stopped_loop_leaves_nobody_waiting() -> None:

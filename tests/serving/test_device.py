@@ -62,10 +62,11 @@ async def test_a_batch_answers_what_single_runs_answer(architecture: str, hardwa
 
 
 def test_few_batch_sizes_are_in_use() -> None:
-    """Batches are padded to powers of two, and to the largest size."""
+    """Batches of more than three are padded to powers of two, and to the largest size."""
     assert padded_sizes(1) == [1]
-    assert padded_sizes(8) == [1, 2, 4, 8]
-    assert padded_sizes(12) == [1, 2, 4, 8, 12]
+    assert padded_sizes(2) == [1, 2]
+    assert padded_sizes(4) == [1, 2, 3, 4]
+    assert padded_sizes(12) == [1, 2, 3, 4, 8, 12]
 
 
 @pytest.mark.parametrize("hardware", HARDWARE)

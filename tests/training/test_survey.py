@@ -65,7 +65,7 @@ def test_a_cast_on_grays_is_seen(untouched):
 
 
 def test_wavering_is_seen(teacher):
-    """Given a network that looks at fine noise, half of the size makes another thumbnail."""
+    """Given a network that looks at fine noise, the reduced decode makes another thumbnail."""
     network = new_network(n=1, s=1, w=1, d=5, seed=0)
     network.psi.data.fill_(3.0)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from app.errors import BadModel, TrainingDiverged
 from app.networks.lookup import trilinear
@@ -54,6 +55,16 @@ def test_training_lowers_the_loss(tmp_path):
 
     losses = [float(loss) for _, loss, _ in curve(tmp_path)]
     assert losses[-1] < losses[0] * 0.7
+
+
+def test_figures_can_be_watched(tmp_path):
+    """Given TensorBoard is installed, its events hold what metrics.csv holds."""
+    Trainer(Brighten(), SCHEDULE, tmp_path).run()
+
+    events = EventAccumulator(str(tmp_path)).Reload()
+    watched = [(event.step, event.value) for event in events.Scalars("psnr")]
+    written = [(int(step), float(psnr)) for step, _, psnr in curve(tmp_path)]
+    assert watched == [(step, pytest.approx(psnr)) for step, psnr in written]
 
 
 def test_batches_prepared_ahead_give_the_same_curve(tmp_path):

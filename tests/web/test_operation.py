@@ -70,7 +70,10 @@ def test_metrics_count_what_happened(client: httpx.Client, otters: bytes) -> Non
     assert change["clut_received_bytes_total", ()] >= len(otters)
     assert change["clut_sent_bytes_total", ()] > 10_000
     assert change["clut_batch_size_count", (("model", "default@1"),)] == 1
-    assert after["clut_ready", ()] == 1
+    assert after["clut_ready", ()] == after["clut_alive", ()] == 1
+    assert after["clut_batch_failures_total", (("model", "default@1"),)] == 0
+    memory = after["process_resident_memory_bytes", ()]
+    assert memory < after["clut_memory_limit_bytes", ()] < 2**50
     assert after["clut_in_flight_requests", ()] == after["clut_in_flight_pixels", ()] == 0
     assert after["clut_queue_depth", (("model", "default@1"),)] == 0
     defaults = Settings()

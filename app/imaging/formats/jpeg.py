@@ -21,6 +21,7 @@ from app.imaging.raster import ColourSpace, Header, Raster
 
 _APP1, _APP2, _SCAN = 0xE1, 0xE2, 0xDA
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # DHT, JPG and DAC are no frames
+_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _EXIF = b"Exif\0\0"
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _ICC = b"ICC_PROFILE\0"
@@ -41,11 +42,9 @@ class _LenientJpeg(JpegImageFile):
 
 def read_header(body: bytes) -> Header:
     """Read the segments up to the first scan; of an MPO they are the primary image's."""
-    scans = body.count(b"\xff\xda")  # entropy-coded data cannot hold this marker
-    if scans > _MAX_SCANS:
-        raise ValueError(f"it has {scans} scans; {_MAX_SCANS} are accepted")
     segments = list(_segments(body))
     frame = _frame(segments)
+    _check_scans(segments, body)
     height, width, components = struct.unpack_from(">xHHB", frame)
     exif = _payload(segments, _APP1, _EXIF)
     return Header(
@@ -104,22 +103,36 @@ def _segment(marker: int, signature: bytes, payload: bytes | None) -> bytes:
     return struct.pack(">BBH", 0xFF, marker, length) + signature + payload
 
 
+def _check_scans(segments: list[tuple[int, bytes]], body: bytes) -> None:
+    """Refuses to decode a photograph again for each of countless scans."""
+    (frame_marker, frame), (_, scan) = _frame_of(segments), segments[-1]
+    if frame_marker not in _PROGRESSIVE and scan[:1] == frame[5:6]:
+        return  # all components are in the first scan, and libjpeg reads no other
+    scans = body.count(b"\xff\xda")  # entropy-coded data cannot hold this marker
+    if scans > _MAX_SCANS:
+        raise ValueError(f"it has {scans} scans; {_MAX_SCANS} are accepted")
+
+
 def _segments(body: bytes) -> Iterator[tuple[int, bytes]]:
-    """Marker and payload of each segment before the first scan; stray bytes are skipped."""
+    """Marker and payload of each segment, the first scan's header last; stray bytes are skipped."""
     position = 2
     while found := _MARKER.search(body, position):
         (length,) = struct.unpack_from(">H", body, found.end())
-        if found[1][0] == _SCAN:
-            return
         position = found.end() + max(length, 2)
         yield found[1][0], body[found.end() + 2 : position]
+        if found[1][0] == _SCAN:
+            return
 
 
 def _frame(segments: Iterable[tuple[int, bytes]]) -> bytes:
     """The frame header: precision, height, width, components, and three bytes for each."""
+    return _frame_of(segments)[1]
+
+
+def _frame_of(segments: Iterable[tuple[int, bytes]]) -> tuple[int, bytes]:
     for marker, payload in segments:
         if marker in _FRAMES:
-            return payload
+            return marker, payload
     raise ValueError("it has no frame")
 
 

@@ -1,0 +1,69 @@
+# The service.       docker build -t clut-enhance .
+# For NVIDIA GPUs:   docker build -t clut-enhance:cuda --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 .
+# Nothing but the wheel of torch differs: it brings its CUDA libraries along.
+
+FROM debian:12-slim AS python
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends python3 \
+ && rm -rf /var/lib/apt/lists/*
+
+
+FROM python AS build
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends python3-venv \
+ && rm -rf /var/lib/apt/lists/*
+WORKDIR /srv/clut
+RUN python3 -m venv /opt/venv
+ENV PATH=/opt/venv/bin:$PATH \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1
+
+# Dependencies before source: they change seldom, and are nearly all of the image.
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+COPY pyproject.toml constraints.txt ./
+# What only compiles extensions of torch is left out, and the packages' own tests.
+RUN mkdir app \
+ && touch app/__init__.py README.md \
+ && pip install --constraint constraints.txt --extra-index-url "$TORCH_INDEX" --editable '.[heif,telemetry]' \
+ && rm -rf /opt/venv/lib/python3*/site-packages/torch/include \
+           /opt/venv/lib/python3*/site-packages/torch/test \
+ && find /opt/venv/lib/python3*/site-packages -type d -name tests -prune -exec rm -rf {} + \
+ && find /opt/venv/lib/python3*/site-packages/torch/bin -type f ! -name torch_shm_manager -delete \
+ && pip uninstall --yes setuptools pip
+
+COPY app app
+COPY model_store model_store
+# For any CPU of this architecture: see app/luts/shipped.py.
+ENV NUMBA_CPU_NAME=generic \
+    NUMBA_CPU_FEATURES= \
+    NUMBA_CACHE_DIR=/srv/clut/kernel \
+    NUMBA_CACHE_LOCATOR_CLASSES=app.luts.shipped.ShippedCode
+RUN python -m compileall -q app \
+ && clut-enhance compile-kernel
+
+
+FROM python
+LABEL org.opencontainers.image.title="clut-enhance" \
+      org.opencontainers.image.description="Makes photographs look better with image-adaptive 3D LUTs (CLUT-Net)" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=build /opt/venv /opt/venv
+COPY --from=build /srv/clut /srv/clut
+WORKDIR /srv/clut
+ENV PATH=/opt/venv/bin:$PATH \
+    HOME=/tmp \
+    PYTHONDONTWRITEBYTECODE=1 \
+    NUMBA_CPU_NAME=generic \
+    NUMBA_CPU_FEATURES= \
+    NUMBA_CACHE_DIR=/srv/clut/kernel \
+    NUMBA_CACHE_LOCATOR_CLASSES=app.luts.shipped.ShippedCode \
+    CLUT_HTTP_HOST=0.0.0.0 \
+    CLUT_AUTH_OPEN=true
+# Who reaches a container is for its network to say: publish its port where strangers are, and it
+# wants API keys (CLUT_AUTH_FILE or CLUT_AUTH_KEYS), which are then asked for all the same.
+# A user that need not exist anywhere: all that is written goes to /tmp.
+USER 10001:10001
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=6s --start-period=60s --retries=3 \
+    CMD ["python", "-m", "app.cli.health"]
+ENTRYPOINT ["clut-enhance"]
+CMD ["serve"]

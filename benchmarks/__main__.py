@@ -1,0 +1,59 @@
+"""All of them: `python -m benchmarks [--quick]` prints the tables of docs/performance.md.
+
+In full it takes some 15 minutes, quick 2. Leave the machine alone meanwhile.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from pathlib import Path
+
+from loky import cpu_count
+
+from benchmarks import (
+    floor,
+    formats,
+    kernel,
+    latency,
+    luts,
+    memory,
+    scaling,
+    service,
+    start,
+)
+
+PLOT = Path(__file__).parent.parent / "docs" / "scaling.png"
+
+
+def machine() -> str:
+    """The processor, the cores that we may use, and the system."""
+    models = {
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        if line.startswith("model name")
+    }
+    return f"{', '.join(models)}, {cpu_count()} cores, {platform.platform()}"
+
+
+def main(quick: bool) -> None:
+    """Prints every table under its heading."""
+    print(f"{machine()}, Python {platform.python_version()}")
+    tables = {
+        "Kernel": lambda: kernel.main(quick),
+        "Service": lambda: service.main(quick),
+        "Codec floor": lambda: floor.main(quick),
+        "LUTs": lambda: luts.main(quick),
+        "Latency": lambda: latency.main(quick),
+        "Memory": lambda: memory.main(quick),
+        "Start": lambda: start.main(quick),
+        "Scaling": lambda: scaling.main(Path("/dev/null") if quick else PLOT, quick),
+        "Formats": lambda: formats.main(quick),
+    }
+    for heading, table in tables.items():
+        print(f"\n## {heading}\n", flush=True)
+        table()
+
+
+if __name__ == "__main__":
+    main("--quick" in sys.argv)

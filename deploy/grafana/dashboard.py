@@ -1,0 +1,270 @@
+"""The Grafana dashboard, made with Grafana's own schema: `python -m deploy.grafana.dashboard`.
+
+It writes dashboards/clut-enhance.json beside it, which Grafana reads.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from grafana_foundation_sdk.builders import common, prometheus, stat, timeseries
+from grafana_foundation_sdk.builders.dashboard import (
+    Dashboard,
+    QueryVariable,
+    Row,
+    ThresholdsConfig,
+)
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models import common as styles
+from grafana_foundation_sdk.models.dashboard import (
+    DashboardCursorSync,
+    DataSourceRef,
+    Threshold,
+    ThresholdsMode,
+    VariableRefresh,
+)
+
+PATH = Path(__file__).parent / "dashboards" / "clut-enhance.json"
+SOURCE = DataSourceRef(type_val="prometheus", uid="prometheus")
+PHOTOS = 'route=~"/enhance|/lut.*",instance=~"$instance"'
+MINE = 'instance=~"$instance"'
+
+
+def query(expression: str, legend: str) -> prometheus.Dataquery:
+    """A PromQL query; {{label}} in the legend is the label's value."""
+    return prometheus.Dataquery().expr(expression).legend_format(legend)
+
+
+def graph(title: str, text: str, unit: str, **queries: str) -> timeseries.Panel:
+    """Lines over time: legends and their queries; `by_LABEL` is a line for each of its values."""
+    panel = timeseries.Panel().title(title).description(text).unit(unit).min(0)
+    for legend, expression in queries.items():
+        label = legend.removeprefix("by_")
+        name = label.replace("_", " ") if label == legend else f"{{{{{label}}}}}"
+        panel.with_target(query(expression, name).ref_id(legend))
+    return panel.datasource(SOURCE).fill_opacity(10).height(8).span(8)
+
+
+def stacked(panel: timeseries.Panel) -> timeseries.Panel:
+    """The lines on top of each other."""
+    mode = common.StackingConfig().mode(styles.StackingMode.NORMAL)
+    return panel.stacking(mode).fill_opacity(60).line_width(0)
+
+
+def figure(title: str, text: str, unit: str, expression: str, *, red: float) -> stat.Panel:
+    """One number, red from a certain height."""
+    steps = [Threshold(color="green"), Threshold(value=red, color="red")]
+    thresholds = ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps)
+    panel = stat.Panel().title(title).description(text).unit(unit).thresholds(thresholds)
+    return panel.with_target(query(expression, "").ref_id("A")).datasource(SOURCE).height(4).span(6)
+
+
+def objectives() -> list[stat.Panel]:
+    """How the service stands against its promises."""
+    return [
+        figure(
+            "Failed, last hour",
+            "Of the requests for photos and LUTs; the objective is 0.1 % over 30 days.",
+            "percentunit",
+            "max(clut:error_ratio:rate1h)",
+            red=0.0144,
+        ),
+        figure(
+            "Slower than 2.5 s, last hour",
+            "Of the photos; the objective is 1 % over 30 days.",
+            "percentunit",
+            "max(clut:slow_ratio:rate1h)",
+            red=0.144,
+        ),
+        figure("Not ready", "Replicas.", "none", "count(clut_ready) - sum(clut_ready)", red=1),
+        figure(
+            "Alerts",
+            "Firing now.",
+            "none",
+            'count(ALERTS{alertstate="firing"}) or vector(0)',
+            red=1,
+        ),
+    ]
+
+
+def traffic() -> list[timeseries.Panel]:
+    """Who comes, and how it ends."""
+    rate = "$__rate_interval"
+    departed = query(
+        f"sum by (stage) (rate(clut_cancelled_total{{{MINE}}}[{rate}]))", "departed in {{stage}}"
+    )
+    return [
+        stacked(
+            graph(
+                "Traffic",
+                "Requests for photos and LUTs, by route.",
+                "reqps",
+                by_route=f"sum by (route) (rate(clut_requests_total{{{PHOTOS}}}[{rate}]))",
+            )
+        ),
+        stacked(
+            graph(
+                "Errors",
+                "Requests that were not answered with what was asked for, by status.",
+                "reqps",
+                by_status="sum by (status) (rate(clut_requests_total"
+                f'{{{PHOTOS},status!~"[23].."}}[{rate}]))',
+            )
+        ),
+        stacked(
+            graph(
+                "Refusals",
+                "By the code of the problem document; departed callers by the stage they left in.",
+                "reqps",
+                by_reason=f"sum by (reason) (rate(clut_rejected_total{{{MINE}}}[{rate}]))",
+            ).with_target(departed.ref_id("departed"))
+        ),
+    ]
+
+
+def latency() -> list[timeseries.Panel]:
+    """Where the time goes."""
+    rate = "$__rate_interval"
+    quantile = (
+        "histogram_quantile({}, sum by (le) (rate(clut_request_duration_seconds_bucket"
+        f'{{{{route="/enhance",{MINE}}}}}[{rate}])))'
+    )
+    requests = f"scalar(sum(rate(clut_queue_wait_seconds_count{{{MINE}}}[{rate}])))"
+    return [
+        graph(
+            "Latency of a photo",
+            "POST /enhance, from the first byte in to the last byte out.",
+            "s",
+            p50=quantile.format(0.5),
+            p95=quantile.format(0.95),
+            p99=quantile.format(0.99),
+        ),
+        stacked(
+            graph(
+                "Latency by stage",
+                "Mean seconds of a photo or LUT in each stage, and waiting between them.",
+                "s",
+                by_stage="sum by (stage) (rate(clut_stage_duration_seconds_sum"
+                f"{{{MINE}}}[{rate}])) / {requests}",
+                waiting=f"sum(rate(clut_queue_wait_seconds_sum{{{MINE}}}[{rate}])) / {requests}",
+            )
+        ),
+        graph(
+            "Bytes",
+            "Of bodies.",
+            "Bps",
+            received=f"sum(rate(clut_received_bytes_total{{{MINE}}}[{rate}]))",
+            sent=f"sum(rate(clut_sent_bytes_total{{{MINE}}}[{rate}]))",
+        ),
+    ]
+
+
+def saturation() -> list[timeseries.Panel]:
+    """How full the house is."""
+    rate = "$__rate_interval"
+    batches = f"clut_batch_size_sum{{{MINE}}}[{rate}]", f"clut_batch_size_count{{{MINE}}}[{rate}]"
+    return [
+        graph(
+            "Saturation",
+            "Parts of what is let in: requests, and decoded pixels.",
+            "percentunit",
+            by_instance=f"clut:queue_saturation:ratio{{{MINE}}}",
+            pixels=f"max(clut:pixel_saturation:ratio{{{MINE}}})",
+        ),
+        graph(
+            "Queues",
+            "Thumbnails waiting for a network, and photos waiting for memory.",
+            "none",
+            by_model=f"sum by (model) (clut_queue_depth{{{MINE}}})",
+            photos_waiting_for_memory=f"sum(clut_pixel_waiters{{{MINE}}})",
+        ),
+        graph(
+            "Batch size",
+            "Thumbnails in one run of a network, on the average.",
+            "none",
+            by_model=f"sum by (model) (rate({batches[0]})) / sum by (model) (rate({batches[1]}))",
+        ),
+    ]
+
+
+def resources() -> list[timeseries.Panel]:
+    """What is used up."""
+    rate = "$__rate_interval"
+    process = f'job="clut-enhance",{MINE}'
+    return [
+        graph(
+            "Memory",
+            "Resident, and the most that a process may take.",
+            "bytes",
+            by_instance=f"process_resident_memory_bytes{{{process}}}",
+            limit=f"min(clut_memory_limit_bytes{{{MINE}}})",
+        ),
+        graph(
+            "CPU",
+            "Cores in use.",
+            "none",
+            by_instance=f"rate(process_cpu_seconds_total{{{process}}}[{rate}])",
+        ),
+        graph(
+            "GPU memory",
+            "Held for the networks; 0 without a GPU.",
+            "bytes",
+            by_instance=f"clut_device_memory_bytes{{{MINE}}}",
+        ),
+        graph(
+            "Runs of a network that failed",
+            "A device that fails again and again needs its process restarted.",
+            "ops",
+            by_instance=f"sum by (instance) (rate(clut_batch_failures_total{{{MINE}}}[{rate}]))",
+        ),
+        graph(
+            "Restarts",
+            "Times in the last hour that a process has started anew.",
+            "none",
+            by_instance=f"changes(process_start_time_seconds{{{process}}}[1h])",
+        ),
+        graph(
+            "Models",
+            "Replicas that serve each version.",
+            "none",
+            by_model=f"count by (model, fingerprint, device) (clut_model_info{{{MINE}}})",
+        ),
+    ]
+
+
+def dashboard() -> str:
+    """The dashboard as JSON."""
+    instances = QueryVariable("instance").label("Replica").datasource(SOURCE).multi(multi=True)
+    instances.query("label_values(clut_ready, instance)").include_all(include_all=True)
+    instances.refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
+    page = (
+        Dashboard("clut-enhance")
+        .uid("clut-enhance")
+        .description("Photographs made better: traffic, errors, latency, saturation.")
+        .tags(["clut-enhance"])
+        .refresh("15s")
+        .time("now-1h", "now")
+        .tooltip(DashboardCursorSync.CROSSHAIR)
+        .with_variable(instances)
+    )
+    rows = {
+        "Objectives": objectives(),
+        "Traffic": traffic(),
+        "Latency": latency(),
+        "Saturation": saturation(),
+        "Resources": resources(),
+    }
+    for title, panels in rows.items():
+        page.with_row(Row(title))
+        for panel in panels:
+            page.with_panel(panel)
+    return JSONEncoder(sort_keys=True, indent=2).encode(page.build()) + "\n"
+
+
+def main() -> None:
+    """Write it."""
+    PATH.write_text(dashboard())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""Traces, as a collector receives them over OTLP."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from queue import Queue
+from threading import Thread
+
+import httpx
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from tests.server import PATIENCE, serving
+
+TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+STAGES = {"decode", "predict", "apply", "encode"}
+
+
+@contextmanager
+def collector(spans: Queue[Span]) -> Iterator[str]:
+    """Receives spans; answers where."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.headers.get("Content-Encoding") == "gzip":
+                body = gzip.decompress(body)
+            for of_resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+                for of_scope in of_resource.scope_spans:
+                    for span in of_scope.spans:
+                        spans.put(span)
+            self.send_response(200)
+            self.end_headers()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_request_and_its_stages(otters: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller's trace goes on with the request and its stages, and the answer names it."""
+    spans: Queue[Span] = Queue()
+    with collector(spans) as endpoint:
+        monkeypatch.setenv("FASTAPI_OTEL_AUTO_CONFIGURE", "true")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+        monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
+        with serving() as server:
+            headers = {"traceparent": f"00-{TRACE}-{CALLER}-01"}
+            answer = server.client.post("/enhance", content=otters, headers=headers)
+            seen: dict[str, Span] = {}
+            while not {"POST /enhance", *STAGES} <= set(seen):
+                span = spans.get(timeout=PATIENCE)
+                seen[span.name] = span
+    assert answer.headers["traceresponse"].startswith(f"00-{TRACE}-")
+    assert {span.trace_id.hex() for span in seen.values()} == {TRACE}
+    request = seen["POST /enhance"]
+    assert request.parent_span_id.hex() == CALLER
+    for stage in STAGES:
+        span = seen[stage]
+        assert span.parent_span_id
+        assert request.start_time_unix_nano <= span.start_time_unix_nano
+        assert span.start_time_unix_nano <= span.end_time_unix_nano <= request.end_time_unix_nano
+
+
+def test_probes_are_not_traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes every few seconds would bury the rest."""
+    spans: Queue[Span] = Queue()
+    with collector(spans) as endpoint:
+        monkeypatch.setenv("FASTAPI_OTEL_AUTO_CONFIGURE", "true")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+        with serving() as server:  # which asks /readyz until it is
+            server.client.get("/models")
+    assert "GET /models" in {span.name for span in spans.queue}
+    assert not any("/readyz" in span.name for span in spans.queue)
+
+
+def test_without_a_collector_nothing_is_named(client: httpx.Client) -> None:
+    """No trace, no header."""
+    assert "traceresponse" not in client.get("/models").headers
