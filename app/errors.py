@@ -85,6 +85,10 @@ class TooManyPixels(Problem):
     status, code, title = 422, "too-many-pixels", "The image has too many pixels"
 
 
+class TooMuchMetadata(Problem):
+    status, code, title = 422, "too-much-metadata", "The image has too much metadata"
+
+
 class AnimatedImage(Problem):
     status, code, title = 422, "animated-image", "The image is animated"
 
