@@ -85,7 +85,7 @@ class Server(uvicorn.Server):
         """Waits for requests under way; who was told twice waits for nothing, and says so."""
         await super().shutdown(sockets)
         if self.force_exit:
-            cut = self._enhancer.admission.requests
+            cut = len(self.server_state.tasks)
             log.error("told to stop at once: %d requests were cut off", cut)
             os._exit(1)  # threads may be in the middle of a photograph
 

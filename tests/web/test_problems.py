@@ -197,15 +197,13 @@ def enlarged(photo: bytes, side: int) -> bytes:
 class holding:  # noqa: N801 -- reads as the with statement that it is for
     """Sends a photo on a connection of its own, and reads the answer when called."""
 
-    def __init__(self, server: Server, photo: bytes, path: str = "/enhance") -> None:
+    def __init__(self, server: Server, photo: bytes) -> None:
         self._address = ("127.0.0.1", server.port)
-        self._path = path
         self._photo = photo
 
     def __enter__(self):
         self._socket = socket.create_connection(self._address, timeout=60)
-        length = len(self._photo)
-        head = f"POST {self._path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
+        head = f"POST /enhance HTTP/1.1\r\nHost: x\r\nContent-Length: {len(self._photo)}\r\n\r\n"
         self._socket.sendall(head.encode() + self._photo)
         return lambda: self._socket.recv(65536)
 
