@@ -5,9 +5,14 @@
 PYTHON ?= python3
 PIP_ARGS ?=
 BIN := .venv/bin
-PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt $(PIP_ARGS)
+PIP := $(BIN)/pip --quiet --disable-pip-version-check
+PIP_INSTALL := $(PIP) install --constraint constraints.txt $(PIP_ARGS)
+# Everything but torch, whose wheel depends on the index and so has no hash of ours, and what torch
+# alone needs: file by file as it was when the tests passed.
+PIP_INSTALL_LOCKED := $(PIP) install --no-deps --require-hashes $(PIP_ARGS)
 
-.PHONY: serve test check policies format tools image-check compare bench bench-quick clean
+.PHONY: serve test check policies format tools image-check compare bench bench-quick lock sbom audit \
+	corpora fuzz overload departures soak rolling clean
 
 serve: .venv/server
 	$(BIN)/clut-enhance serve
@@ -20,6 +25,7 @@ check: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(PIP) check
 
 # Programs that tests run and that pip has not.
 tools:
@@ -56,6 +62,53 @@ compare: .venv/dev
 	$(BIN)/clut-enhance compare app/training/recipes/compare.toml \
 		--photos $(PHOTOS) --teachers $(TEACHERS) --pairs $(PAIRS)
 
+# The hashes, after a change of constraints.txt.
+lock: .venv/tools
+	echo torch > .venv/unlocked
+	.venv/tools/bin/uv pip compile $(LOCK_ARGS) --extra heif --output-file locked/server.txt
+	.venv/tools/bin/uv pip compile $(LOCK_ARGS) --extra heif --extra telemetry --extra training --extra dev \
+		--output-file locked/dev.txt
+
+LOCK_ARGS := pyproject.toml --constraint constraints.txt --excludes .venv/unlocked \
+	--generate-hashes --no-annotate --no-header --quiet
+
+# What is installed, for those who keep books: CycloneDX.
+sbom: .venv/server .venv/tools
+	.venv/tools/bin/cyclonedx-py environment --pyproject pyproject.toml \
+		--output-file sbom.json $(BIN)/python
+
+# Known vulnerabilities of what is pinned; asks PyPI, so it is no part of `make check`.
+audit: .venv/tools
+	.venv/tools/bin/pip-audit --disable-pip --no-deps --requirement constraints.txt
+
+# Test images that nobody here made, with their damaged and fuzzed ones; never committed.
+corpora: .venv/dev
+	mkdir -p corpora/sources
+	$(PIP) download --no-binary :all: --no-deps --dest corpora/sources Pillow pillow-heif Wand
+	for archive in corpora/sources/*.tar.gz; do tar xzf $$archive -C corpora; done
+	cd corpora/sources && apt-get download libjxl-testdata
+	dpkg -x corpora/sources/libjxl-testdata_*.deb corpora/libjxl
+	benchmarks/debian_sources.sh corpora libheif opencv
+	$(BIN)/python -m benchmarks.corpora corpora
+
+# Coverage-guided fuzzing, SECONDS for each target; what fails is left in a file crash-*.
+SECONDS ?= 60
+
+fuzz: .venv/dev
+	$(PIP) install 'atheris>=3.0'
+	$(BIN)/python -m tests.fuzz seeds .venv/seeds
+	set -e; for target in header metadata exif cube token; do \
+		$(BIN)/python -m tests.fuzz $$target -max_total_time=$(SECONDS) .venv/seeds/$$target; \
+	done
+
+# Too much load, callers that hang up, the long run: docs/reliability.md has the figures.
+overload departures soak: .venv/dev
+	$(BIN)/python -m benchmarks.reliability $@
+
+# Needs haproxy, as Debian has it.
+rolling: .venv/dev
+	$(BIN)/python -m benchmarks.rolling
+
 # The tables of docs/performance.md, in 15 minutes or in 2. They need the load generator wrk.
 bench: .venv/bench
 	$(BIN)/python -m benchmarks
@@ -71,8 +124,14 @@ clean:
 	touch $@
 
 # What runs the service: no training, no tests.
-.venv/server: .venv/python pyproject.toml constraints.txt
+.venv/server: .venv/python pyproject.toml constraints.txt locked/server.txt
+	$(PIP_INSTALL_LOCKED) --requirement locked/server.txt
 	$(PIP_INSTALL) --editable '.[heif]'
+	touch $@
+
+.venv/dev: .venv/server locked/dev.txt
+	$(PIP_INSTALL_LOCKED) --requirement locked/dev.txt
+	$(PIP_INSTALL) --editable '.[heif,telemetry,training,dev]'
 	touch $@
 
 # An environment of its own: it wants other versions of much that we use.
@@ -80,11 +139,13 @@ clean:
 	$(PYTHON) -m venv .venv/checkov
 	.venv/checkov/bin/pip install --quiet --disable-pip-version-check 'checkov==3.3.30'
 
-.venv/dev: .venv/server
-	$(PIP_INSTALL) --editable '.[heif,telemetry,training,dev]'
-	touch $@
-
 .venv/bench: .venv/dev
 	command -v wrk || apt-get install --yes wrk
 	$(PIP_INSTALL) --editable '.[bench]'
+	touch $@
+
+# In an environment of their own, so that they are in no list of what the service needs.
+.venv/tools: .venv/python
+	$(PYTHON) -m venv $@
+	$@/bin/pip install --quiet --disable-pip-version-check uv cyclonedx-bom pip-audit
 	touch $@

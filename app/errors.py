@@ -49,6 +49,14 @@ class BadRequestBody(Problem):
     status, code, title = 400, "bad-body", "The request body cannot be read"
 
 
+class Unauthorised(Problem):
+    status, code, title = 401, "unauthorised", "A key is needed"
+
+
+class Forbidden(Problem):
+    status, code, title = 403, "forbidden", "The key does not open this"
+
+
 class UnknownModel(Problem):
     status, code, title = 404, "unknown-model", "There is no such model here"
 
@@ -77,12 +85,20 @@ class TooManyPixels(Problem):
     status, code, title = 422, "too-many-pixels", "The image has too many pixels"
 
 
+class TooMuchMetadata(Problem):
+    status, code, title = 422, "too-much-metadata", "The image has too much metadata"
+
+
 class AnimatedImage(Problem):
     status, code, title = 422, "animated-image", "The image is animated"
 
 
 class BadCube(Problem):
     status, code, title = 422, "bad-cube", "The .cube file cannot be read"
+
+
+class QuotaExceeded(Problem):
+    status, code, title = 429, "quota-exceeded", "The quota of the key is used up"
 
 
 class BadModel(Problem):

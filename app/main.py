@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 
-from fastapi import FastAPI
-from fastapi_swagger import patch_fastapi
+from fastapi import Depends, FastAPI
 from loky import cpu_count
+from starlette.middleware.cors import CORSMiddleware
 
-from app.networks.store import Catalogue, read_store
+from app.networks.store import read_catalogue
 from app.serving.admission import Admission
 from app.serving.device import Device
 from app.serving.enhancer import Enhancer
 from app.serving.workers import Workers
 from app.settings import Settings
-from app.web import problems
+from app.web import docs, openapi, problems
+from app.web.access import Access, check_port
 from app.web.body import Uploads
+from app.web.keys import KeyRing, check_exposure
 from app.web.metrics import Metrics
+from app.web.quotas import Quotas
 from app.web.routes import router
+from app.web.shield import EXPOSED, Shield
 from app.web.state import State
 from app.web.telemetry import Telemetry
 from app.web.tracing import is_probe
@@ -35,12 +40,12 @@ def create_enhancer(settings: Settings) -> Enhancer:
     """The service without HTTP, cold: entering it starts it.
 
     Raises:
-        BadModel: the model store holds a model that cannot be read.
+        BadModel: the default model cannot be read.
         UnknownModel: the default model is not in the store.
         RuntimeError: the device that is asked for is not there.
     """
     return Enhancer(
-        Catalogue(read_store(settings.models.store), settings.models.default),
+        partial(read_catalogue, settings.models.store, settings.models.default),
         Device(settings.device),
         Admission(settings.admission),
         Workers(cpu_count()),
@@ -52,27 +57,50 @@ def create_enhancer(settings: Settings) -> Enhancer:
 
 
 def create_app(settings: Settings, enhancer: Enhancer) -> FastAPI:
-    """The service behind HTTP; starting it enters the enhancer, stopping it leaves."""
+    """The service behind HTTP; starting it enters the enhancer, stopping it leaves.
+
+    Raises:
+        OSError, ValueError: the file of API keys cannot be read, or keys are needed.
+    """
+    keys = KeyRing(settings.auth)
+    check_exposure(settings.http.host, keys, settings.auth)
+    access = Access(keys, Quotas(settings.quota), settings.metrics.port)
     metrics = Metrics()
     metrics.watch(enhancer)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         async with enhancer:
-            yield State(enhancer=enhancer, metrics=metrics, uploads=Uploads(settings.upload))
+            yield State(
+                access=access,
+                enhancer=enhancer,
+                metrics=metrics,
+                uploads=Uploads(settings.upload),
+            )
 
     app = FastAPI(
         title="clut-enhance",
         version=version("clut-enhance"),
         description=DESCRIPTION,
         lifespan=lifespan,
-        docs_url=None,  # the page comes from fastapi-swagger, which needs no other host
+        docs_url=None,  # app.web.docs has it, without another host
         redoc_url=None,
-        swagger_ui_oauth2_redirect_url=None,
+        dependencies=[Depends(check_port)],
         telemetry={"metrics": False, "logs": False, "exclude": is_probe},  # traces alone
     )
+    app.add_middleware(Shield)
+    if settings.cors.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors.origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
+            expose_headers=EXPOSED,
+        )
     app.add_middleware(Telemetry, metrics=metrics)
     app.include_router(router)
     problems.install(app)
-    patch_fastapi(app)
+    docs.install(app)
+    if not keys.required:
+        openapi.without_keys(app)
     return app

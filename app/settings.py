@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pydantic import BaseModel, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -19,7 +19,13 @@ from app.serving.batcher import BatchPolicy
 from app.serving.device import DevicePolicy
 from app.serving.lut_file import LutPolicy
 from app.web.body import UploadPolicy
+from app.web.connection import ConnectionPolicy
+from app.web.keys import AuthPolicy
+from app.web.logs import LogPolicy
+from app.web.metrics import MetricsPolicy
+from app.web.quotas import QuotaPolicy
 from app.web.server import HttpPolicy
+from app.web.shield import CorsPolicy
 
 PREFIX = "CLUT_"
 STORE = Path(__file__).parent.parent / "model_store"
@@ -50,6 +56,12 @@ class Settings(BaseSettings):
     )
 
     http: HttpPolicy = HttpPolicy()
+    connection: ConnectionPolicy = ConnectionPolicy()
+    auth: AuthPolicy = AuthPolicy()
+    quota: QuotaPolicy = QuotaPolicy()
+    cors: CorsPolicy = CorsPolicy()
+    metrics: MetricsPolicy = MetricsPolicy()
+    log: LogPolicy = LogPolicy()
     upload: UploadPolicy = UploadPolicy()
     models: ModelsPolicy = ModelsPolicy()
     admission: AdmissionPolicy = AdmissionPolicy()
@@ -68,8 +80,8 @@ class Settings(BaseSettings):
         return self
 
     @classmethod
-    def from_environment(cls) -> Self:
-        """Reads the environment.
+    def from_environment(cls, http: dict[str, Any] | None = None) -> Self:
+        """Reads the environment; what is given here goes first.
 
         Raises:
             ValueError: a variable that begins with CLUT_ is not a setting, or a value is not
@@ -79,7 +91,7 @@ class Settings(BaseSettings):
         unknown = [name for name in os.environ if name.startswith(PREFIX) and name not in known]
         if unknown:
             raise ValueError(f"{', '.join(sorted(unknown))}: no such setting")
-        return cls()
+        return cls(http=http or {})
 
     @classmethod
     def variables(cls) -> Iterator[tuple[str, str, str]]:

@@ -76,7 +76,7 @@ def main(output: Path) -> None:
     """Run, ask, draw."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        serving(ADMISSION_MAX_REQUESTS=6, HTTP_ACCESS_LOG=False) as server,
+        serving(ADMISSION_MAX_REQUESTS=6, LOG_REQUESTS=False) as server,
         prometheus(server.port, Path(folder)) as watching,
     ):
         since = time.time()

@@ -49,7 +49,7 @@ def main(quick: bool) -> None:
     rounds = 1 if quick else ROUNDS
     print("| | requests/s | times POST /enhance |")
     print("|---|---:|---:|")
-    quiet = os.environ | {"CLUT_HTTP_ACCESS_LOG": "False"}
+    quiet = os.environ | {"CLUT_LOG_REQUESTS": "False"}
     with running("ours", jpeg(1), quiet) as server:
         predicted(server, rounds)
     with running("ours", jpeg(1), quiet, cores=[0]) as server:

@@ -59,7 +59,7 @@ def load(server: Server, body: bytes) -> float:
 
 def measured(environment: dict[str, str], body: bytes) -> Run:
     """One server under one allocator."""
-    with patch.dict(os.environ, environment), serving(HTTP_ACCESS_LOG=False) as server:
+    with patch.dict(os.environ, environment), serving(LOG_REQUESTS=False) as server:
         spent = load(server, body)
         return Run(megabytes(server, "VmHWM"), megabytes(server, "VmRSS"), spent)
 

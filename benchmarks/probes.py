@@ -59,7 +59,7 @@ def probed(server: Server) -> dict[str, list[float]]:
 def main() -> None:
     """Print a table."""
     begun = perf_counter()
-    with serving(HTTP_ACCESS_LOG=False) as server:
+    with serving(LOG_REQUESTS=False) as server:
         print(f"ready after {perf_counter() - begun:.1f} s")
         with httpx.Client(
             base_url=server.client.base_url,

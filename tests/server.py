@@ -7,9 +7,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 
@@ -26,13 +27,20 @@ class Server:
 
 
 @contextmanager
-def serving(**settings: object) -> Iterator[Server]:
-    """Starts the service with CLUT_* settings (without the prefix), and stops it in the end."""
+def serving(
+    log: Path | None = None, *, wrapper: Sequence[str] = (), **settings: object
+) -> Iterator[Server]:
+    """Starts the service with CLUT_* settings (without the prefix), and stops it in the end.
+
+    What it writes goes to the file `log`, or where the tests write. A wrapper is a command that
+    runs the command which follows it.
+    """
     port = free_port()
     environment = {k: v for k, v in os.environ.items() if not k.startswith("CLUT_")}
     environment |= {f"CLUT_{name}": str(value) for name, value in settings.items()}
-    command = [sys.executable, "-m", "app", "serve", "--port", str(port)]
-    process = subprocess.Popen(command, env=environment)
+    command = [*wrapper, sys.executable, "-m", "app", "serve", "--port", str(port)]
+    output = None if log is None else log.open("wb")
+    process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:
             _until_ready(process, client)
@@ -40,6 +48,8 @@ def serving(**settings: object) -> Iterator[Server]:
     finally:
         process.terminate()
         process.wait(PATIENCE)
+        if output is not None:
+            output.close()
 
 
 def free_port() -> int:

@@ -12,7 +12,7 @@ from rich.table import Table
 from app.cli.complaints import complaints
 from app.networks.architectures import import_published
 from app.networks.base import ThumbnailRecipe
-from app.networks.store import Catalogue, read_store, write_model
+from app.networks.store import Catalogue, read_catalogue, write_model
 from app.settings import Settings
 
 cli = typer.Typer(no_args_is_help=True, help="The model store.")
@@ -61,4 +61,4 @@ def import_model(
 
 def _catalogue() -> Catalogue:
     policy = Settings.from_environment().models
-    return Catalogue(read_store(policy.store), policy.default)
+    return read_catalogue(policy.store, policy.default)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from app.cli import health, models, photos, service, training
+from app.cli import health, keys, models, photos, service, training
 
 cli = typer.Typer(
     no_args_is_help=True,
@@ -27,6 +27,7 @@ for command in (
     training.compare,
 ):
     cli.command()(command)
+cli.add_typer(keys.cli, name="keys")
 cli.add_typer(models.cli, name="models")
 
 

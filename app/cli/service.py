@@ -11,6 +11,8 @@ from app.luts.kernel import compile_loops
 from app.main import create_app, create_enhancer
 from app.serving.malloc import keep_freed_memory
 from app.settings import Settings
+from app.web import logs
+from app.web.server import listener
 from app.web.server import serve as serve_http
 
 Host = Annotated[str | None, typer.Option(help="Instead of CLUT_HTTP_HOST.")]
@@ -20,12 +22,16 @@ Port = Annotated[int | None, typer.Option(help="Instead of CLUT_HTTP_PORT.")]
 def serve(host: Host = None, port: Port = None) -> None:
     """Serve over HTTP; every setting is an environment variable, see `settings`."""
     keep_freed_memory()
-    with complaints():
-        settings = Settings.from_environment()
-        enhancer = create_enhancer(settings)
     given = {"host": host, "port": port}
-    http = settings.http.model_copy(update={k: v for k, v in given.items() if v is not None})
-    serve_http(create_app(settings, enhancer), enhancer, http)
+    with complaints():
+        settings = Settings.from_environment(
+            http={name: value for name, value in given.items() if value is not None}
+        )
+        logs.configure(settings.log)
+        enhancer = create_enhancer(settings)
+        app = create_app(settings, enhancer)
+        metrics = listener(settings.metrics)
+    serve_http(app, enhancer, settings.http, settings.connection, metrics)
 
 
 def settings() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from app.errors import DamagedImage
 from app.imaging.codecs import CODECS
 from app.imaging.colour import to_srgb
 from app.imaging.damage import decoding
@@ -21,7 +22,11 @@ def decode(source: Source) -> Photo:
         DamagedImage: the pixels cannot be decoded.
     """
     with decoding(source.format):
-        return _photo(source, CODECS[source.format].decode(source.body))
+        raster = CODECS[source.format].decode(source.body)
+        size = (source.header.height, source.header.width)
+        if raster.samples.shape[:2] != size:
+            raise DamagedImage(f"It has {raster.samples.shape} samples, not those of its header.")
+        return _photo(source, raster)
 
 
 def decode_reduced(source: Source, side: int) -> Photo:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import puremagic
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.errors import AnimatedImage, DamagedImage, NotAnImage, TooManyPixels
+from app.errors import AnimatedImage, DamagedImage, NotAnImage, TooManyPixels, TooMuchMetadata
 from app.imaging.codecs import CODECS
 from app.imaging.damage import decoding
 from app.imaging.formats import heif
@@ -33,6 +33,18 @@ class Limits(BaseModel):
         description="Photographs with more pixels are refused before they are decoded. A request "
         "needs some 10 bytes of memory a pixel, and up to 30 with 16 bits, CMYK or AVIF, so "
         "raising this raises what one request can take.",
+    )
+    max_profile_bytes: int = Field(
+        default=4 * 2**20,
+        gt=0,
+        description="Photographs with a larger ICC profile are refused; those of printers come to "
+        "some 3 MB.",
+    )
+    max_metadata_bytes: int = Field(
+        default=16 * 2**20,
+        gt=0,
+        description="Photographs with more EXIF and XMP are refused; what is kept of them is read "
+        "and written again.",
     )
 
 
@@ -135,6 +147,7 @@ def _check(source: Source, limits: Limits) -> None:
             f"{limits.max_pixels} are accepted.",
             max_pixels=limits.max_pixels,
         )
+    _check_blocks(source, limits)
     if source.pixels == 0:
         raise DamagedImage(f"The {name} has no pixels.")
     if header.frames > 1:
@@ -143,6 +156,20 @@ def _check(source: Source, limits: Limits) -> None:
             "enhanced; send one picture.",
             frames=header.frames,
         )
+
+
+def _check_blocks(source: Source, limits: Limits) -> None:
+    """What is no pixel costs, too: profiles are computed with, and metadata travel on."""
+    header = source.header
+    profile = len(header.profile or b"")
+    metadata = len(header.metadata.exif or b"") + len(header.metadata.xmp or b"")
+    for what, size, most in (
+        ("colour profile", profile, limits.max_profile_bytes),
+        ("metadata", metadata, limits.max_metadata_bytes),
+    ):
+        if size > most:
+            detail = f"The {source.format.name} has {size} bytes of {what}; {most} are accepted."
+            raise TooMuchMetadata(detail, max_bytes=most)
 
 
 def _not_an_image(body: bytes) -> NotAnImage:

@@ -41,7 +41,10 @@ VALUE_MASK = np.uint64((1 << 13) - 1)
 
 def _compiled(function: Function) -> Function:
     """Numba's decorator, which for the type checker keeps the signature."""
-    return cast("Function", njit(nogil=True, cache=True)(function))
+    try:
+        return cast("Function", njit(nogil=True, cache=True)(function))
+    except RuntimeError:  # nowhere to keep machine code: it is made at every start
+        return cast("Function", njit(nogil=True)(function))
 
 
 @_compiled

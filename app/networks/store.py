@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from safetensors.torch import load, save
 from app.errors import BadModel, UnknownLook, UnknownModel
 from app.networks.architectures import ARCHITECTURES
 from app.networks.base import Network, ThumbnailRecipe
+
+log = logging.getLogger("clut")
 
 FINGERPRINT_BYTES = 8
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
@@ -69,9 +72,9 @@ class Card(BaseModel):
         return bytes.fromhex(self.sha256)[:FINGERPRINT_BYTES]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Model:
-    """A network and its card."""
+    """A network and its card; two are the same if they are one."""
 
     card: Card
     network: Network
@@ -88,6 +91,17 @@ class Catalogue:
         self._by_label = {model.card.label: model for model in self.models}
         self._by_fingerprint = {model.card.fingerprint: model for model in self.models}
         self.default = self.named(default)
+
+    def keeping(self, known: Iterable[Model]) -> Catalogue:
+        """The same models, but those that are known already as they are known."""
+        old = {model.card.label: model for model in known}
+        same = [
+            old[model.card.label]
+            if model.card.label in old and old[model.card.label].card == model.card
+            else model
+            for model in self.models
+        ]
+        return Catalogue(same, self.default.card.label)
 
     def named(self, name: str | None) -> Model:
         """Finds NAME or NAME@VERSION; None is the default.
@@ -123,8 +137,29 @@ def read_store(root: Path) -> list[Model]:
     Raises:
         BadModel: a model is incomplete or damaged; the file is named.
     """
-    # What begins with a dot is an import under way, or left over from one that was cut short.
-    return [read_model(card.parent) for card in sorted(root.glob("[!.]*/[!.]*/card.json"))]
+    return [read_model(folder) for folder in _folders(root)]
+
+
+def read_catalogue(root: Path, default: str) -> Catalogue:
+    """Reads the models that can be served; a bad one beside good ones is left out, and logged.
+
+    Raises:
+        BadModel: the default model is incomplete or damaged; the file is named.
+        UnknownModel: it is not in the store.
+    """
+    models: list[Model] = []
+    bad: dict[str, BadModel] = {}
+    for folder in _folders(root):
+        try:
+            models.append(read_model(folder))
+        except BadModel as error:
+            bad[f"{folder.parent.name}@{folder.name}"] = error
+    meant = _meant([*bad, *(model.card.label for model in models)], default)
+    if meant in bad:
+        raise bad[meant]
+    for label, complaint in bad.items():
+        log.error("the model %s is left out: %s", label, complaint.detail)
+    return Catalogue(models, default)
 
 
 def read_model(folder: Path) -> Model:
@@ -189,6 +224,21 @@ def write_model(
     return card
 
 
+def _folders(root: Path) -> list[Path]:
+    """The models of a store: NAME/VERSION."""
+    # What begins with a dot is an import under way, or left over from one that was cut short.
+    return sorted(path for path in root.glob("[!.]*/[!.]*") if path.is_dir())
+
+
+def _meant(labels: Iterable[str], default: str) -> str:
+    """What NAME or NAME@VERSION means among labels: of a bare name, the highest version."""
+    name, _, version = default.partition("@")
+    if version:
+        return default
+    versions = [label.rpartition("@")[2] for label in labels if label.startswith(f"{name}@")]
+    return f"{name}@{max((int(v) for v in versions if v.isdecimal()), default='')}"
+
+
 def _read_card(path: Path) -> Card:
     try:
         return Card.model_validate_json(path.read_bytes())
@@ -207,8 +257,8 @@ def _network(card: Card, weights: bytes, path: Path) -> Network:
         network.load_state_dict(load(weights))
     except (SafetensorError, RuntimeError, TypeError) as error:
         raise BadModel(f"{path}: does not fit its card ({error})") from error
-    for name, parameter in network.named_parameters():
-        if not parameter.isfinite().all():
+    for name, tensor in network.state_dict().items():
+        if not tensor.isfinite().all():
             raise BadModel(f"{path}: tensor {name} holds NaN or infinity")
     return network.eval().requires_grad_(requires_grad=False)
 

@@ -158,6 +158,7 @@ class Batcher(Generic[T, R]):
 
     def _abandon_waiting(self, _: asyncio.Task[None]) -> None:
         _end_all(self._waiting)
+        self._waiting.clear()
 
 
 def _end(entry: _Entry[T, R], error: Exception) -> None:

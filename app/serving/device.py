@@ -46,6 +46,12 @@ class DevicePolicy(BaseModel):
         "trilinear is what the networks were trained with. They differ by a few levels on few "
         "pixels.",
     )
+    max_failures: int = Field(
+        default=10,
+        ge=1,
+        description="Runs of the networks that fail one after another until /livez says 503. A "
+        "device that has failed for good is not restarted sooner, nor a stumbling one spared.",
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +77,9 @@ class Device:
 
     def __init__(self, policy: DevicePolicy) -> None:
         """Raises RuntimeError if a CUDA device is asked for and there is none."""
+        self._policy = policy
         self._interpolation = policy.interpolation
+        self._failures = 0
         self._device = _chosen(policy.name)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="device")
 
@@ -95,6 +103,11 @@ class Device:
         return str(self._device)
 
     @property
+    def sound(self) -> bool:
+        """Whether predictions have not failed too many times in a row."""
+        return self._failures < self._policy.max_failures
+
+    @property
     def memory(self) -> int:
         """Bytes of a GPU's memory that are held for us; on a CPU the process's memory says all."""
         return torch.cuda.memory_reserved(self._device) if self._device.type == "cuda" else 0
@@ -107,7 +120,13 @@ class Device:
         self, network: Network, max_batch: int, thumbnails: Sequence[NDArray[np.float32]]
     ) -> list[Prediction]:
         """Thumbnails float32 (3, S, S) in 0..1 -> a prediction for each, from one run."""
-        return await self._call(self._predict, network, max_batch, thumbnails)
+        try:
+            predictions = await self._call(self._predict, network, max_batch, thumbnails)
+        except Exception:
+            self._failures += 1
+            raise
+        self._failures = 0
+        return predictions
 
     async def decode(self, network: Network, code: NDArray[np.float32]) -> Lut3D:
         """Makes the LUT of a code (K,) again."""

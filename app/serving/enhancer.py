@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from functools import partial
 from time import monotonic
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from app.errors import BadParameter, CorruptedLook, DeadlineExceeded
 from app.imaging.decode import decode, decode_reduced
@@ -30,6 +28,7 @@ from app.serving.batcher import Batcher, BatchPolicy
 from app.serving.device import Device, Prediction
 from app.serving.look import Enhanced, Look, Wish
 from app.serving.lut_file import LutFile, LutFiles, LutPolicy, LutWish, memory_cost, write_lut
+from app.serving.predictors import Predictors, Thumbnail
 from app.serving.timings import Timings
 from app.serving.warm_up import WarmUp
 from app.serving.workers import Workers, turn_of
@@ -38,8 +37,6 @@ R = TypeVar("R")
 
 STRIP = 1 << 20  # pixels that one worker takes of a photograph at a time: some 5 ms
 LARGEST_ENTRY = 100.0  # of a table: a forged code must not reach what arithmetic cannot hold
-
-Thumbnail = NDArray[np.float32]  # (3, S, S)
 
 
 class Enhancer:
@@ -54,7 +51,7 @@ class Enhancer:
 
     def __init__(
         self,
-        catalogue: Catalogue,
+        load: Callable[[], Catalogue],
         device: Device,
         admission: Admission,
         workers: Workers,
@@ -64,12 +61,13 @@ class Enhancer:
         limits: Limits,
         deadline: float | None,
     ) -> None:
-        self.catalogue = catalogue
+        self.catalogue = load()
         self.admission = admission
         self.draining = False
-        self.batchers: dict[str, Batcher[Thumbnail, Prediction]] = {}
+        self._load = load
+        self._reloading = asyncio.Lock()
         self._device = device
-        self._batch = batch
+        self._predictors = Predictors(device, batch)
         self._luts = LutFiles(luts)
         self._limits = limits
         self._deadline = deadline
@@ -81,10 +79,8 @@ class Enhancer:
     async def __aenter__(self) -> Self:
         await self._resources.enter_async_context(self._device)
         await self._resources.enter_async_context(self._workers)
-        for model in self.catalogue.models:
-            run = partial(self._device.predict, model.network, self._batch.max_size)
-            batcher = Batcher(run, self._batch)
-            self.batchers[model.card.label] = await self._resources.enter_async_context(batcher)
+        await self._resources.enter_async_context(self._predictors)
+        await self._predictors.begin(self.catalogue.models)
         await self._resources.enter_async_context(self._warm_up)
         return self
 
@@ -122,8 +118,32 @@ class Enhancer:
     @property
     def alive(self) -> bool:
         """Whether every loop that requests depend on is running, and the warm-up did not fail."""
-        loops = all(batcher.alive for batcher in self.batchers.values())
-        return loops and not self._warm_up.failed
+        return self._predictors.alive and self._device.sound and not self._warm_up.failed
+
+    @property
+    def batchers(self) -> dict[str, Batcher[Thumbnail, Prediction]]:
+        """The batchers of the models that are served, by NAME@VERSION."""
+        return {model.card.label: self._predictors[model] for model in self.catalogue.models}
+
+    async def reload(self) -> None:
+        """Reads the model store again; requests under way end with the models they began with.
+
+        Raises:
+            Problem: the default model is not there or cannot be read; nothing has changed.
+        """
+        async with self._reloading:
+            await self._warm_up.wait()
+            fresh = (await asyncio.to_thread(self._load)).keeping(self.catalogue.models)
+            known = self._predictors.models
+            new = [model for model in fresh.models if model not in known]
+            await self._predictors.warm_up(new)
+            await self._predictors.begin(new)
+            self.catalogue = fresh
+            self._luts.clear()
+            if self._jobs:
+                await asyncio.wait(set(self._jobs))
+                self._luts.clear()  # of what they still made
+            await self._predictors.end(model for model in known if model not in fresh.models)
 
     async def enhance(self, body: bytes, wish: Wish, timings: Timings) -> Enhanced:
         """Enhances a photograph.
@@ -180,6 +200,7 @@ class Enhancer:
             timings.model = (given.card if given else model.card).label
             source = await self._workers.run(monotonic(), open_source, body, self._limits)
             timings.pixels = source.pixels
+            await wish.spend(source.pixels)
             turn = turn_of(monotonic(), source.pixels)
             async with self.admission.pixels(source.pixels, turn):
                 photo, small = await self._workers.run(turn, _decoded, source, model, wish, timings)
@@ -196,6 +217,7 @@ class Enhancer:
             timings.model = model.card.label
             source = await self._workers.run(monotonic(), open_source, body, self._limits)
             timings.pixels = source.reduced_pixels(model.card.thumbnail.size)
+            await wish.spend(timings.pixels)
             turn = turn_of(monotonic(), timings.pixels)
             async with self.admission.pixels(timings.pixels, turn):
                 small = await self._workers.run(turn, _reduced, source, model, timings)
@@ -228,7 +250,7 @@ class Enhancer:
     async def _predicted_look(self, model: Model, small: Thumbnail, timings: Timings) -> Look:
         await self._warm_up.wait()  # the networks are not where they belong before
         timings.stage = "predict"
-        prediction = await self.batchers[model.card.label].submit(small)
+        prediction = await self._predictors[model].submit(small)
         timings.took("predict", prediction.seconds)
         token = LookToken(model.card.fingerprint, prediction.code)
         return Look(model.card, token.encode(half=model.network.half_codes), prediction.lut)
@@ -265,9 +287,7 @@ class Enhancer:
             job.cancel()
 
     async def _warm(self) -> None:
-        for model in self.catalogue.models:
-            size = model.card.thumbnail.size
-            await self._device.warm_up(model.network, size, self._batch.max_size)
+        await self._predictors.warm_up(self.catalogue.models)
 
 
 def strips(pixels: Pixels, size: int) -> list[Pixels]:

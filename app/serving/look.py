@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from app.imaging.metadata import MetadataPolicy
 from app.imaging.photo import ImageFormat
 from app.luts.lut3d import Lut3D
 from app.networks.store import Card
+
+
+async def _free(_: int) -> None:
+    """Nobody is charged."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class Wish:
         quality: 1..100; None is the format's default.
         max_side: the longer side is reduced to this many pixels.
         metadata: what is kept.
+        spend: told how many pixels are about to be decoded; may raise a Problem.
     """
 
     model: str | None = None
@@ -32,6 +37,7 @@ class Wish:
     quality: int | None = None
     max_side: int | None = None
     metadata: MetadataPolicy = MetadataPolicy.KEEP
+    spend: Callable[[int], Awaitable[None]] = _free
 
 
 @dataclass(frozen=True, eq=False)

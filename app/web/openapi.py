@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastapi import FastAPI
+
 from app.imaging.photo import ImageFormat
 from app.web.problems import MEDIA_TYPE
 
@@ -74,17 +76,32 @@ def problems(**described: str) -> dict[int | str, dict[str, Any]]:
 ANY_PROBLEM: dict[int | str, dict[str, Any]] = {"default": _problem("Any other problem.")}
 
 
+def without_keys(app: FastAPI) -> None:
+    """Takes the API keys out of the document of a server that asks for none."""
+    document = app.openapi()
+    document["components"].pop("securitySchemes")
+    for path in document["paths"].values():
+        for operation in path.values():
+            operation.pop("security", None)
+
+
 PHOTO_PROBLEMS = problems(
     _400="A parameter, the form or the look token is not understood.",
+    _401="An API key is needed.",
+    _403="The API key is for something else.",
     _404="No such model, or the model of the look is not here.",
     _408="The body did not arrive in time.",
     _413="More bytes than are accepted.",
     _415="Not an image that is read here.",
     _422="The image is damaged, has too many pixels, or is animated.",
+    _429="The API key's quota is used up; `Retry-After` says when to come back.",
     _503="At capacity or shutting down; `Retry-After` says when to come back.",
     _504="Not ready in time.",
 )
 TOKEN_PROBLEMS = problems(
     _400="A parameter or the look token is not understood.",
+    _401="An API key is needed.",
+    _403="The API key is for something else.",
     _404="The model of the look is not here.",
+    _429="The API key's quota is used up; `Retry-After` says when to come back.",
 )

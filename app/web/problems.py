@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.routing import Match
 
 from app.errors import BadParameter, Problem
 from app.web.request_id import request_id
@@ -25,6 +28,8 @@ def problem_response(problem: Problem, request: Request) -> Response:
     headers = {}
     if "retry" in members:
         headers["Retry-After"] = str(members.pop("retry"))
+    if problem.status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
     return _document(
         request,
         kind=f"/problems#{problem.code}",
@@ -78,8 +83,17 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         title=status.phrase,
         status=status,
         detail=f"{request.method} {request.url.path}: {status.description or status.phrase}.",
-        headers=error.headers or {},
+        headers=_allowed(request) if status == HTTPStatus.METHOD_NOT_ALLOWED else {},
     )
+
+
+def _allowed(request: Request) -> dict[str, str]:
+    """All methods of a path, which may be those of several routes."""
+    methods: set[str] = set()
+    for route in iter_route_contexts(request.app.routes):
+        if route.matches(request.scope)[0] is not Match.NONE:
+            methods |= route.methods or set()
+    return {"Allow": ", ".join(sorted(methods))}
 
 
 async def _on_departure(_: Request, __: Exception) -> Response:
@@ -101,7 +115,7 @@ def _document(
         "type": kind,
         "status": int(status),
         **members,
-        "instance": request.url.path,
+        "instance": quote(request.url.path, safe="/:@!$&'()*+,;="),
         "request_id": request_id(request.scope),
     }
     return Response(

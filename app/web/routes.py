@@ -13,6 +13,7 @@ from app.serving.look import Look, Wish
 from app.serving.lut_file import LutFile, LutWish
 from app.serving.timings import STAGES, Timings
 from app.web import openapi, problems
+from app.web.access import Caller, MayAdminister, MayEnhance, MayLook, MayReadMetrics, MayTakeLuts
 from app.web.body import unless_departed
 from app.web.negotiation import output_format
 from app.web.queries import (
@@ -27,7 +28,7 @@ from app.web.tracing import traced
 
 router = APIRouter(responses=openapi.ANY_PROBLEM)
 
-FOR_EVER = "public, max-age=31536000, immutable"  # a token says all: its LUT never changes
+FOR_EVER = "max-age=31536000, immutable"  # a token says all: its LUT never changes
 
 
 @router.post(
@@ -41,6 +42,7 @@ FOR_EVER = "public, max-age=31536000, immutable"  # a token says all: its LUT ne
 async def enhance(
     request: Request,
     query: Annotated[EnhanceQuery, Query()],
+    caller: MayEnhance,
     enhancer: TheEnhancer,
     metrics: TheMetrics,
     uploads: TheUploads,
@@ -60,6 +62,7 @@ async def enhance(
         quality=query.quality,
         max_side=query.max_side,
         metadata=query.metadata,
+        spend=caller.spend_pixels,
     )
     timings = Timings()
     enhancer.admission.check()  # a body that would be refused need not be sent
@@ -86,6 +89,7 @@ async def enhance(
 async def predict_lut(
     request: Request,
     query: Annotated[PredictLutQuery, Query()],
+    caller: MayTakeLuts,
     enhancer: TheEnhancer,
     metrics: TheMetrics,
     uploads: TheUploads,
@@ -101,7 +105,10 @@ async def predict_lut(
     with metrics.photo(timings), traced(timings), uploads.one() as upload:
         body = await upload.read_image(request)
         timings.received()
-        wish, lut_wish = Wish(model=query.model), query.wish(gzipped=_takes_gzip(request))
+        wish, lut_wish = (
+            Wish(model=query.model, spend=caller.spend_pixels),
+            query.wish(gzipped=_takes_gzip(request)),
+        )
         work = enhancer.predict_lut(body, wish, lut_wish, timings)
         file = await unless_departed(request, work)
     return _lut_response(file, lut_wish, {"Server-Timing": _server_timing(timings)})
@@ -115,7 +122,10 @@ async def predict_lut(
     responses=openapi.LUT_FILE | openapi.TOKEN_PROBLEMS,
 )
 async def recall_lut_by_query(
-    request: Request, query: Annotated[RecallLutQuery, Query()], enhancer: TheEnhancer
+    request: Request,
+    query: Annotated[RecallLutQuery, Query()],
+    caller: MayTakeLuts,
+    enhancer: TheEnhancer,
 ) -> Response:
     """As `GET /lut/{token}`, for tokens that are easier to pass as a parameter.
 
@@ -124,7 +134,7 @@ async def recall_lut_by_query(
     curl -G localhost:8000/lut --data-urlencode token@token -o look.cube
     ```
     """
-    return await _recalled(request, enhancer, query.token, query)
+    return await _recalled(request, caller, enhancer, query.token, query)
 
 
 @router.get(
@@ -138,6 +148,7 @@ async def recall_lut(
     request: Request,
     token: str,
     query: Annotated[LutQuery, Query()],
+    caller: MayTakeLuts,
     enhancer: TheEnhancer,
 ) -> Response:
     """Makes the LUT from the token alone: on any replica, after any restart, for ever.
@@ -147,11 +158,13 @@ async def recall_lut(
     curl "localhost:8000/lut/$(cat token)" -o look.cube
     ```
     """
-    return await _recalled(request, enhancer, token, query)
+    return await _recalled(request, caller, enhancer, token, query)
 
 
 @router.get("/models", tags=["models"], summary="List the models")
-async def models(_: Annotated[NoQuery, Query()], enhancer: TheEnhancer) -> dict[str, Any]:
+async def models(
+    _: Annotated[NoQuery, Query()], __: MayLook, enhancer: TheEnhancer
+) -> dict[str, Any]:
     """What is served, where it comes from, and under which licence."""
     default = enhancer.catalogue.default.card.label
     return {
@@ -162,6 +175,15 @@ async def models(_: Annotated[NoQuery, Query()], enhancer: TheEnhancer) -> dict[
             for model in enhancer.catalogue.models
         ],
     }
+
+
+@router.post("/models/reload", tags=["operation"], summary="Read the model store again")
+async def reload(
+    _: Annotated[NoQuery, Query()], __: MayAdminister, enhancer: TheEnhancer
+) -> dict[str, list[str]]:
+    """Needs a key with the scope admin. Requests under way end with the models they began with."""
+    await enhancer.reload()
+    return {"models": [model.card.label for model in enhancer.catalogue.models]}
 
 
 @router.get("/problems", tags=["operation"], summary="List the problems")
@@ -185,15 +207,19 @@ async def readyz(enhancer: TheEnhancer, response: Response) -> dict[str, bool]:
 
 
 @router.get("/metrics", tags=["operation"], summary="Prometheus metrics", response_class=Response)
-async def read_metrics(metrics: TheMetrics) -> Response:
+async def read_metrics(_: MayReadMetrics, metrics: TheMetrics) -> Response:
     """The text exposition format."""
     return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-async def _recalled(request: Request, enhancer: Enhancer, token: str, query: LutQuery) -> Response:
+async def _recalled(
+    request: Request, caller: Caller, enhancer: Enhancer, token: str, query: LutQuery
+) -> Response:
     wish = query.wish(gzipped=_takes_gzip(request))
     etag = _etag(token, wish)
-    headers = {"Cache-Control": FOR_EVER, "ETag": etag}
+    # What a key has opened must not lie in a cache that asks for none.
+    reach = "public" if caller.key is None else "private"
+    headers = {"Cache-Control": f"{reach}, {FOR_EVER}", "ETag": etag}
     if etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers | {"Vary": "Accept-Encoding"})
     file = await unless_departed(request, enhancer.recall_lut(token, wish))

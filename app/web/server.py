@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import signal
+import socket
+from functools import partial
 from types import FrameType
+from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.serving.enhancer import Enhancer
+from app.web.connection import Connection, ConnectionPolicy
+from app.web.metrics import MetricsPolicy
+
+log = logging.getLogger("clut")
 
 
 class HttpPolicy(BaseModel):
@@ -20,8 +29,8 @@ class HttpPolicy(BaseModel):
 
     host: str = Field(
         default="127.0.0.1",
-        description="Address to listen on. 0.0.0.0 lets other machines in: there is no "
-        "authentication, so put a gateway in front.",
+        description="Address to listen on. 0.0.0.0 lets other machines in, and so needs API keys "
+        "or CLUT_AUTH_OPEN.",
     )
     port: int = Field(default=8000, ge=0, le=65535, description="Port; 0 lets the system choose.")
     drain_seconds: float = Field(
@@ -35,11 +44,6 @@ class HttpPolicy(BaseModel):
         ge=0,
         description="Seconds that requests under way get once the server has stopped listening; "
         "then they are cut off. Keep it above the deadline, and what kills the process above it.",
-    )
-    access_log: bool = Field(
-        default=True,
-        description="A line on standard output for every request; the metrics count requests "
-        "without it.",
     )
 
 
@@ -69,18 +73,64 @@ class Server(uvicorn.Server):
         else:
             self._stop()
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listens, and reads the model store again on SIGHUP."""
+        await super().startup(sockets)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+
+    def _reload(self) -> None:
+        self._reloading = asyncio.ensure_future(reload_models(self._enhancer))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Waits for requests under way; who was told twice waits for nothing, and says so."""
+        await super().shutdown(sockets)
+        if self.force_exit:
+            cut = len(self.server_state.tasks)
+            log.error("told to stop at once: %d requests were cut off", cut)
+            os._exit(1)  # threads may be in the middle of a photograph
+
     def _stop(self) -> None:
         self.should_exit = True
 
 
-def serve(app: FastAPI, enhancer: Enhancer, policy: HttpPolicy) -> None:
+async def reload_models(enhancer: Enhancer) -> None:
+    """Reads the model store again; the log says how that went."""
+    try:
+        await enhancer.reload()
+    except Exception:
+        log.exception("the model store could not be read again; nothing has changed")
+    else:
+        labels = [model.card.label for model in enhancer.catalogue.models]
+        log.info("the model store was read again: %s", ", ".join(labels))
+
+
+def listener(policy: MetricsPolicy) -> socket.socket | None:
+    """The port that is for metrics alone, if one is wished for.
+
+    Raises:
+        OSError: it is taken, or the address is not of this machine.
+    """
+    return None if policy.port is None else socket.create_server((policy.host, policy.port))
+
+
+def serve(
+    app: FastAPI,
+    enhancer: Enhancer,
+    policy: HttpPolicy,
+    connections: ConnectionPolicy,
+    metrics: socket.socket | None = None,
+) -> None:
     """Listens until told to stop, and then until requests under way have their answers."""
     config = uvicorn.Config(
         app,
         host=policy.host,
         port=policy.port,
+        http=cast("type[Connection]", partial(Connection, connections)),  # it is only called
+        ws="none",
         server_header=False,
-        access_log=policy.access_log,
+        log_config=None,
+        access_log=False,  # Telemetry has a line of its own for every request
         timeout_graceful_shutdown=policy.stop_seconds,
     )
-    Server(config, enhancer, policy.drain_seconds).run()
+    server = Server(config, enhancer, policy.drain_seconds)
+    server.run(None if metrics is None else [config.bind_socket(), metrics])

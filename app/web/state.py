@@ -7,6 +7,7 @@ from typing import Annotated, TypedDict, cast
 from fastapi import Depends, Request
 
 from app.serving.enhancer import Enhancer
+from app.web.access import Access
 from app.web.body import Uploads
 from app.web.metrics import Metrics
 
@@ -14,6 +15,7 @@ from app.web.metrics import Metrics
 class State(TypedDict):
     """The lifespan's state, a copy of which every request carries."""
 
+    access: Access
     enhancer: Enhancer
     metrics: Metrics
     uploads: Uploads

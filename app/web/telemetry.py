@@ -16,9 +16,12 @@ from app.web.request_id import HEADER, request_id
 from app.web.tracing import name_trace
 
 log = logging.getLogger("clut")
+requests = logging.getLogger("clut.request")
 
 CLIENT_CLOSED_REQUEST = 499  # nginx's name for it: nobody was there to hear the answer
 FAULT = "The request was not carried out because of a fault in this server."
+
+LONGEST_PATH = 200  # of what is logged
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -40,16 +43,16 @@ class Telemetry:
         try:
             await self._app(scope, exchange.receive, exchange.send)
         except Exception:  # a bug of ours: the caller learns that, and the log learns what
-            log.exception("request %s failed", request_id(scope))
+            log.exception("a request failed", extra={"request_id": request_id(scope)})
             if exchange.begun:
                 raise  # the server cuts the answer off: half of it must not look whole
             response = problem_response(Problem(FAULT), Request(scope))
             await response(scope, exchange.receive, exchange.send)
         finally:
             self._metrics.moved(exchange.received, exchange.sent)
-            self._metrics.answered(
-                _route(scope), _method(scope), exchange.status, perf_counter() - begun
-            )
+            seconds = perf_counter() - begun
+            self._metrics.answered(_route(scope), _method(scope), exchange.status, seconds)
+            _log(scope, exchange, seconds)
 
 
 class _Exchange:
@@ -71,9 +74,27 @@ class _Exchange:
             self.begun, self.status = True, message["status"]
             headers = MutableHeaders(scope=message)
             headers[HEADER] = request_id(self._scope)
+            headers.update(self._scope["state"].get("quota_headers", {}))
             name_trace(headers)
         self.sent += len(message.get("body", b""))
         await self._send(message)
+
+
+def _log(scope: Scope, exchange: _Exchange, seconds: float) -> None:
+    """A line for a request: no query, no headers, nothing of any body."""
+    client = scope.get("client")
+    fields = {
+        "request_id": request_id(scope),
+        "client": client[0] if client else None,
+        "key": scope["state"].get("key_name"),
+        "method": _method(scope),
+        "path": scope["path"][:LONGEST_PATH],
+        "status": exchange.status,
+        "seconds": round(seconds, 4),
+        "received": exchange.received,
+        "sent": exchange.sent,
+    }
+    requests.info("request", extra=fields)
 
 
 def _route(scope: Scope) -> str:

@@ -13,7 +13,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from app.errors import AnimatedImage, DamagedImage, NotAnImage, TooManyPixels
+from app.errors import AnimatedImage, DamagedImage, NotAnImage, TooManyPixels, TooMuchMetadata
 from app.imaging.photo import ImageFormat
 from app.imaging.source import Limits, open_source
 from tests.imaging.files import exif, one_of_each, saved, scene, source, tiff
@@ -175,3 +175,19 @@ def test_padding_and_empty_chunks_cost_little() -> None:
     empty = b"\0\0\0\0tEXt\0\0\0\0"
     with pytest.raises(DamagedImage, match="chunks"):
         open_source(b"\x89PNG\r\n\x1a\n" + empty * 400_000, Limits())
+
+
+def test_a_palette_with_alpha_is_refused() -> None:
+    """Such a TIFF among Pillow's test images was answered 500."""
+    with pytest.raises(NotAnImage, match="palette"):
+        source(saved(Image.new("PA", (8, 8)), "TIFF"))
+
+
+@pytest.mark.parametrize("block", ["icc_profile", "exif", "xmp"])
+def test_too_much_beside_the_pixels_is_refused(block: str) -> None:
+    """Metadata and profiles are bounded as pixels are."""
+    body = saved(scene(), "WEBP", **{block: bytes(20_000)})
+    limits = Limits(max_profile_bytes=10_000, max_metadata_bytes=10_000)
+    with pytest.raises(TooMuchMetadata, match="10000 are accepted"):
+        open_source(body, limits)
+    open_source(body, Limits())

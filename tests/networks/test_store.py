@@ -13,7 +13,14 @@ from app.errors import BadModel, UnknownLook, UnknownModel
 from app.networks.architectures import ARCHITECTURES, import_published
 from app.networks.base import Network, ThumbnailRecipe
 from app.networks.clutnet import ClutNet
-from app.networks.store import Card, Catalogue, read_model, read_store, write_model
+from app.networks.store import (
+    Card,
+    Catalogue,
+    read_catalogue,
+    read_model,
+    read_store,
+    write_model,
+)
 
 SMALL = {
     "clutnet": {"n": 2, "s": 2, "w": 3, "d": 5},
@@ -154,3 +161,27 @@ def test_other_files_are_not_imported(tmp_path: Path) -> None:
     torch.save({"weight": torch.zeros(1)}, other)
     with pytest.raises(BadModel, match="not a checkpoint of a known method"):
         import_published([other])
+
+
+def test_a_bad_model_does_not_stop_the_good_ones(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is left out and the log names its file; but without the default nothing is served."""
+    for name in ("a", "a", "b"):
+        written(tmp_path, small(), name)
+    weights = tmp_path / "b" / "1" / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    (tmp_path / "c" / "1").mkdir(parents=True)
+    catalogue = read_catalogue(tmp_path, "a")
+    assert [model.card.label for model in catalogue.models] == ["a@1", "a@2"]
+    assert "b/1/weights.safetensors: its SHA-256" in caplog.text
+    assert "c/1/card.json: cannot be read" in caplog.text
+    for default, file in (("b", "b/1/weights"), ("b@1", "b/1/weights"), ("c", "c/1/card.json")):
+        with pytest.raises(BadModel, match=file):
+            read_catalogue(tmp_path, default)
+    with pytest.raises(UnknownModel):
+        read_catalogue(tmp_path, "d")
+    edited_card(format=2)(tmp_path / "a" / "2")
+    assert read_catalogue(tmp_path, "a@1").default.card.label == "a@1"
+    with pytest.raises(BadModel, match=r"a/2/card\.json: format"):
+        read_catalogue(tmp_path, "a")  # an older version in its place would be another look

@@ -119,6 +119,8 @@ def _check(page: TiffPage) -> None:
         raise NotAnImage("A TIFF with YCbCr colours is read only if they are JPEG compressed.")
     if page.sampleformat != 1 or page.bitspersample > 16 or page.samplesperpixel > 5:
         raise NotAnImage("A TIFF is read with up to 16 integer bits a sample.")
+    if page.colormap is not None and page.samplesperpixel > 1:
+        raise NotAnImage("A TIFF with a palette is read with one sample a pixel.")
     if page.tilewidth * page.tilelength > _LARGEST_TILE:
         raise NotAnImage("The tiles of this TIFF are too large.")
 

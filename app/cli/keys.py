@@ -1,0 +1,56 @@
+"""API keys: new, list, revoke."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.cli.complaints import complaints
+from app.web.keys import Scope, dump_keys, new_key, read_keys, write_keys
+
+cli = typer.Typer(no_args_is_help=True, help="API keys.")
+
+Name = Annotated[str, typer.Argument(help="The key's holder, for logs and quotas.")]
+Keys = Annotated[Path, typer.Option("--file", help="The file that CLUT_AUTH_FILE names.")]
+
+
+@cli.command()
+def new(
+    name: Name,
+    scope: Annotated[list[Scope], typer.Option(help="What it opens; may be repeated.")],
+    file: Annotated[
+        Path | None, typer.Option(help="Where it is added; else its entry is printed.")
+    ] = None,
+) -> None:
+    """Make a key, print it once, and store its hash."""
+    with complaints():
+        secret, key = new_key(name, frozenset(scope))
+        if file is not None:
+            known = read_keys(file) if file.exists() else []
+            if name in {other.name for other in known}:
+                raise ValueError(f"{file}: there is a key called {name!r} already")
+            write_keys(file, [*known, key])
+    typer.echo(secret)
+    if file is None:
+        typer.echo(dump_keys([key]), err=True)
+
+
+@cli.command("list")
+def list_keys(file: Keys) -> None:
+    """List the keys of a file."""
+    with complaints():
+        for key in read_keys(file):
+            typer.echo(f"{key.name}\t{','.join(sorted(key.scopes))}")
+
+
+@cli.command()
+def revoke(name: Name, file: Keys) -> None:
+    """Take a key out of a file; a running server sees it at once."""
+    with complaints():
+        known = read_keys(file)
+        kept = [key for key in known if key.name != name]
+        if len(kept) == len(known):
+            raise ValueError(f"{file}: there is no key called {name!r}")
+        write_keys(file, kept)

@@ -1,0 +1,43 @@
+"""Processes for decoders that bad bytes can crash: a crash costs one photograph, not the server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
+from queue import Empty, LifoQueue
+from typing import ParamSpec, TypeVar
+
+from loky.process_executor import ProcessPoolExecutor
+
+from app.errors import DamagedImage
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+IDLE_SECONDS = 300.0  # until a process that has nothing to do is ended
+
+# As many as ran at the same time, one call in each: nobody is hurt by a neighbour's photograph.
+_idle: LifoQueue[ProcessPoolExecutor] = LifoQueue()
+
+
+def isolated(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Runs a function in another process; its arguments and results have to be picklable.
+
+    Raises:
+        DamagedImage: the process has died.
+        Exception: whatever the function raised.
+    """
+    try:
+        process = _idle.get_nowait()
+    except Empty:
+        process = ProcessPoolExecutor(max_workers=1, timeout=IDLE_SECONDS)
+    try:
+        result: R = process.submit(function, *args, **kwargs).result()
+    except BrokenProcessPool:
+        process.shutdown(wait=False, kill_workers=True)
+        raise DamagedImage("The image is built such that its decoder crashed.") from None
+    except BaseException:
+        _idle.put(process)
+        raise
+    _idle.put(process)
+    return result

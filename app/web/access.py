@@ -1,0 +1,115 @@
+"""Who is asking: the key of a request, its scope and its quota."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, HTTPException, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
+
+from app.errors import Forbidden, Unauthorised
+from app.web.keys import ApiKey, KeyRing
+from app.web.quotas import Quotas
+
+OWN_PATHS = frozenset({"/metrics", "/livez", "/readyz"})  # all that the port of metrics answers
+
+_bearer = HTTPBearer(auto_error=False, description="An API key, where the server asks for one.")
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+
+
+class Caller:
+    """Whoever sent a request: the holder of a key, or anybody where none is asked for."""
+
+    def __init__(self, request: Request, key: ApiKey | None, quotas: Quotas) -> None:
+        self.key = key
+        self._state = request.state
+        self._quotas = quotas
+
+    async def spend(self, unit: str, amount: int) -> None:
+        """Charges the key, if any, for "requests" or "pixels"; the answer says what is left.
+
+        Raises:
+            QuotaExceeded: the quota is used up.
+        """
+        if self.key is None:
+            return
+        try:
+            await self._quotas.spend(self.key, unit, amount)
+        finally:
+            self._state.quota_headers = await self._quotas.headers(self.key)
+
+    async def spend_pixels(self, pixels: int) -> None:
+        """Charges for the pixels of a photograph that is about to be decoded."""
+        await self.spend("pixels", pixels)
+
+
+class Access:
+    """Knows the keys and their quotas, and which port is for metrics alone."""
+
+    def __init__(self, keys: KeyRing, quotas: Quotas, metrics_port: int | None) -> None:
+        self.keys = keys
+        self._quotas = quotas
+        self._metrics_port = metrics_port
+
+    async def caller(self, request: Request, credentials: Credentials, *scopes: str) -> Caller:
+        """Lets a request in.
+
+        Raises:
+            Unauthorised: it needs a key, and has none that is valid.
+            Forbidden: its key is for something else.
+            QuotaExceeded: its key has asked for too much.
+        """
+        if not self.keys.required and "admin" in scopes:
+            raise Forbidden("There are no API keys here, so nobody may do this over HTTP.")
+        if not self.keys.required or self._at_metrics_port(request):
+            return Caller(request, None, self._quotas)
+        key = self.keys.find(credentials.credentials) if credentials else None
+        if key is None:
+            raise Unauthorised("Send a valid API key, as `Authorization: Bearer KEY`.")
+        request.state.key_name = key.name
+        caller = Caller(request, key, self._quotas)
+        await caller.spend("requests", 1)
+        if scopes and not key.scopes.intersection(scopes):
+            raise Forbidden(f"The key {key.name!r} does not open this.", needed=list(scopes))
+        return caller
+
+    def check_port(self, request: Request) -> None:
+        """Raises HTTPException, 404, for what this port is not for."""
+        own = request.url.path in OWN_PATHS
+        metrics = request.url.path == "/metrics"
+        if self._metrics_port is None:
+            return
+        if (not own) if self._at_metrics_port(request) else metrics:
+            raise HTTPException(404)
+
+    def _at_metrics_port(self, request: Request) -> bool:
+        server = request.scope.get("server")
+        return server is not None and server[1] == self._metrics_port
+
+
+def _access(request: Request) -> Access:
+    access = request.state.access
+    assert isinstance(access, Access)  # noqa: S101 -- what the lifespan gives
+    return access
+
+
+TheAccess = Annotated[Access, Depends(_access)]
+
+
+async def the_caller(
+    request: Request, security: SecurityScopes, access: TheAccess, credentials: Credentials
+) -> Caller:
+    """Lets a request in; any of the route's scopes will do, and without scopes any key."""
+    return await access.caller(request, credentials, *security.scopes)
+
+
+def check_port(request: Request, access: TheAccess) -> None:
+    """Nothing but metrics and probes on the port of metrics, and no metrics elsewhere."""
+    access.check_port(request)
+
+
+MayEnhance = Annotated[Caller, Security(the_caller, scopes=["enhance"])]
+MayTakeLuts = Annotated[Caller, Security(the_caller, scopes=["lut"])]
+MayLook = Annotated[Caller, Security(the_caller)]
+MayReadMetrics = Annotated[Caller, Security(the_caller, scopes=["metrics"])]
+MayAdminister = Annotated[Caller, Security(the_caller, scopes=["admin"])]

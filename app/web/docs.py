@@ -1,0 +1,64 @@
+"""The page that tries the endpoints out; it needs no other host, and runs no script but its own."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+
+from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.staticfiles import StaticFiles
+
+_INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
+
+
+def install(app: FastAPI) -> None:
+    """Adds /docs, what it needs, and the way to it from /."""
+    page = _page(app.title)
+    policy = _content_security_policy(page)
+
+    @app.get("/", include_in_schema=False)
+    async def root() -> Response:
+        return RedirectResponse("docs")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return HTMLResponse(page, headers={"Content-Security-Policy": policy})
+
+    resources = StaticFiles(packages=[("fastapi_swagger", "resources")])
+    app.mount("/swagger", resources, name="swagger")
+
+
+def _page(title: str) -> bytes:
+    """Swagger UI; its addresses are relative, so that it works behind any prefix."""
+    page = get_swagger_ui_html(
+        openapi_url="openapi.json",
+        title=title,
+        swagger_js_url="swagger/swagger-ui-bundle.js",
+        swagger_css_url="swagger/swagger-ui.css",
+        swagger_favicon_url="swagger/favicon-32x32.png",
+        swagger_ui_parameters={"tryItOutEnabled": True, "displayRequestDuration": True},
+    )
+    return bytes(page.body)
+
+
+def _content_security_policy(page: bytes) -> str:
+    """Lets the page run the scripts that it was made with, and no others."""
+    hashes = [
+        f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'"
+        for script in _INLINE_SCRIPT.findall(page)
+    ]
+    return "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src 'self' {' '.join(hashes)}",
+            "style-src 'self' 'unsafe-inline'",  # Swagger UI sets styles on elements
+            "img-src 'self' data: blob:",
+            "connect-src 'self'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        )
+    )

@@ -1,0 +1,20 @@
+#!/bin/sh
+# Source packages of Debian, unpacked: debian_sources.sh FOLDER PACKAGE...
+# It keeps package lists of its own, so that the system's need no deb-src.
+set -e
+folder=$(realpath "$1")
+shift
+state=$folder/sources/apt
+mkdir -p "$state/lists/partial" "$state/cache/archives/partial"
+. /etc/os-release
+echo "deb-src http://deb.debian.org/debian $VERSION_CODENAME main" > "$state/sources.list"
+apt="apt-get -q -o Dir::Etc::SourceList=$state/sources.list -o Dir::Etc::SourceParts=/dev/null
+    -o Dir::State::lists=$state/lists -o Dir::Cache=$state/cache -o APT::Sandbox::User=root"
+$apt update
+for package in "$@"; do
+    mkdir -p "$folder/sources/$package" "$folder/$package"
+    (cd "$folder/sources/$package" && $apt source --download-only "$package")
+    for archive in "$folder/sources/$package"/*.orig.tar.*; do
+        tar -xf "$archive" -C "$folder/$package"
+    done
+done

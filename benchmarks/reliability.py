@@ -1,0 +1,226 @@
+"""What the service does under too much load, when callers hang up, and in the long run.
+
+    python -m benchmarks.reliability overload [SECONDS]
+    python -m benchmarks.reliability departures [SECONDS]
+    python -m benchmarks.reliability soak [REQUESTS]
+
+Each prints its figures. docs/reliability.md has those of the last run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.photos import jpeg
+from tests.server import Server, serving
+
+OVERLOAD = 10  # times capacity
+MEGAPIXELS = 3
+WARM_UP, CALLERS = 10.0, 8
+
+
+@dataclass
+class Outcomes:
+    """What became of requests: seconds by status; 0 is a connection that broke."""
+
+    seconds: dict[int, list[float]] = field(default_factory=dict)
+    without_retry_after: int = 0
+
+    def add(self, status: int, seconds: float) -> None:
+        """Counts one."""
+        self.seconds.setdefault(status, []).append(seconds)
+
+    def count(self, status: int) -> int:
+        """How many ended so."""
+        return len(self.seconds.get(status, []))
+
+
+async def request(
+    port: int, method: str, path: str, body: bytes = b"", hang_up: float = 0
+) -> bytes:
+    """One request on a connection of its own; the body goes when the server asks for it.
+
+    Returns:
+        the answer, or nothing if `hang_up` seconds had passed before.
+    """
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**26)
+    try:
+        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        if body:
+            head += f"Content-Length: {len(body)}\r\nExpect: 100-continue\r\n"
+        writer.write(head.encode() + b"\r\n")
+        first = await reader.readline() if body else b""
+        if b" 100 " in first:
+            await reader.readline()
+            writer.write(body)
+            first = b""
+        if not hang_up:
+            return first + await reader.read()
+        try:
+            async with asyncio.timeout(hang_up):
+                return first + await reader.read()
+        except TimeoutError:
+            return b""
+    finally:
+        writer.transport.abort()
+
+
+async def timed(outcomes: Outcomes, port: int, *what: str, body: bytes = b"") -> None:
+    """One request, counted."""
+    begun = time.monotonic()
+    try:
+        answer = await request(port, *what, body=body)
+        status = int(answer.split(b" ", 2)[1])
+    except (OSError, IndexError):
+        answer, status = b"", 0
+    outcomes.add(status, time.monotonic() - begun)
+    if status == 503 and b"retry-after" not in answer[:2000].lower():
+        outcomes.without_retry_after += 1
+
+
+async def capacity(port: int, photo: bytes, seconds: float) -> float:
+    """Requests a second of a few callers who wait for each answer."""
+    outcomes = Outcomes()
+    end = time.monotonic() + seconds
+
+    async def caller() -> None:
+        while time.monotonic() < end:
+            await timed(outcomes, port, "POST", "/enhance", body=photo)
+
+    await asyncio.gather(*(caller() for _ in range(CALLERS)))
+    return outcomes.count(200) / seconds
+
+
+async def overloaded(
+    port: int, photo: bytes, rate: float, seconds: float
+) -> tuple[Outcomes, Outcomes]:
+    """So many requests a second, whatever becomes of them; and health probes meanwhile."""
+    outcomes, probes = Outcomes(), Outcomes()
+    begun = time.monotonic()
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(int(rate * seconds)):
+            await asyncio.sleep(max(0.0, begun + number / rate - time.monotonic()))
+            tasks.create_task(timed(outcomes, port, "POST", "/enhance", body=photo))
+            if number % max(1, int(rate / 5)) == 0:
+                probe = "/readyz" if number % 2 else "/livez"
+                tasks.create_task(timed(probes, port, "GET", probe))
+    return outcomes, probes
+
+
+async def overload(server: Server, seconds: float) -> None:
+    """Ten times what the service can do."""
+    photo = jpeg(MEGAPIXELS)
+    most = await capacity(server.port, photo, WARM_UP)
+    begun = time.monotonic()
+    outcomes, probes = await overloaded(server.port, photo, OVERLOAD * most, seconds)
+    lasted = time.monotonic() - begun
+    refused, answered = outcomes.seconds.get(503, [0.0]), outcomes.seconds.get(200, [0.0])
+    print(f"capacity: {most:.1f} requests/s of {MEGAPIXELS} MP")
+    print(f"asked for: {sum(map(len, outcomes.seconds.values()))} in {seconds:.0f} s")
+    print(f"answered: {len(answered)}, goodput {len(answered) / lasted / most:.0%} of capacity")
+    print(f"slowest answer: {max(answered):.1f} s")
+    print(f"refused with 503: {outcomes.count(503)}, in {_percentiles(refused)}")
+    print(f"without Retry-After: {outcomes.without_retry_after}")
+    other = {k: len(v) for k, v in outcomes.seconds.items() if k not in {200, 503}}
+    print(f"any other outcome: {other or 'none'}")
+    print(
+        f"probes: {probes.count(200)} of {sum(map(len, probes.seconds.values()))} were 200, ",
+        end="",
+    )
+    print(f"in {_percentiles(probes.seconds.get(200, [0.0]))}")
+
+
+def _percentiles(seconds: list[float]) -> str:
+    ordered = sorted(seconds)
+    at = {q: 1000 * ordered[int(q / 100 * (len(ordered) - 1))] for q in (50, 99, 100)}
+    return f"{at[50]:.0f} ms (median), {at[99]:.0f} ms (p99), {at[100]:.0f} ms (slowest)"
+
+
+def cpu_seconds(server: Server) -> float:
+    """What the server has used of all cores."""
+    fields = Path(f"/proc/{server.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+async def departures(server: Server, seconds: float) -> None:
+    """A queue of which every other caller hangs up early: what their departure saves."""
+    photo, count = jpeg(MEGAPIXELS), int(seconds * 8)
+    await capacity(server.port, photo, 3)
+    for share in (0, 2):
+        before = cpu_seconds(server)
+        work = [
+            request(
+                server.port, "POST", "/enhance", photo, hang_up=0.3 if share and n % share else 0
+            )
+            for n in range(count)
+        ]
+        answers = await asyncio.gather(*work)
+        answered = sum(b" 200 " in answer[:20] for answer in answers)
+        used = cpu_seconds(server) - before
+        who = "every other one hangs up after 0.3 s" if share else "all wait"
+        print(f"{count} at once, {who}: {answered} answered, {used:.1f} s of CPU")
+
+
+def resident(server: Server) -> tuple[int, int, int]:
+    """Memory in MB, file descriptors, threads."""
+    process = Path(f"/proc/{server.process.pid}")
+    memory = int((process / "status").read_text().split("VmRSS:")[1].split()[0]) // 1024
+    return memory, len(list((process / "fd").iterdir())), len(list((process / "task").iterdir()))
+
+
+async def soak(server: Server, requests: int) -> None:
+    """Requests of all kinds, for a long time: what must not grow."""
+    chance = random.Random(0)  # noqa: S311 -- repeatable, not secret
+    photos = [jpeg(megapixels) for megapixels in (0.3, 1, 3)]
+    kinds = [
+        lambda: ("POST", "/enhance", chance.choice(photos), 0),
+        lambda: (
+            "POST",
+            f"/enhance?format={chance.choice(['webp', 'png'])}&max_side=400",
+            photos[0],
+            0,
+        ),
+        lambda: ("POST", "/lut?size=17", chance.choice(photos), 0),
+        lambda: ("POST", "/enhance", chance.choice(photos)[: chance.randrange(20_000)], 0),
+        lambda: ("POST", "/enhance?strength=2", photos[0], 0),
+        lambda: ("POST", "/enhance", b"not a photo", 0),
+        lambda: ("GET", f"/no/such/path/{chance.random()}", b"", 0),
+        lambda: ("GET", f"/lut/{chance.random()}", b"", 0),
+        lambda: ("POST", "/enhance", photos[2], chance.random() * 0.1),
+    ]
+    statuses: Counter[str] = Counter()
+    print("| requests | memory, MB | descriptors | threads | metric series |")
+    print("| ---: | ---: | ---: | ---: | ---: |")
+    done = 0
+    for step in range(11):
+        while done < requests * step // 10:
+            batch = [chance.choice(kinds)() for _ in range(8)]
+            sent = (request(server.port, m, p, body, hang) for m, p, body, hang in batch)
+            for answer in await asyncio.gather(*sent):
+                statuses[answer[9:12].decode() or "departed"] += 1
+            done += len(batch)
+        series = (await request(server.port, "GET", "/metrics")).count(b"\n")
+        print(f"| {done} | {' | '.join(map(str, resident(server)))} | {series} |", flush=True)
+    print("\nanswers:", ", ".join(f"{status} × {n}" for status, n in sorted(statuses.items())))
+
+
+def main() -> None:
+    """Runs what is asked for."""
+    what, amount = sys.argv[1], float((sys.argv[2:] or [0])[0])
+    with serving(Path("reliability.log")) as server:
+        if what == "overload":
+            asyncio.run(overload(server, amount or 120))
+        elif what == "departures":
+            asyncio.run(departures(server, amount or 8))
+        else:
+            asyncio.run(soak(server, int(amount or 20_000)))
+
+
+if __name__ == "__main__":
+    main()

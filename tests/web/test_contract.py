@@ -1,0 +1,44 @@
+"""The service does what its own OpenAPI document says, whatever is sent."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+
+from app.web.keys import Scope, new_key
+from tests.server import serving
+
+
+def test_schemathesis(tmp_path: Path) -> None:
+    """Generated requests, valid or not, with and without the key, find nothing to complain of.
+
+    One check is left out: to the document any bytes are a photo, to the service they are not.
+    """
+    secret, key = new_key("tester", frozenset(Scope))
+    command = [
+        str(Path(sys.executable).with_name("schemathesis")),
+        *("run", "--max-examples=15", "--max-time=45", "--seed=1", "--continue-on-failure"),
+        *("--checks=all", "--exclude-checks=positive_data_acceptance", "--no-color"),
+        *("--header", f"Authorization: Bearer {secret}"),
+    ]
+    with serving(AUTH_KEYS=f"[{key.model_dump_json(exclude_none=True)}]") as server:
+        document = f"http://127.0.0.1:{server.port}/openapi.json"
+        run = subprocess.run(
+            [*command, document], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert run.returncode == 0, run.stdout[-8000:] + run.stderr[-2000:]
+        assert server.process.poll() is None
+
+
+def test_a_path_of_several_methods_names_them_all(client: httpx.Client) -> None:
+    """Found by schemathesis: Allow named the methods of one route alone."""
+    assert client.delete("/lut").headers["allow"] == "GET, POST"
+
+
+def test_an_instance_is_a_uri(client: httpx.Client) -> None:
+    """Found by schemathesis: a problem's instance must be an address, whatever the path was."""
+    instance = client.get("/lut/%C3%BC %7B").json()["instance"]
+    assert instance == "/lut/%C3%BC%20%7B"

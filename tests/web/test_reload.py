@@ -1,0 +1,66 @@
+"""Reading the model store again, as operators ask for it."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import httpx
+
+from app.settings import STORE
+from app.web.keys import Scope, new_key
+from tests.server import PATIENCE, serving
+from tests.serving.test_reload import write_other
+from tests.web.test_access import bearer
+from tests.web.test_problems import problem
+
+
+def served(client: httpx.Client, headers: dict[str, str] | None = None) -> set[str]:
+    """The names of the models."""
+    return {model["name"] for model in client.get("/models", headers=headers).json()["models"]}
+
+
+def test_over_http_with_an_admin_key_alone(tmp_path: Path) -> None:
+    """An admin reads the store again; other keys may not."""
+    shutil.copytree(STORE / "default", tmp_path / "default")
+    admin, admin_key = new_key("admin", frozenset({Scope.ADMIN}))
+    user, user_key = new_key("user", frozenset({Scope.ENHANCE, Scope.LUT, Scope.METRICS}))
+    keys = ",".join(key.model_dump_json(exclude_none=True) for key in (admin_key, user_key))
+    with serving(AUTH_KEYS=f"[{keys}]", MODELS_STORE=tmp_path) as server:
+        client = server.client
+        write_other(tmp_path)
+        problem(client.post("/models/reload"), 401, "unauthorised")
+        problem(client.post("/models/reload", headers=bearer(user)), 403, "forbidden")
+        assert served(client, bearer(user)) == {"default"}
+        answer = client.post("/models/reload", headers=bearer(admin))
+        assert answer.json() == {"models": ["default@1", "other@1"]}
+        assert served(client, bearer(user)) == {"default", "other"}
+
+
+def test_without_keys_nobody_reloads_over_http(client: httpx.Client) -> None:
+    """A web page that is open on this machine must not be able to, either."""
+    problem(client.post("/models/reload"), 403, "forbidden")
+
+
+def test_by_signal(tmp_path: Path, otters: bytes) -> None:
+    """SIGHUP reads the store again; a damaged default is complained of, and nothing changes."""
+    shutil.copytree(STORE / "default", tmp_path / "store" / "default")
+    log = tmp_path / "log"
+    with serving(log, MODELS_STORE=tmp_path / "store") as server:
+
+        def hang_up_until(text: str) -> None:
+            server.process.send_signal(signal.SIGHUP)
+            give_up = time.monotonic() + PATIENCE
+            while text not in log.read_text():
+                assert time.monotonic() < give_up
+                time.sleep(0.05)
+
+        write_other(tmp_path / "store")
+        hang_up_until("read again: default@1, other@1")
+        assert served(server.client) == {"default", "other"}
+        (tmp_path / "store" / "default" / "1" / "weights.safetensors").write_bytes(b"")
+        hang_up_until("its SHA-256 is not the one in the card")
+        assert server.client.post("/enhance", content=otters).is_success
+        assert served(server.client) == {"default", "other"}
