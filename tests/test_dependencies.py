@@ -63,8 +63,12 @@ def test_nothing_fetches() -> None:
 
 
 def served() -> list[Path]:
-    """The files that the server may import."""
-    return [file for file in (ROOT / "app").rglob("*.py") if "training" not in file.parts]
+    """The files that the server is made of: neither the training nor the command line."""
+    return [
+        file
+        for file in (ROOT / "app").rglob("*.py")
+        if not {"training", "cli"}.intersection(file.parts)
+    ]
 
 
 def imported(file: Path) -> set[str | None]:

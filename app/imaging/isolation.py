@@ -14,7 +14,7 @@ from app.errors import DamagedImage
 P = ParamSpec("P")
 R = TypeVar("R")
 
-IDLE_SECONDS = 300.0  # until a process that has nothing to do is ended
+IDLE_SECONDS = 60.0  # until a process that has nothing to do is ended, its server killed or not
 
 # As many as ran at the same time, one call in each: nobody is hurt by a neighbour's photograph.
 _idle: LifoQueue[ProcessPoolExecutor] = LifoQueue()

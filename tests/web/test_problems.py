@@ -23,7 +23,8 @@ def problem(response: httpx.Response, status: int, code: str) -> dict[str, objec
     assert document["status"] == status
     assert document["title"]
     assert document["detail"]
-    assert document["instance"] == response.request.url.path
+    path = response.request.url.raw_path.decode().partition("?")[0]
+    assert document["instance"] == path
     assert document["request_id"] == response.headers["x-request-id"]
     return document
 
