@@ -25,7 +25,8 @@ from app.luts.lut3d import Interpolation, Lut3D
 from app.networks.store import Model, read_store
 from app.serving.device import Device, DevicePolicy
 from app.settings import Settings
-from benchmarks.kernel import HEIGHT, PHOTO, WIDTH, medians
+from benchmarks.kernel import medians
+from benchmarks.photos import PHOTOS, SIZES, mosaic
 
 ROUNDS = 15
 BATCH = 8
@@ -57,7 +58,7 @@ async def predicted(device: Device, model: Model, photo: NDArray[np.uint8]) -> L
 
 async def predict_times(device: Device, models: list[Model], count: int) -> list[float]:
     """Milliseconds that each model takes for a batch, thumbnails to LUTs."""
-    photo = pixels(PHOTO)
+    photo = pixels(PHOTOS / "lake.jpg")
     seconds: list[list[float]] = [[] for _ in models]
     for _ in range(1 + ROUNDS):
         for turns, model in zip(seconds, models, strict=True):
@@ -68,11 +69,10 @@ async def predict_times(device: Device, models: list[Model], count: int) -> list
 
 async def apply_times(device: Device, models: list[Model]) -> list[float]:
     """Milliseconds that the LUT of each model takes for 12 MP."""
-    photo = pixels(PHOTO)
+    photo = pixels(PHOTOS / "lake.jpg")
     luts = {model.card.label: await predicted(device, model, photo) for model in models}
     works = {label: prepare(lut, "tetrahedral", np.uint8).apply for label, lut in luts.items()}
-    large = np.array(Image.fromarray(photo).resize((WIDTH, HEIGHT)))
-    return list(medians(works, large).values())
+    return list(medians(works, mosaic(*SIZES[12]), ROUNDS).values())
 
 
 def pairs(folder: Path) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
