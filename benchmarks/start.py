@@ -30,7 +30,10 @@ def until_ready(cache: str | None) -> float:
     environment = os.environ | ({"NUMBA_CACHE_DIR": cache} if cache else {})
     begun = time.perf_counter()
     process = psutil.Popen(
-        [sys.executable, *COMMANDS["ours"](port)], env=environment, stderr=subprocess.DEVNULL
+        [sys.executable, *COMMANDS["ours"](port)],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         while True:
