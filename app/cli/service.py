@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from app.cli.complaints import complaints
-from app.luts.kernel import compile_loops
+from app.luts.compile import compile_loops
 from app.main import create_app, create_enhancer
 from app.serving.malloc import keep_freed_memory
 from app.settings import Settings
@@ -41,5 +41,5 @@ def settings() -> None:
 
 
 def compile_kernel() -> None:
-    """Compile the pixel kernel for good, into NUMBA_CACHE_DIR; else it happens on first use."""
+    """Compile the inner loops for good, into NUMBA_CACHE_DIR; else it happens on first use."""
     compile_loops()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias, get_args
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -75,17 +75,6 @@ def prepare(lut: Lut3D, interpolation: Interpolation, dtype: DTypeLike) -> Prepa
 def apply(pixels: Pixels, lut: Lut3D, interpolation: Interpolation = "tetrahedral") -> None:
     """Put a photo through a LUT in place; see `prepare` and `PreparedLut.apply`."""
     prepare(lut, interpolation, pixels.dtype).apply(pixels)
-
-
-def compile_loops() -> None:
-    """Compile every loop for every kind of pixels, or load it from disk, before it is needed."""
-    for interpolation in get_args(Interpolation):
-        for size, dtype in (
-            (33, np.uint8),
-            (2, np.uint8),
-            (2, np.uint16),
-        ):  # 2 is too steep to pack
-            apply(np.zeros((1, 1, 3), dtype), Lut3D.identity(size), interpolation)
 
 
 def _packable(table: NDArray[np.float32]) -> bool:

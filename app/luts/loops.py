@@ -13,14 +13,12 @@ bits without carrying into its neighbour: one multiplication does three channels
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+from app.luts.compiled import compiled
 
 # Numba makes a float64 of uint64 and a signed integer, so all of these are unsigned.
 ONE = np.uint64(1)
@@ -39,15 +37,7 @@ LANES = ONE | ONE << GREEN | ONE << BLUE
 VALUE_MASK = np.uint64((1 << 13) - 1)
 
 
-def _compiled(function: Function) -> Function:
-    """Numba's decorator, which for the type checker keeps the signature."""
-    try:
-        return cast("Function", njit(nogil=True, cache=True)(function))
-    except RuntimeError:  # nowhere to keep machine code: it is made at every start
-        return cast("Function", njit(nogil=True)(function))
-
-
-@_compiled
+@compiled
 def tetrahedral_packed(
     keys: NDArray[np.uint64],
     table: NDArray[np.uint64],
@@ -78,7 +68,7 @@ def tetrahedral_packed(
         _unpack(total, levels, pixel)
 
 
-@_compiled
+@compiled
 def trilinear_packed(
     keys: NDArray[np.uint64],
     table: NDArray[np.uint64],
@@ -100,7 +90,7 @@ def trilinear_packed(
         _unpack(near * (WEIGHT_ONE - z) + far * z, levels, pixel)
 
 
-@_compiled
+@compiled
 def tetrahedral_float(
     keys: NDArray[np.uint64],
     table: NDArray[np.float32],
@@ -133,7 +123,7 @@ def tetrahedral_float(
             pixel[c] = _rounded(total, top)
 
 
-@_compiled
+@compiled
 def trilinear_float(
     keys: NDArray[np.uint64],
     table: NDArray[np.float32],
@@ -162,7 +152,7 @@ def trilinear_float(
             pixel[c] = _rounded(top * (front + z * (back - front)), top)
 
 
-@_compiled
+@compiled
 def _tetrahedron(
     red: np.uint64, green: np.uint64, blue: np.uint64, size: np.uint64
 ) -> tuple[np.uint64, ...]:
@@ -177,7 +167,7 @@ def _tetrahedron(
     return near, second, third, far, largest >> FRACTION, middle >> FRACTION, smallest >> FRACTION
 
 
-@_compiled
+@compiled
 def _face(
     table: NDArray[np.uint64], near: np.uint64, size: np.uint64, weights: tuple[np.uint64, ...]
 ) -> np.uint64:
@@ -191,13 +181,13 @@ def _face(
     return ((total + WEIGHT_HALF * LANES) >> WEIGHT_BITS) & (VALUE_MASK * LANES)
 
 
-@_compiled
+@compiled
 def _unpack(total: np.uint64, levels: NDArray[np.uint8], pixel: NDArray[np.uint8]) -> None:
     pixel[0] = levels[(total >> WEIGHT_BITS) & VALUE_MASK]
     pixel[1] = levels[(total >> (WEIGHT_BITS + GREEN)) & VALUE_MASK]
     pixel[2] = levels[total >> (WEIGHT_BITS + BLUE)]
 
 
-@_compiled
+@compiled
 def _rounded(value: np.float32, top: np.float32) -> int:
     return int(min(max(value, np.float32(0)), top) + np.float32(0.5))

@@ -7,7 +7,12 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
+from app.luts.compiled import compiled
+
 MAX_LINE = 250  # bytes without the line feed: the limit of .cube files, kept everywhere
+
+MINUS, POINT, SPACE, LINE_FEED = b"-. \n"
+ZERO, TEN, MILLION = np.uint64(ord("0")), np.uint64(10), np.uint64(1_000_000)
 
 
 def printable(text: str, length: int = MAX_LINE) -> str:
@@ -21,21 +26,47 @@ def comment(text: str) -> str:
 
 
 def triples(entries: NDArray[np.float32]) -> str:
-    """A line of three "%.6f" for each of (N, 3) entries; all digits at once is faster."""
-    millionths = np.rint(entries.astype(np.float64) * 1e6)
-    rest = np.abs(millionths)
-    rest = rest.astype(np.uint32 if rest.max() < 1 << 32 else np.uint64)  # 64 bits divide slowly
-    digits = max(7, len(str(rest.max())))
-    columns = np.zeros((digits + 3, *entries.shape), np.uint8)  # 0 for no character
-    columns[0] = np.where(millionths < 0, ord("-"), 0)
-    columns[-8] = ord(".")
-    columns[-1] = [ord(" "), ord(" "), ord("\n")]
-    for place in range(digits):
-        tenth = rest // 10
-        column = columns[-2 - place - (place > 5)]  # leaves room for the point
-        column[:] = ord("0") + (rest - 10 * tenth)
-        if place > 6:
-            column[rest == 0] = 0
-        rest = tenth
-    characters = np.moveaxis(columns, 0, -1).ravel()
-    return str(characters[characters != 0].tobytes(), "ascii")
+    """A line of three "%.6f" for each of (N, 3) finite entries."""
+    longest = len(f"{np.abs(entries).max():.6f}") + 2  # a sign before, a space after
+    characters = np.empty(entries.size * longest, np.uint8)
+    return str(characters[: _write(entries, characters)].tobytes(), "ascii")
+
+
+@compiled
+def _write(entries: NDArray[np.float32], characters: NDArray[np.uint8]) -> int:
+    """Writes the lines; returns how many characters they have."""
+    end = 0
+    for i in range(entries.shape[0]):
+        for c in range(3):
+            millionths = np.rint(np.float64(entries[i, c]) * 1e6)
+            if millionths < 0:
+                characters[end] = MINUS
+                end += 1
+            number = np.uint64(abs(millionths))  # divides faster than signed ones
+            whole = number // MILLION
+            end = _write_digits(whole, _digits(whole), characters, end)
+            characters[end] = POINT
+            end = _write_digits(number - MILLION * whole, 6, characters, end + 1)
+            characters[end] = SPACE
+            end += 1
+        characters[end - 1] = LINE_FEED
+    return end
+
+
+@compiled
+def _digits(number: np.uint64) -> int:
+    count = 1
+    while number >= TEN:
+        number //= TEN
+        count += 1
+    return count
+
+
+@compiled
+def _write_digits(number: np.uint64, count: int, characters: NDArray[np.uint8], begin: int) -> int:
+    """Writes the last `count` digits; returns where they end."""
+    for place in range(begin + count - 1, begin - 1, -1):
+        rest = number // TEN
+        characters[place] = ZERO + (number - TEN * rest)
+        number = rest
+    return begin + count

@@ -20,7 +20,9 @@ from app.imaging.photo import Photo
 from app.imaging.resize import fit
 from app.imaging.source import Limits, Source, open_source
 from app.imaging.thumbnail import thumbnail
+from app.luts.cube import write_cube
 from app.luts.kernel import Pixels
+from app.luts.lut3d import Lut3D
 from app.luts.token import LookToken
 from app.networks.store import Catalogue, Model
 from app.serving.admission import Admission
@@ -287,6 +289,7 @@ class Enhancer:
             job.cancel()
 
     async def _warm(self) -> None:
+        await self._workers.run(monotonic(), write_cube, Lut3D.identity(2), title="")
         await self._predictors.warm_up(self.catalogue.models)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from app.serving.workers import Workers, turn_of
+from app.serving.workers import NICENESS, Workers, turn_of
 
 pytestmark = pytest.mark.anyio
 
@@ -52,6 +54,12 @@ async def test_a_call_is_answered(one: Workers) -> None:
     assert await one.run(0.0, divmod, 7, 2) == (3, 1)
     with pytest.raises(ValueError, match="no such thing"):
         await one.run(0.0, raises)
+
+
+async def test_workers_give_way_to_the_event_loop(one: Workers) -> None:
+    """Where threads have priorities of their own, theirs is lower."""
+    lower = NICENESS if sys.platform == "linux" else 0
+    assert await one.run(0.0, os.nice, 0) == min(19, os.nice(0) + lower)
 
 
 async def test_the_earliest_turn_goes_first(one: Workers) -> None:
