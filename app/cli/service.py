@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
 from app.cli.complaints import complaints
-from app.luts.compile import compile_loops
+from app.luts.lut3d import Interpolation
 from app.main import create_app, create_enhancer
+from app.serving.loops import compile_loops
 from app.serving.malloc import keep_freed_memory
 from app.settings import Settings
 from app.web import logs
@@ -42,4 +43,4 @@ def settings() -> None:
 
 def compile_kernel() -> None:
     """Compile the inner loops for good, into NUMBA_CACHE_DIR; else it happens on first use."""
-    compile_loops()
+    compile_loops(get_args(Interpolation))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from app.imaging.photo import Samples
+from app.luts.compiled import compiled
 
-Taps: TypeAlias = NDArray[np.float32]
+# For each point along an axis: its two neighbours, and how near the second is.
+Taps: TypeAlias = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]
 
 
 def thumbnail(pixels: Samples, size: int, antialias: bool) -> NDArray[np.float32]:
@@ -24,35 +26,36 @@ def thumbnail(pixels: Samples, size: int, antialias: bool) -> NDArray[np.float32
         float32 (3, size, size) in 0..1.
     """
     taps = _smoothed(pixels, size) if antialias else _sampled(pixels, size)
-    scaled = taps / np.float32(np.iinfo(pixels.dtype).max)
-    return np.ascontiguousarray(np.moveaxis(scaled, 2, 0))
+    taps /= np.float32(np.iinfo(pixels.dtype).max)
+    return taps
 
 
 def _sampled(pixels: Samples, size: int) -> NDArray[np.float32]:
-    top, bottom, y = _taps(pixels.shape[0], size)
-    left, right, x = _taps(pixels.shape[1], size)
-
-    flat = pixels.reshape(-1, 3)
-
-    def between_columns(rows: NDArray[np.intp]) -> NDArray[np.float32]:
-        lines = pixels.shape[1] * rows[:, np.newaxis]
-        near, far = flat.take(lines + left, axis=0), flat.take(lines + right, axis=0)
-        return _mixed(near, far, x[:, np.newaxis])
-
-    return _mixed(between_columns(top), between_columns(bottom), y[:, np.newaxis, np.newaxis])
+    squeezed = np.empty((3, size, size), np.float32)
+    _sample(pixels, _taps(pixels.shape[0], size), _taps(pixels.shape[1], size), squeezed)
+    return squeezed
 
 
-def _mixed(near: Samples | Taps, far: Samples | Taps, weight: Taps) -> Taps:
-    """`near` and `far` by weight; in place, as the arrays are larger than a core's cache."""
-    mixed = far.astype(np.float32)
-    mixed -= near
-    mixed *= weight
-    mixed += near
-    return mixed
+@compiled
+def _sample(pixels: Samples, rows: Taps, columns: Taps, squeezed: NDArray[np.float32]) -> None:
+    top, bottom, y = rows
+    left, right, x = columns
+    for i in range(len(y)):
+        above, below = pixels[top[i]], pixels[bottom[i]]
+        for j in range(len(x)):
+            for c in range(3):
+                upper = _mixed(above[left[j], c], above[right[j], c], x[j])
+                lower = _mixed(below[left[j], c], below[right[j], c], x[j])
+                squeezed[c, i, j] = _mixed(upper, lower, y[i])
 
 
-def _taps(length: int, size: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """For each of `size` points along `length`: its two neighbours, and how near the second is."""
+@compiled
+def _mixed(near: np.number[Any], far: np.number[Any], weight: np.float32) -> np.float32:
+    return np.float32(near) + weight * (np.float32(far) - np.float32(near))
+
+
+def _taps(length: int, size: int) -> Taps:
+    """The taps of `size` points along `length`."""
     # float32 throughout, as PyTorch does: exact positions would give other weights.
     scale = np.float32(length) / np.float32(size)
     positions = scale * (np.arange(size, dtype=np.float32) + np.float32(0.5)) - np.float32(0.5)
@@ -73,4 +76,5 @@ def _smoothed(pixels: Samples, size: int) -> NDArray[np.float32]:
         )
         for plane in planes
     ]
-    return np.dstack(resized)
+    planar = np.moveaxis(np.dstack(resized), 2, 0)
+    return np.ascontiguousarray(planar)

@@ -72,13 +72,16 @@ class Prediction:
 class Device:
     """Keeps networks resident and runs them, one call at a time, on a thread of its own.
 
+    Attributes:
+        interpolation: of the LUTs.
+
     An async context manager: entering claims the hardware, leaving ends the thread.
     """
 
     def __init__(self, policy: DevicePolicy) -> None:
         """Raises RuntimeError if a CUDA device is asked for and there is none."""
         self._policy = policy
-        self._interpolation = policy.interpolation
+        self.interpolation = policy.interpolation
         self._failures = 0
         self._device = _chosen(policy.name)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="device")
@@ -139,8 +142,8 @@ class Device:
         call both on worker threads. Strips of a photo may be passed at the same time.
         """
         if self._device.type == "cpu":
-            return kernel.prepare(lut, self._interpolation, dtype).apply
-        return partial(apply_on, self._device, lut, self._interpolation)
+            return kernel.prepare(lut, self.interpolation, dtype).apply
+        return partial(apply_on, self._device, lut, self.interpolation)
 
     async def _call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         running = self._thread.submit(function, *args, **kwargs)
@@ -159,7 +162,7 @@ class Device:
         self, network: Network, max_batch: int, thumbnails: Sequence[NDArray[np.float32]]
     ) -> list[Prediction]:
         begun = perf_counter()
-        batch = _padded(np.stack(thumbnails), max_batch)
+        batch = _padded(thumbnails, max_batch)
         codes = network.encode(_upload(torch.from_numpy(batch), self._device))
         if network.half_codes:
             codes = codes.half().float()  # so that the token holds the very look that is applied
@@ -223,10 +226,13 @@ def _upload(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor
 
 
-def _padded(batch: NDArray[np.float32], max_batch: int) -> NDArray[np.float32]:
-    """(B, ...) -> (size in use, ...), filled up with zeros."""
-    size = next(size for size in padded_sizes(max_batch) if size >= len(batch))
-    return np.pad(batch, [(0, size - len(batch)), (0, 0), (0, 0), (0, 0)])
+def _padded(thumbnails: Sequence[NDArray[np.float32]], max_batch: int) -> NDArray[np.float32]:
+    """B of (3, S, S) -> (size in use, 3, S, S), filled up with zeros."""
+    size = next(size for size in padded_sizes(max_batch) if size >= len(thumbnails))
+    batch = np.zeros((size, *thumbnails[0].shape), np.float32)
+    for row, thumbnail in zip(batch, thumbnails, strict=False):
+        row[:] = thumbnail
+    return batch
 
 
 def _luts(tables: Tables) -> list[Lut3D]:

@@ -20,15 +20,14 @@ from app.imaging.photo import Photo
 from app.imaging.resize import fit
 from app.imaging.source import Limits, Source, open_source
 from app.imaging.thumbnail import thumbnail
-from app.luts.cube import write_cube
 from app.luts.kernel import Pixels
-from app.luts.lut3d import Lut3D
 from app.luts.token import LookToken
 from app.networks.store import Catalogue, Model
 from app.serving.admission import Admission
 from app.serving.batcher import Batcher, BatchPolicy
 from app.serving.device import Device, Prediction
 from app.serving.look import Enhanced, Look, Wish
+from app.serving.loops import compile_loops
 from app.serving.lut_file import LutFile, LutFiles, LutPolicy, LutWish, memory_cost, write_lut
 from app.serving.predictors import Predictors, Thumbnail
 from app.serving.timings import Timings
@@ -289,7 +288,7 @@ class Enhancer:
             job.cancel()
 
     async def _warm(self) -> None:
-        await self._workers.run(monotonic(), write_cube, Lut3D.identity(2), title="")
+        await self._workers.run(monotonic(), compile_loops, [self._device.interpolation])
         await self._predictors.warm_up(self.catalogue.models)
 
 

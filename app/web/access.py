@@ -87,7 +87,7 @@ class Access:
         return server is not None and server[1] == self._metrics_port
 
 
-def _access(request: Request) -> Access:
+async def _access(request: Request) -> Access:
     access = request.state.access
     assert isinstance(access, Access)  # noqa: S101 -- what the lifespan gives
     return access
@@ -103,7 +103,7 @@ async def the_caller(
     return await access.caller(request, credentials, *security.scopes)
 
 
-def check_port(request: Request, access: TheAccess) -> None:
+async def check_port(request: Request, access: TheAccess) -> None:
     """Nothing but metrics and probes on the port of metrics, and no metrics elsewhere."""
     access.check_port(request)
 

@@ -25,15 +25,18 @@ def _state(request: Request) -> State:
     return cast("State", request.state._state)
 
 
-def _enhancer(request: Request) -> Enhancer:
+# Coroutines, all of them: FastAPI would send plain functions through a thread each.
+
+
+async def _enhancer(request: Request) -> Enhancer:
     return _state(request)["enhancer"]
 
 
-def _metrics(request: Request) -> Metrics:
+async def _metrics(request: Request) -> Metrics:
     return _state(request)["metrics"]
 
 
-def _uploads(request: Request) -> Uploads:
+async def _uploads(request: Request) -> Uploads:
     return _state(request)["uploads"]
 
 
