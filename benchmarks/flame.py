@@ -10,15 +10,15 @@ from pathlib import Path
 from benchmarks.photos import jpeg
 from benchmarks.servers import load, running
 
-MEGAPIXELS, SECONDS, SAMPLES_PER_SECOND = 12, 10, 50
+MEGAPIXELS, SECONDS, SAMPLES_PER_SECOND = 12, 10, 100
 
 
 def main(out: Path) -> None:
-    """Samples the server's threads, native code included, while it is loaded."""
+    """Samples the threads of the server while it is loaded."""
     with running("ours", jpeg(1)) as server, ThreadPoolExecutor(1) as pool:
         loading = pool.submit(load, server, "/enhance", body=jpeg(MEGAPIXELS), seconds=SECONDS + 4)
         py_spy = Path(sys.executable).with_name("py-spy")
-        command = [str(py_spy), "record", "--native", "--threads", "-o", str(out)]
+        command = [str(py_spy), "record", "--threads", "-o", str(out)]
         command += ["-d", str(SECONDS), "-r", str(SAMPLES_PER_SECOND)]
         subprocess.run([*command, "-p", str(server.process.pid)], check=True)
         print(loading.result())

@@ -9,7 +9,7 @@ import typer
 from app.cli.complaints import complaints
 from app.luts.lut3d import Interpolation
 from app.main import create_app, create_enhancer
-from app.serving.loops import compile_loops
+from app.serving.compilation import compile_loops
 from app.serving.malloc import keep_freed_memory
 from app.settings import Settings
 from app.web import logs

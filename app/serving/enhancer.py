@@ -25,9 +25,9 @@ from app.luts.token import LookToken
 from app.networks.store import Catalogue, Model
 from app.serving.admission import Admission
 from app.serving.batcher import Batcher, BatchPolicy
+from app.serving.compilation import compile_loops
 from app.serving.device import Device, Prediction
 from app.serving.look import Enhanced, Look, Wish
-from app.serving.loops import compile_loops
 from app.serving.lut_file import LutFile, LutFiles, LutPolicy, LutWish, memory_cost, write_lut
 from app.serving.predictors import Predictors, Thumbnail
 from app.serving.timings import Timings
