@@ -11,6 +11,7 @@ from fastapi import Depends, FastAPI
 from loky import cpu_count
 from starlette.middleware.cors import CORSMiddleware
 
+from app.imaging.isolation import Isolation
 from app.networks.store import read_catalogue
 from app.serving.admission import Admission
 from app.serving.device import Device
@@ -49,6 +50,7 @@ def create_enhancer(settings: Settings) -> Enhancer:
         Device(settings.device),
         Admission(settings.admission),
         Workers(cpu_count()),
+        Isolation(),
         batch=settings.batch,
         luts=settings.lut,
         limits=settings.image,
