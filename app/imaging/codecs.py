@@ -30,7 +30,7 @@ CODECS: dict[ImageFormat, Codec] = {
     ImageFormat.BMP: bmp,
     ImageFormat.HEIF: heif,
 }
-CRASHING = frozenset({ImageFormat.HEIF})  # pi_heif 1.4: on a depth image with metadata of no type
+CRASHING = frozenset({ImageFormat.HEIF})  # pi_heif 1.4: of metadata whose type is no UTF-8
 
 
 @dataclass(frozen=True)
