@@ -21,10 +21,14 @@ ENV PATH=/opt/venv/bin:$PATH \
 # Dependencies before source: they change seldom, and are nearly all of the image.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 COPY pyproject.toml constraints.txt ./
+COPY locked/server.txt locked/
+# As the Makefile does: file by file by its hash, and then torch, whose wheel depends on the index.
 # What only compiles extensions of torch is left out, and the packages' own tests.
 RUN mkdir app \
  && touch app/__init__.py README.md \
- && pip install --constraint constraints.txt --extra-index-url "$TORCH_INDEX" --editable '.[heif,telemetry]' \
+ && pip install --no-deps --require-hashes --requirement locked/server.txt \
+ && PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
+    pip install --extra-index-url "$TORCH_INDEX" --editable '.[heif,telemetry]' \
  && rm -rf /opt/venv/lib/python3*/site-packages/torch/include \
            /opt/venv/lib/python3*/site-packages/torch/test \
  && find /opt/venv/lib/python3*/site-packages -type d -name tests -prune -exec rm -rf {} + \

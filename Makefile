@@ -6,7 +6,10 @@ PYTHON ?= python3
 PIP_ARGS ?=
 BIN := .venv/bin
 PIP := $(BIN)/pip --quiet --disable-pip-version-check
-PIP_INSTALL := $(PIP) install --constraint constraints.txt $(PIP_ARGS)
+# In the environment, so that it holds for what builds the project, too; newer pips ask by a name
+# of its own.
+PIP_INSTALL := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
+	$(PIP) install $(PIP_ARGS)
 # Everything but torch, whose wheel depends on the index and so has no hash of ours, and what torch
 # alone needs: file by file as it was when the tests passed.
 PIP_INSTALL_LOCKED := $(PIP) install --no-deps --require-hashes $(PIP_ARGS)
@@ -26,6 +29,7 @@ check: .venv/dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(PIP) check
+	$(BIN)/pytest --quiet tests/test_dependencies.py
 
 # Programs that tests run and that pip has not.
 tools:
@@ -65,21 +69,21 @@ compare: .venv/dev
 # The hashes, after a change of constraints.txt.
 lock: .venv/tools
 	echo torch > .venv/unlocked
-	.venv/tools/bin/uv pip compile $(LOCK_ARGS) --extra heif --output-file locked/server.txt
-	.venv/tools/bin/uv pip compile $(LOCK_ARGS) --extra heif --extra telemetry --extra training --extra dev \
-		--output-file locked/dev.txt
+	.venv/tools/bin/uv pip compile $(LOCK_ARGS) --output-file locked/server.txt
+	.venv/tools/bin/uv pip compile $(LOCK_ARGS) --extra training --extra dev --output-file locked/dev.txt
 
-LOCK_ARGS := pyproject.toml --constraint constraints.txt --excludes .venv/unlocked \
-	--generate-hashes --no-annotate --no-header --quiet
+LOCK_ARGS := pyproject.toml --extra heif --extra telemetry --constraint constraints.txt \
+	--excludes .venv/unlocked --generate-hashes --no-annotate --no-header --quiet
 
 # What is installed, for those who keep books: CycloneDX.
 sbom: .venv/server .venv/tools
 	.venv/tools/bin/cyclonedx-py environment --pyproject pyproject.toml \
 		--output-file sbom.json $(BIN)/python
 
-# Known vulnerabilities of what is pinned; asks PyPI, so it is no part of `make check`.
+# Known vulnerabilities of what is pinned; asks PyPI, so it is no part of `make check`. It fails
+# where something could not be asked about, too.
 audit: .venv/tools
-	.venv/tools/bin/pip-audit --disable-pip --no-deps --requirement constraints.txt
+	.venv/tools/bin/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
 
 # Test images that nobody here made, with their damaged and fuzzed ones; never committed.
 corpora: .venv/dev
@@ -126,7 +130,7 @@ clean:
 # What runs the service: no training, no tests.
 .venv/server: .venv/python pyproject.toml constraints.txt locked/server.txt
 	$(PIP_INSTALL_LOCKED) --requirement locked/server.txt
-	$(PIP_INSTALL) --editable '.[heif]'
+	$(PIP_INSTALL) --editable '.[heif,telemetry]'
 	touch $@
 
 .venv/dev: .venv/server locked/dev.txt

@@ -11,6 +11,7 @@ from fastapi import Depends, FastAPI
 from loky import cpu_count
 from starlette.middleware.cors import CORSMiddleware
 
+from app.imaging.isolation import Isolation
 from app.networks.store import read_catalogue
 from app.serving.admission import Admission
 from app.serving.device import Device
@@ -20,6 +21,7 @@ from app.settings import Settings
 from app.web import docs, openapi, problems
 from app.web.access import Access, check_port
 from app.web.body import Uploads
+from app.web.head import Head
 from app.web.keys import KeyRing, check_exposure
 from app.web.metrics import Metrics
 from app.web.quotas import Quotas
@@ -49,6 +51,7 @@ def create_enhancer(settings: Settings) -> Enhancer:
         Device(settings.device),
         Admission(settings.admission),
         Workers(cpu_count()),
+        Isolation(),
         batch=settings.batch,
         luts=settings.lut,
         limits=settings.image,
@@ -88,6 +91,7 @@ def create_app(settings: Settings, enhancer: Enhancer) -> FastAPI:
         dependencies=[Depends(check_port)],
         telemetry={"metrics": False, "logs": False, "exclude": is_probe},  # traces alone
     )
+    app.add_middleware(Head)
     app.add_middleware(Shield)
     if settings.cors.origins:
         app.add_middleware(
@@ -101,6 +105,5 @@ def create_app(settings: Settings, enhancer: Enhancer) -> FastAPI:
     app.include_router(router)
     problems.install(app)
     docs.install(app)
-    if not keys.required:
-        openapi.without_keys(app)
+    openapi.install(app, keys=keys.required)
     return app

@@ -32,7 +32,7 @@ logging.getLogger("tifffile").disabled = True
 
 
 def header(data: bytes) -> None:
-    """Sniffing, and the headers of all formats but HEIF, which is read in another process."""
+    """Sniffing, and the headers of all formats but HEIF, whose decoder is known to crash."""
     if data[4:8] != b"ftyp":
         open_source(data, Limits())
 

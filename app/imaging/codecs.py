@@ -1,10 +1,12 @@
-"""Which module reads which format."""
+"""Which module reads which format, and where."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from app.imaging.formats import avif, bmp, heif, jpeg, png, tiff, webp
+from app.imaging.isolation import Isolation
 from app.imaging.photo import ImageFormat
 from app.imaging.raster import Header, Raster
 
@@ -28,3 +30,26 @@ CODECS: dict[ImageFormat, Codec] = {
     ImageFormat.BMP: bmp,
     ImageFormat.HEIF: heif,
 }
+CRASHING = frozenset({ImageFormat.HEIF})  # pi_heif 1.4: of metadata whose type is no UTF-8
+
+
+@dataclass(frozen=True)
+class Isolated:
+    """A codec in a process of its own."""
+
+    codec: Codec
+    isolation: Isolation
+
+    def read_header(self, body: bytes) -> Header:
+        """Read all but the pixels."""
+        return self.isolation.run(self.codec.read_header, body)
+
+    def decode(self, body: bytes) -> Raster:
+        """Decode the only, or the primary, picture."""
+        return self.isolation.run(self.codec.decode, body)
+
+
+def codec_of(image_format: ImageFormat, isolation: Isolation | None) -> Codec:
+    """What reads a format; decoders that can crash do so in isolation, where there is one."""
+    codec = CODECS[image_format]
+    return Isolated(codec, isolation) if isolation and image_format in CRASHING else codec

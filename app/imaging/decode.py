@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from app.errors import DamagedImage
-from app.imaging.codecs import CODECS
 from app.imaging.colour import to_srgb
 from app.imaging.damage import decoding
 from app.imaging.formats import jpeg
@@ -22,7 +21,7 @@ def decode(source: Source) -> Photo:
         DamagedImage: the pixels cannot be decoded.
     """
     with decoding(source.format):
-        raster = CODECS[source.format].decode(source.body)
+        raster = source.codec.decode(source.body)
         size = (source.header.height, source.header.width)
         if raster.samples.shape[:2] != size:
             raise DamagedImage(f"It has {raster.samples.shape} samples, not those of its header.")

@@ -10,9 +10,10 @@ import puremagic
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import AnimatedImage, DamagedImage, NotAnImage, TooManyPixels, TooMuchMetadata
-from app.imaging.codecs import CODECS
+from app.imaging.codecs import Codec, codec_of
 from app.imaging.damage import decoding
 from app.imaging.formats import heif
+from app.imaging.isolation import Isolation
 from app.imaging.photo import ImageFormat
 from app.imaging.raster import Header
 
@@ -56,11 +57,13 @@ class Source:
         body: the file.
         format: what it is, judged by its bytes.
         header: its header.
+        codec: what decodes it.
     """
 
     body: bytes
     format: ImageFormat
     header: Header
+    codec: Codec
 
     @property
     def width(self) -> int:
@@ -90,8 +93,13 @@ class Source:
         return self.header.orientation >= 5
 
 
-def open_source(body: bytes, limits: Limits) -> Source:
+def open_source(body: bytes, limits: Limits, isolation: Isolation | None = None) -> Source:
     """Recognise a file by its bytes and read its header.
+
+    Args:
+        body: the file.
+        limits: how large it may be.
+        isolation: where decoders run that bad bytes can crash; without it, in this process.
 
     Raises:
         NotAnImage: it is none of the formats that are read here.
@@ -102,9 +110,10 @@ def open_source(body: bytes, limits: Limits) -> Source:
     image_format = _sniff(body)
     if image_format not in readable():
         raise _not_an_image(body)
+    codec = codec_of(image_format, isolation)
     with decoding(image_format):
-        header = CODECS[image_format].read_header(body)
-    source = Source(body, image_format, header)
+        header = codec.read_header(body)
+    source = Source(body, image_format, header, codec)
     _check(source, limits)
     return source
 

@@ -15,6 +15,7 @@ import numpy as np
 from app.errors import BadParameter, CorruptedLook, DeadlineExceeded
 from app.imaging.decode import decode, decode_reduced
 from app.imaging.encode import encode
+from app.imaging.isolation import Isolation
 from app.imaging.metadata import filtered
 from app.imaging.photo import Photo
 from app.imaging.resize import fit
@@ -56,6 +57,7 @@ class Enhancer:
         device: Device,
         admission: Admission,
         workers: Workers,
+        isolation: Isolation,
         *,
         batch: BatchPolicy,
         luts: LutPolicy,
@@ -74,11 +76,13 @@ class Enhancer:
         self._deadline = deadline
         self._jobs: set[asyncio.Task[Any]] = set()
         self._workers = workers
+        self._isolation = isolation
         self._resources = AsyncExitStack()
         self._warm_up = WarmUp(self._warm)
 
     async def __aenter__(self) -> Self:
         await self._resources.enter_async_context(self._device)
+        self._resources.enter_context(self._isolation)
         await self._resources.enter_async_context(self._workers)
         await self._resources.enter_async_context(self._predictors)
         await self._predictors.begin(self.catalogue.models)
@@ -199,7 +203,7 @@ class Enhancer:
             model = self.catalogue.named(wish.model)
             given = await self._given_look(wish)
             timings.model = (given.card if given else model.card).label
-            source = await self._workers.run(monotonic(), open_source, body, self._limits)
+            source = await self._opened(body)
             timings.pixels = source.pixels
             await wish.spend(source.pixels)
             turn = turn_of(monotonic(), source.pixels)
@@ -216,7 +220,7 @@ class Enhancer:
         with self.admission.request():
             model = self.catalogue.named(wish.model)
             timings.model = model.card.label
-            source = await self._workers.run(monotonic(), open_source, body, self._limits)
+            source = await self._opened(body)
             timings.pixels = source.reduced_pixels(model.card.thumbnail.size)
             await wish.spend(timings.pixels)
             turn = turn_of(monotonic(), timings.pixels)
@@ -230,6 +234,10 @@ class Enhancer:
             file = await self._written(await self._recall(token), lut_wish, Timings())
             self._luts.keep(token, lut_wish, file)
             return file
+
+    async def _opened(self, body: bytes) -> Source:
+        limits, isolation = self._limits, self._isolation
+        return await self._workers.run(monotonic(), open_source, body, limits, isolation)
 
     async def _written(self, look: Look, wish: LutWish, timings: Timings) -> LutFile:
         cost = memory_cost(look, wish)

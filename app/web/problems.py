@@ -93,6 +93,8 @@ def _allowed(request: Request) -> dict[str, str]:
     for route in iter_route_contexts(request.app.routes):
         if route.matches(request.scope)[0] is not Match.NONE:
             methods |= route.methods or set()
+    if "GET" in methods:
+        methods.add("HEAD")  # app.web.head
     return {"Allow": ", ".join(sorted(methods))}
 
 

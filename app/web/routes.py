@@ -221,10 +221,15 @@ async def _recalled(
     # What a key has opened must not lie in a cache that asks for none.
     reach = "public" if caller.key is None else "private"
     headers = {"Cache-Control": f"{reach}, {FOR_EVER}", "ETag": etag}
-    if etag in request.headers.get("if-none-match", ""):
-        return Response(status_code=304, headers=headers | {"Vary": "Accept-Encoding"})
+    known = request.headers.get("if-none-match", "")
+    if etag in known:
+        return _not_modified(headers)
     file = await unless_departed(request, enhancer.recall_lut(token, wish))
-    return _lut_response(file, wish, headers)
+    return _not_modified(headers) if known.strip() == "*" else _lut_response(file, wish, headers)
+
+
+def _not_modified(headers: dict[str, str]) -> Response:
+    return Response(status_code=304, headers=headers | {"Vary": "Accept-Encoding"})
 
 
 def _etag(token: str, wish: LutWish) -> str:

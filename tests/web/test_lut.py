@@ -49,6 +49,9 @@ def test_a_recalled_lut_may_be_cached_for_ever(client: httpx.Client, token: str)
     assert etag.startswith('"')
     again = client.get(f"/lut/{token}", headers={"If-None-Match": f'"other", {etag}'})
     assert (again.status_code, again.content) == (304, b"")
+    anything = client.get(f"/lut/{token}", headers={"If-None-Match": "*"})
+    assert (anything.status_code, anything.headers["etag"]) == (304, etag)
+    assert client.get("/lut/nothing", headers={"If-None-Match": "*"}).status_code == 400
     other = client.get(f"/lut/{token}?size=17", headers={"If-None-Match": etag})
     assert other.status_code == 200
     assert other.headers["etag"] != etag

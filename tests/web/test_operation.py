@@ -108,6 +108,11 @@ def test_the_documents(client: httpx.Client) -> None:
     assert "multipart/form-data" in paths["/enhance"]["post"]["requestBody"]["content"]
 
 
+def test_no_time_of_birth_in_the_metrics(client: httpx.Client) -> None:
+    """When each series began is of no use here, and would double the page."""
+    assert not [name for name, _ in samples(client) if name.endswith("_created")]
+
+
 def test_draining(otters: bytes) -> None:
     """After SIGTERM the server says that it leaves, still answers for a while, and ends well."""
     with serving(HTTP_DRAIN_SECONDS=1.5) as server:

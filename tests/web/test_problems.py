@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from app.luts.token import LookToken
+from tests.imaging.files import exif, scene
+from tests.imaging.heic import heic
 from tests.server import Server, serving
 
 
@@ -104,6 +106,15 @@ def test_bodies_that_are_no_photos(client: httpx.Client, otters: bytes, path: st
     frames[0].save(buffer, "WEBP", save_all=True, append_images=frames[1:])
     animated = problem(client.post(path, content=buffer.getvalue()), 422, "animated-image")
     assert animated["frames"] == 2
+
+
+def test_a_photo_that_crashes_its_decoder(client: httpx.Client) -> None:
+    """It is refused, and the server lives on: pi_heif 1.4 dies of a type that is no UTF-8."""
+    good = heic([scene()], exif=exif(1))
+    deadly = good.replace(b"\0\0Exif\0", b"\0\0E\xeaif\0")
+    refused = problem(client.post("/enhance", content=deadly), 422, "damaged-image")
+    assert "crashed" in refused["detail"]
+    assert client.post("/enhance", content=good).status_code == 200
 
 
 def test_forms_that_are_no_uploads(client: httpx.Client, otters: bytes) -> None:

@@ -1,13 +1,9 @@
-"""HEIC and HEIF, read only, through the optional pi_heif (libheif and libde265).
-
-In processes of their own: pi_heif 1.4 crashes on a depth image whose metadata have no type.
-"""
+"""HEIC and HEIF, read only, through the optional pi_heif (libheif and libde265)."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from app.imaging.isolation import isolated
 from app.imaging.photo import Metadata
 from app.imaging.profiles import cicp_profile
 from app.imaging.raster import Header, Raster, raster_of, widened
@@ -22,15 +18,6 @@ AVAILABLE = pi_heif is not None
 
 def read_header(body: bytes) -> Header:
     """Read the primary image's properties; burst shots and depth maps beside it are ignored."""
-    return isolated(_read_header, body)
-
-
-def decode(body: bytes) -> Raster:
-    """Decode the primary image, upright; 10 and 12 bits become 16."""
-    return isolated(_decode, body)
-
-
-def _read_header(body: bytes) -> Header:
     image = _primary(body)
     width, height = image.size  # libheif turns the picture itself, so `size` is upright
     profile = image.info.get("icc_profile")
@@ -45,7 +32,8 @@ def _read_header(body: bytes) -> Header:
     )
 
 
-def _decode(body: bytes) -> Raster:
+def decode(body: bytes) -> Raster:
+    """Decode the primary image, upright; 10 and 12 bits become 16."""
     image = _primary(body)
     bits = image.info["bit_depth"]
     samples = np.array(image)
