@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from functools import partial
 from time import monotonic
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -13,15 +13,8 @@ from typing import Any, Self, TypeVar
 import numpy as np
 
 from app.errors import BadParameter, CorruptedLook, DeadlineExceeded
-from app.imaging.decode import decode, decode_reduced
-from app.imaging.encode import encode
 from app.imaging.isolation import Isolation
-from app.imaging.metadata import filtered
-from app.imaging.photo import Photo
-from app.imaging.resize import fit
 from app.imaging.source import Limits, Source, open_source
-from app.imaging.thumbnail import thumbnail
-from app.luts.kernel import Pixels
 from app.luts.token import LookToken
 from app.networks.store import Catalogue, Model
 from app.serving.admission import Admission
@@ -29,15 +22,15 @@ from app.serving.batcher import Batcher, BatchPolicy
 from app.serving.compilation import compile_loops
 from app.serving.device import Device, Prediction
 from app.serving.look import Enhanced, Look, Wish
-from app.serving.lut_file import LutFile, LutFiles, LutPolicy, LutWish, memory_cost, write_lut
+from app.serving.lut_file import LutFile, LutFiles, LutPolicy, LutWish, memory_cost
 from app.serving.predictors import Predictors, Thumbnail
+from app.serving.stages import decoded, finished, reduced, written
 from app.serving.timings import Timings
 from app.serving.warm_up import WarmUp
 from app.serving.workers import Workers, turn_of
 
 R = TypeVar("R")
 
-STRIP = 1 << 20  # pixels that one worker takes of a photograph at a time: some 5 ms
 LARGEST_ENTRY = 100.0  # of a table: a forged code must not reach what arithmetic cannot hold
 
 
@@ -208,10 +201,11 @@ class Enhancer:
             await wish.spend(source.pixels)
             turn = turn_of(monotonic(), source.pixels)
             async with self.admission.pixels(source.pixels, turn):
-                photo, small = await self._workers.run(turn, _decoded, source, model, wish, timings)
+                photo, small = await self._workers.run(turn, decoded, source, model, wish, timings)
                 look = given or await self._predicted_look(model, small, timings)
+                share = partial(self._workers.share, turn)
                 return await self._workers.run(
-                    turn, self._finished, photo, look, wish, timings, turn
+                    turn, finished, photo, look, wish, timings, self._device, share
                 )
 
     async def _predict_lut(
@@ -225,7 +219,7 @@ class Enhancer:
             await wish.spend(timings.pixels)
             turn = turn_of(monotonic(), timings.pixels)
             async with self.admission.pixels(timings.pixels, turn):
-                small = await self._workers.run(turn, _reduced, source, model, timings)
+                small = await self._workers.run(turn, reduced, source, model, timings)
             look = await self._predicted_look(model, small, timings)
             return await self._written(look, lut_wish, timings)
 
@@ -243,7 +237,7 @@ class Enhancer:
         cost = memory_cost(look, wish)
         turn = turn_of(monotonic(), cost)
         async with self.admission.pixels(cost, turn):
-            return await self._workers.run(turn, _encoded, look, wish, timings)
+            return await self._workers.run(turn, written, look, wish, timings)
 
     async def _given_look(self, wish: Wish) -> Look | None:
         if wish.look is None:
@@ -263,19 +257,6 @@ class Enhancer:
         timings.took("predict", prediction.seconds)
         token = LookToken(model.card.fingerprint, prediction.code)
         return Look(model.card, token.encode(half=model.network.half_codes), prediction.lut)
-
-    def _finished(
-        self, photo: Photo, look: Look, wish: Wish, timings: Timings, turn: float
-    ) -> Enhanced:
-        """Applies a look to a photograph, in place, and encodes it."""
-        with timings.measure("apply"):
-            lut = look.lut.at_strength(wish.strength)
-            apply = self._device.applier(lut, photo.pixels.dtype)
-            self._workers.share(turn, apply, strips(photo.pixels, STRIP))
-        with timings.measure("encode"):
-            output_format = wish.output_format(photo.format)
-            photo = replace(photo, metadata=filtered(photo.metadata, wish.metadata))
-            return Enhanced(encode(photo, output_format, wish.quality), output_format, look)
 
     async def _within_deadline(self, work: Coroutine[Any, Any, R]) -> R:
         """Runs work as a job of its own, which the caller may leave behind.
@@ -298,32 +279,3 @@ class Enhancer:
     async def _warm(self) -> None:
         await self._workers.run(monotonic(), compile_loops, [self._device.interpolation])
         await self._predictors.warm_up(self.catalogue.models)
-
-
-def strips(pixels: Pixels, size: int) -> list[Pixels]:
-    """Cuts a photograph (H, W, 3) into rows of about `size` pixels; views, not copies."""
-    height, width = pixels.shape[:2]
-    rows = max(1, size // width)
-    return [pixels[top : top + rows] for top in range(0, height, rows)]
-
-
-def _decoded(source: Source, model: Model, wish: Wish, timings: Timings) -> tuple[Photo, Thumbnail]:
-    """A photograph at the size wished for, and the thumbnail of the whole of it."""
-    with timings.measure("decode"):
-        photo = decode(source)
-        recipe = model.card.thumbnail
-        small = thumbnail(photo.pixels, recipe.size, recipe.antialias)
-        return fit(photo, wish.max_side) if wish.max_side else photo, small
-
-
-def _encoded(look: Look, wish: LutWish, timings: Timings) -> LutFile:
-    """The LUT of a look as a file."""
-    with timings.measure("encode"):
-        return write_lut(look, wish)
-
-
-def _reduced(source: Source, model: Model, timings: Timings) -> Thumbnail:
-    """The thumbnail alone, from the smallest decode that is large enough for it."""
-    with timings.measure("decode"):
-        recipe = model.card.thumbnail
-        return thumbnail(decode_reduced(source, recipe.size).pixels, recipe.size, recipe.antialias)
