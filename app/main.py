@@ -25,7 +25,7 @@ from app.web.head import Head
 from app.web.keys import KeyRing, check_exposure
 from app.web.metrics import Metrics
 from app.web.quotas import Quotas
-from app.web.routes import router
+from app.web.routes import photos, router
 from app.web.shield import EXPOSED, Shield
 from app.web.state import State
 from app.web.telemetry import Telemetry
@@ -102,6 +102,7 @@ def create_app(settings: Settings, enhancer: Enhancer) -> FastAPI:
             expose_headers=EXPOSED,
         )
     app.add_middleware(Telemetry, metrics=metrics)
+    app.include_router(photos)
     app.include_router(router)
     problems.install(app)
     docs.install(app)

@@ -87,25 +87,22 @@ class Access:
         return server is not None and server[1] == self._metrics_port
 
 
-async def _access(request: Request) -> Access:
+def _access(request: Request) -> Access:
     access = request.state.access
     assert isinstance(access, Access)  # noqa: S101 -- what the lifespan gives
     return access
 
 
-TheAccess = Annotated[Access, Depends(_access)]
-
-
 async def the_caller(
-    request: Request, security: SecurityScopes, access: TheAccess, credentials: Credentials
+    request: Request, security: SecurityScopes, credentials: Credentials
 ) -> Caller:
     """Lets a request in; any of the route's scopes will do, and without scopes any key."""
-    return await access.caller(request, credentials, *security.scopes)
+    return await _access(request).caller(request, credentials, *security.scopes)
 
 
-async def check_port(request: Request, access: TheAccess) -> None:
+async def check_port(request: Request) -> None:
     """Nothing but metrics and probes on the port of metrics, and no metrics elsewhere."""
-    access.check_port(request)
+    _access(request).check_port(request)
 
 
 MayEnhance = Annotated[Caller, Security(the_caller, scopes=["enhance"])]

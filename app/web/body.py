@@ -18,6 +18,7 @@ from app.errors import BadRequestBody, BodyTooLarge, Overloaded, UploadTooSlow
 R = TypeVar("R")
 
 PART = "file"
+JOINED_AT_ONCE = 1 << 20  # bytes: a thread would take longer
 
 
 class _InMemoryParser(MultiPartParser):
@@ -102,6 +103,8 @@ class Upload:
         if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
             return await _read_part(request, chunks)
         received = [chunk async for chunk in chunks]
+        if self.received < JOINED_AT_ONCE:
+            return b"".join(received)
         # 60 MB would hold the event loop up for 45 ms; `join` leaves the interpreter to others.
         return await asyncio.to_thread(b"".join, received)
 
@@ -160,4 +163,4 @@ async def _read_part(request: Request, chunks: AsyncGenerator[bytes, None]) -> b
     part = form.get(PART)
     if not isinstance(part, UploadFile):
         raise BadRequestBody(f"The form has no file in a part named {PART!r}.")
-    return await part.read()
+    return await asyncio.to_thread(part.file.read)

@@ -16,6 +16,7 @@ from app.web import openapi, problems
 from app.web.access import Caller, MayAdminister, MayEnhance, MayLook, MayReadMetrics, MayTakeLuts
 from app.web.body import unless_departed
 from app.web.negotiation import output_format
+from app.web.photos import AdmittedRoute, receiving
 from app.web.queries import (
     EnhanceQuery,
     LutQuery,
@@ -23,15 +24,15 @@ from app.web.queries import (
     PredictLutQuery,
     RecallLutQuery,
 )
-from app.web.state import TheEnhancer, TheMetrics, TheUploads
-from app.web.tracing import traced
+from app.web.state import TheState
 
+photos = APIRouter(responses=openapi.ANY_PROBLEM, route_class=AdmittedRoute)
 router = APIRouter(responses=openapi.ANY_PROBLEM)
 
 FOR_EVER = "max-age=31536000, immutable"  # a token says all: its LUT never changes
 
 
-@router.post(
+@photos.post(
     "/enhance",
     tags=["photos"],
     summary="Enhance a photo",
@@ -43,9 +44,7 @@ async def enhance(
     request: Request,
     query: Annotated[EnhanceQuery, Query()],
     caller: MayEnhance,
-    enhancer: TheEnhancer,
-    metrics: TheMetrics,
-    uploads: TheUploads,
+    state: TheState,
     accept: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> Response:
     """Answers the photo, made better by a 3D LUT that was predicted for it.
@@ -65,11 +64,9 @@ async def enhance(
         spend=caller.spend_pixels,
     )
     timings = Timings()
-    enhancer.admission.check()  # a body that would be refused need not be sent
-    with metrics.photo(timings), traced(timings), uploads.one() as upload:
-        body = await upload.read_image(request)
-        timings.received()
-        enhanced = await unless_departed(request, enhancer.enhance(body, wish, timings))
+    async with receiving(request, state, timings) as body:
+        work = state["enhancer"].enhance(body, wish, timings)
+        enhanced = await unless_departed(request, work)
     return Response(
         enhanced.body,
         media_type=enhanced.format.media_type,
@@ -78,7 +75,7 @@ async def enhance(
     )
 
 
-@router.post(
+@photos.post(
     "/lut",
     tags=["looks"],
     summary="Predict a photo's LUT",
@@ -90,9 +87,7 @@ async def predict_lut(
     request: Request,
     query: Annotated[PredictLutQuery, Query()],
     caller: MayTakeLuts,
-    enhancer: TheEnhancer,
-    metrics: TheMetrics,
-    uploads: TheUploads,
+    state: TheState,
 ) -> Response:
     """Answers the LUT that was predicted for a photo; a JPEG is not even decoded in full.
 
@@ -101,15 +96,10 @@ async def predict_lut(
     ```
     """
     timings = Timings()
-    enhancer.admission.check()
-    with metrics.photo(timings), traced(timings), uploads.one() as upload:
-        body = await upload.read_image(request)
-        timings.received()
-        wish, lut_wish = (
-            Wish(model=query.model, spend=caller.spend_pixels),
-            query.wish(gzipped=_takes_gzip(request)),
-        )
-        work = enhancer.predict_lut(body, wish, lut_wish, timings)
+    wish = Wish(model=query.model, spend=caller.spend_pixels)
+    lut_wish = query.wish(gzipped=_takes_gzip(request))
+    async with receiving(request, state, timings) as body:
+        work = state["enhancer"].predict_lut(body, wish, lut_wish, timings)
         file = await unless_departed(request, work)
     return _lut_response(file, lut_wish, {"Server-Timing": _server_timing(timings)})
 
@@ -125,7 +115,7 @@ async def recall_lut_by_query(
     request: Request,
     query: Annotated[RecallLutQuery, Query()],
     caller: MayTakeLuts,
-    enhancer: TheEnhancer,
+    state: TheState,
 ) -> Response:
     """As `GET /lut/{token}`, for tokens that are easier to pass as a parameter.
 
@@ -134,7 +124,7 @@ async def recall_lut_by_query(
     curl -G localhost:8000/lut --data-urlencode token@token -o look.cube
     ```
     """
-    return await _recalled(request, caller, enhancer, query.token, query)
+    return await _recalled(request, caller, state["enhancer"], query.token, query)
 
 
 @router.get(
@@ -149,7 +139,7 @@ async def recall_lut(
     token: str,
     query: Annotated[LutQuery, Query()],
     caller: MayTakeLuts,
-    enhancer: TheEnhancer,
+    state: TheState,
 ) -> Response:
     """Makes the LUT from the token alone: on any replica, after any restart, for ever.
 
@@ -158,32 +148,30 @@ async def recall_lut(
     curl "localhost:8000/lut/$(cat token)" -o look.cube
     ```
     """
-    return await _recalled(request, caller, enhancer, token, query)
+    return await _recalled(request, caller, state["enhancer"], token, query)
 
 
 @router.get("/models", tags=["models"], summary="List the models")
-async def models(
-    _: Annotated[NoQuery, Query()], __: MayLook, enhancer: TheEnhancer
-) -> dict[str, Any]:
+async def models(_: Annotated[NoQuery, Query()], __: MayLook, state: TheState) -> dict[str, Any]:
     """What is served, where it comes from, and under which licence."""
-    default = enhancer.catalogue.default.card.label
+    default = state["enhancer"].catalogue.default.card.label
     return {
         "default": default,
         "models": [
             model.card.model_dump(mode="json")
             | {"fingerprint": model.card.fingerprint.hex(), "shaper": model.network.has_shaper}
-            for model in enhancer.catalogue.models
+            for model in state["enhancer"].catalogue.models
         ],
     }
 
 
 @router.post("/models/reload", tags=["operation"], summary="Read the model store again")
 async def reload(
-    _: Annotated[NoQuery, Query()], __: MayAdminister, enhancer: TheEnhancer
+    _: Annotated[NoQuery, Query()], __: MayAdminister, state: TheState
 ) -> dict[str, list[str]]:
     """Needs a key with the scope admin. Requests under way end with the models they began with."""
-    await enhancer.reload()
-    return {"models": [model.card.label for model in enhancer.catalogue.models]}
+    await state["enhancer"].reload()
+    return {"models": [model.card.label for model in state["enhancer"].catalogue.models]}
 
 
 @router.get("/problems", tags=["operation"], summary="List the problems")
@@ -193,24 +181,26 @@ async def problem_types(_: Annotated[NoQuery, Query()]) -> list[dict[str, Any]]:
 
 
 @router.get("/livez", tags=["operation"], summary="Is the process sound?")
-async def livez(enhancer: TheEnhancer, response: Response) -> dict[str, bool]:
+async def livez(state: TheState, response: Response) -> dict[str, bool]:
     """503 when only a restart helps."""
-    response.status_code = 200 if enhancer.alive else 503
-    return {"alive": enhancer.alive}
+    response.status_code = 200 if state["enhancer"].alive else 503
+    return {"alive": state["enhancer"].alive}
 
 
 @router.get("/readyz", tags=["operation"], summary="Are requests welcome?")
-async def readyz(enhancer: TheEnhancer, response: Response) -> dict[str, bool]:
+async def readyz(state: TheState, response: Response) -> dict[str, bool]:
     """503 until the networks have run on the device, and while draining."""
-    response.status_code = 200 if enhancer.ready else 503
-    return {"ready": enhancer.ready}
+    response.status_code = 200 if state["enhancer"].ready else 503
+    return {"ready": state["enhancer"].ready}
 
 
 @router.get("/metrics", tags=["operation"], summary="Prometheus metrics", response_class=Response)
-def read_metrics(_: MayReadMetrics, metrics: TheMetrics) -> Response:
+def read_metrics(_: MayReadMetrics, state: TheState) -> Response:
     """The text exposition format."""
     # Writing it takes some 5 ms, so it is no coroutine: the event loop goes on meanwhile.
-    return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(
+        state["metrics"].exposition(), media_type="text/plain; version=0.0.4; charset=utf-8"
+    )
 
 
 async def _recalled(

@@ -21,25 +21,9 @@ class State(TypedDict):
     uploads: Uploads
 
 
-def _state(request: Request) -> State:
+async def state(request: Request) -> State:
+    """The state, for routes; a coroutine, since FastAPI sends plain functions through a thread."""
     return cast("State", request.state._state)
 
 
-# Coroutines, all of them: FastAPI would send plain functions through a thread each.
-
-
-async def _enhancer(request: Request) -> Enhancer:
-    return _state(request)["enhancer"]
-
-
-async def _metrics(request: Request) -> Metrics:
-    return _state(request)["metrics"]
-
-
-async def _uploads(request: Request) -> Uploads:
-    return _state(request)["uploads"]
-
-
-TheEnhancer = Annotated[Enhancer, Depends(_enhancer)]
-TheMetrics = Annotated[Metrics, Depends(_metrics)]
-TheUploads = Annotated[Uploads, Depends(_uploads)]
+TheState = Annotated[State, Depends(state)]
