@@ -75,8 +75,8 @@ class Access:
 
     def check_port(self, request: Request) -> None:
         """Raises HTTPException, 404, for what this port is not for."""
-        own = request.url.path in OWN_PATHS
-        metrics = request.url.path == "/metrics"
+        own = request.scope["path"] in OWN_PATHS
+        metrics = request.scope["path"] == "/metrics"
         if self._metrics_port is None:
             return
         if (not own) if self._at_metrics_port(request) else metrics:

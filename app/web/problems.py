@@ -117,7 +117,7 @@ def _document(
         "type": kind,
         "status": int(status),
         **members,
-        "instance": quote(request.url.path, safe="/:@!$&'()*+,;="),
+        "instance": quote(request.scope["path"], safe="/:@!$&'()*+,;="),
         "request_id": request_id(request.scope),
     }
     return Response(
