@@ -15,7 +15,7 @@ import yaml
 
 from app.main import create_app, create_enhancer
 from app.settings import PREFIX, Settings
-from app.web.routes import router
+from app.web.routes import photos, router
 from tests.conftest import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -25,6 +25,8 @@ VERSION = "1.30.0"  # the oldest cluster meant: since then a preStop can sleep w
 GPU = {"components": ["../../components/gpu"], "resources": ["../../overlays/prod"]}
 
 Manifest = dict[str, Any]
+
+PATHS = {route.path for route in (*photos.routes, *router.routes)}  # type: ignore[attr-defined]
 
 
 def render(folder: Path) -> dict[str, Manifest]:
@@ -104,9 +106,8 @@ def test_the_grace_is_longer_than_the_way_out(manifests: dict[str, Manifest]) ->
 def test_probes_and_ports_are_those_of_the_service(manifests: dict[str, Manifest]) -> None:
     """Each path is a route, each port the default one."""
     only = container(manifests)
-    paths = {route.path for route in router.routes}  # type: ignore[attr-defined]
     probes = [only[f"{kind}Probe"]["httpGet"] for kind in ("startup", "readiness", "liveness")]
-    assert {probe["path"] for probe in probes} <= paths
+    assert {probe["path"] for probe in probes} <= PATHS
     (port,) = only["ports"]
     assert port == {"name": "http", "containerPort": Settings().http.port}
     assert {probe["port"] for probe in probes} == {"http"}
@@ -166,8 +167,7 @@ def test_the_ingress_lets_our_limits_decide() -> None:
     assert float(notes["proxy-read-timeout"]) > longest
     assert float(notes["proxy-send-timeout"]) > settings.upload.seconds
     paths = ingress["spec"]["rules"][0]["http"]["paths"]
-    routes = {route.path for route in router.routes}  # type: ignore[attr-defined]
-    assert {item["path"] for item in paths} <= routes
+    assert {item["path"] for item in paths} <= PATHS
 
 
 def test_every_variable_is_a_setting() -> None:
