@@ -18,7 +18,7 @@ from app.training.trainer import ScheduleConfig
 
 @pytest.fixture
 def config(pairs: Path, tmp_path: Path) -> TrainConfig:
-    """A little network for the pairs; the regularisation would outweigh 30 steps."""
+    """A little network for the pairs; the regularisation would outweigh 60 steps."""
     return TrainConfig(
         name="expert",
         licence="CC0-1.0",
@@ -29,7 +29,7 @@ def config(pairs: Path, tmp_path: Path) -> TrainConfig:
         thumbnail=ThumbnailRecipe(size=64),
         batch=2,
         colours=256,
-        schedule=ScheduleConfig(steps=30, rate=0.01, report=10),
+        schedule=ScheduleConfig(steps=60, rate=0.002, report=20),
         pairs=pairs,
         losses=TrainLosses(monotonicity=0.1),
         degrade=DegradeConfig(brightness=(0.8, 1.2), saturation=(0.8, 1.2)),
@@ -52,7 +52,7 @@ def test_the_network_is_in_the_store_with_its_origin(config):
     assert [model.card for model in read_store(config.store)] == [card]
     assert card.source == "Trained here on 4 pairs: photos of our own"
     assert card.training["recipe"]["losses"] == {"smoothness": 1e-4, "monotonicity": 0.1}
-    assert card.training["figures"]["step"] == 30
+    assert card.training["figures"]["step"] == 60
 
 
 def test_pairs_of_different_sizes_are_refused(config):
