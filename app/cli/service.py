@@ -10,7 +10,7 @@ from app.cli.complaints import complaints
 from app.luts.lut3d import Interpolation
 from app.main import create_app, create_enhancer
 from app.serving.compilation import compile_loops
-from app.serving.malloc import keep_freed_memory
+from app.serving.process import prepare_process
 from app.settings import Settings
 from app.web import logs
 from app.web.server import listener
@@ -22,7 +22,7 @@ Port = Annotated[int | None, typer.Option(help="Instead of CLUT_HTTP_PORT.")]
 
 def serve(host: Host = None, port: Port = None) -> None:
     """Serve over HTTP; every setting is an environment variable, see `settings`."""
-    keep_freed_memory()
+    prepare_process()
     given = {"host": host, "port": port}
     with complaints():
         settings = Settings.from_environment(
