@@ -2,7 +2,7 @@
 
 Run `python -m benchmarks.malloc`. Each allocator takes its turns with a server of its own; four
 clients send a 12 MP photograph again and again. Medians over the rounds, as a Markdown table.
-The load generator runs on the same cores.
+The load generator runs on the same cores. Needs jemalloc: Debian's libjemalloc2.
 """
 
 from __future__ import annotations
@@ -66,6 +66,8 @@ def measured(environment: dict[str, str], body: bytes) -> Run:
 
 def main() -> None:
     """Print the table."""
+    if not Path(JEMALLOC).exists():  # the loader would go on without it, and glibc meet itself
+        raise SystemExit(f"{JEMALLOC} is missing: apt-get install libjemalloc2")
     body = jpeg(MEGAPIXELS)
     runs: dict[str, list[Run]] = {name: [] for name in ALLOCATORS}
     for _ in range(ROUNDS):

@@ -61,6 +61,19 @@ def test_the_compose_file() -> None:
                 assert not source.startswith("/") or Path(source).exists()
 
 
+def test_nobody_starts_before_what_it_needs() -> None:
+    """Prometheus waits until the service is healthy, Grafana until Prometheus is; both can tell."""
+    services = yaml.safe_load(COMPOSE.read_text())["services"]
+    waiting = {name: services[name]["depends_on"] for name in ("prometheus", "grafana")}
+    healthy = {"condition": "service_healthy"}
+    assert waiting == {
+        "prometheus": {"clut-enhance": healthy},
+        "grafana": {"prometheus": healthy},
+    }
+    assert "HEALTHCHECK" in (ROOT / "Dockerfile").read_text()
+    assert services["prometheus"]["healthcheck"]["test"]
+
+
 def test_the_grace_of_compose_is_longer_than_the_way_out() -> None:
     """Nothing is killed while it still answers."""
     services = yaml.safe_load(COMPOSE.read_text())["services"]

@@ -22,6 +22,7 @@ DEPLOY = ROOT / "deploy"
 OVERLAYS = DEPLOY / "k8s" / "overlays"
 KUBECTL = Path(sys.executable).with_name("kubectl")
 VERSION = "1.30.0"  # the oldest cluster meant: since then a preStop can sleep without a shell
+BYTES_A_PIXEL, IDLE = 10, 500 * 10**6  # docs/operations.md: "ClutMemoryNearLimit", "The image"
 GPU = {"components": ["../../components/gpu"], "resources": ["../../overlays/prod"]}
 
 Manifest = dict[str, Any]
@@ -132,11 +133,47 @@ def test_selectors_find_the_pods(manifests: dict[str, Manifest]) -> None:
         assert selector.items() <= template["metadata"]["labels"].items()
 
 
-def test_clients_need_one_label_only(manifests: dict[str, Manifest]) -> None:
-    """The labels of our own pods are not asked of those who may enter."""
-    (rule,) = manifests["NetworkPolicy"]["spec"]["ingress"]
-    clients = rule["from"][0]["podSelector"]["matchLabels"]
-    assert clients == {"clut-enhance/client": "true"}
+def test_who_may_enter_and_leave(manifests: dict[str, Manifest]) -> None:
+    """In: pods with one label, the ingress controller and Prometheus, by our port. Out: nobody."""
+    policy = manifests["NetworkPolicy"]["spec"]
+    (rule,) = policy["ingress"]
+    clients, *namespaces = rule["from"]
+    # The labels of our own pods are not asked of those who may enter.
+    assert clients == {"podSelector": {"matchLabels": {"clut-enhance/client": "true"}}}
+    labels = [namespace["namespaceSelector"]["matchLabels"] for namespace in namespaces]
+    assert labels == [
+        {"kubernetes.io/metadata.name": name} for name in ("ingress-nginx", "monitoring")
+    ]
+    assert rule["ports"] == [{"port": "http"}]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert policy["egress"] == []
+
+
+def test_a_roll_out_leaves_nobody_waiting(manifests: dict[str, Manifest]) -> None:
+    """A new pod is ready before an old one goes; a drained node takes one pod at a time."""
+    rolling = manifests["Deployment"]["spec"]["strategy"]["rollingUpdate"]
+    assert rolling == {"maxUnavailable": 0, "maxSurge": 1}
+    assert manifests["PodDisruptionBudget"]["spec"]["maxUnavailable"] == 1
+    if scaler := manifests.get("HorizontalPodAutoscaler"):
+        assert scaler["spec"]["minReplicas"] > 1
+
+
+def test_memory_holds_what_is_let_in(manifests: dict[str, Manifest]) -> None:
+    """The limit has room for the pixel budget, for all bodies, for /tmp and for the process."""
+    settings, only = Settings(), container(manifests)
+    limit = int(only["resources"]["limits"]["memory"].removesuffix("Gi")) * 2**30
+    pixels = settings.admission.pixel_budget * BYTES_A_PIXEL
+    (tmp,) = manifests["Deployment"]["spec"]["template"]["spec"]["volumes"]
+    scratch = int(tmp["emptyDir"]["sizeLimit"].removesuffix("Mi")) * 2**20
+    assert limit > pixels + settings.upload.budget_bytes + scratch + IDLE
+
+
+def test_a_pod_has_one_device(manifests: dict[str, Manifest]) -> None:
+    """It asks for a GPU exactly where the service is told to use one."""
+    only = container(manifests)
+    variables = {variable["name"]: variable["value"] for variable in only["env"]}
+    gpus = only["resources"]["limits"].get("nvidia.com/gpu")
+    assert (gpus, variables.get("CLUT_DEVICE_NAME")) in [(None, None), ("1", "cuda")]
 
 
 def test_production_scales_and_is_watched() -> None:
@@ -171,9 +208,9 @@ def test_the_ingress_lets_our_limits_decide() -> None:
 
 
 def test_every_variable_is_a_setting() -> None:
-    """No file for operators names a CLUT_* variable that the service does not know."""
+    """Neither manifests nor documents name a CLUT_* variable that the service does not know."""
     known = {variable for variable, _, _ in Settings.variables()}
-    files = chain(DEPLOY.rglob("*.y*ml"), [ROOT / "Dockerfile", ROOT / "docker-compose.yml"])
-    for path in files:
+    others = [ROOT / name for name in ("Dockerfile", "docker-compose.yml", "README.md")]
+    for path in chain(DEPLOY.rglob("*.y*ml"), (ROOT / "docs").glob("*.md"), others):
         names = set(re.findall(r"\bCLUT_[A-Z]+_[A-Z_]+\b", path.read_text()))
         assert names <= known, path

@@ -94,6 +94,7 @@ def test_the_rules_as_promtool_sees_them() -> None:
     """They are well formed, and fire when they should."""
     for command in (
         ["check", "config", RULES / "prometheus.yml"],
+        ["check", "rules", RULES / "recording.yml", RULES / "alerts.yml"],
         ["test", "rules", RULES / "tests.yml"],
     ):
         subprocess.run(["promtool", *command], check=True)
