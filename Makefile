@@ -69,6 +69,8 @@ compare: .venv/dev
 # The hashes, after a change of constraints.txt.
 lock: .venv/tools
 	echo torch > .venv/unlocked
+	echo 'checkov==3.3.30' | .venv/tools/bin/uv pip compile - --output-file locked/checkov.txt \
+		--generate-hashes --no-annotate --no-header --quiet
 	.venv/tools/bin/uv pip compile $(LOCK_ARGS) --output-file locked/server.txt
 	.venv/tools/bin/uv pip compile $(LOCK_ARGS) --extra training --extra dev --output-file locked/dev.txt
 
@@ -139,9 +141,11 @@ clean:
 	touch $@
 
 # An environment of its own: it wants other versions of much that we use.
-.venv/checkov: .venv/python
-	$(PYTHON) -m venv .venv/checkov
-	.venv/checkov/bin/pip install --quiet --disable-pip-version-check 'checkov==3.3.30'
+.venv/checkov: .venv/python locked/checkov.txt
+	$(PYTHON) -m venv $@
+	$@/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes $(PIP_ARGS) \
+		--requirement locked/checkov.txt
+	touch $@
 
 .venv/bench: .venv/dev
 	command -v wrk || apt-get install --yes wrk
