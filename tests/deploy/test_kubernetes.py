@@ -158,6 +158,14 @@ def test_a_roll_out_leaves_nobody_waiting(manifests: dict[str, Manifest]) -> Non
         assert scaler["spec"]["minReplicas"] > 1
 
 
+def test_the_autoscaler_aims_at_a_photo_for_each_core(manifests: dict[str, Manifest]) -> None:
+    """As docs/capacity.md finds it best; with GPUs, too."""
+    if scaler := manifests.get("HorizontalPodAutoscaler"):
+        (metric,) = scaler["spec"]["metrics"]
+        cores = container(manifests)["resources"]["limits"]["cpu"]
+        assert metric["pods"]["target"] == {"type": "AverageValue", "averageValue": cores}
+
+
 def test_memory_holds_what_is_let_in(manifests: dict[str, Manifest]) -> None:
     """The limit has room for the pixel budget, for all bodies, for /tmp and for the process."""
     settings, only = Settings(), container(manifests)

@@ -1,0 +1,166 @@
+"""Photographs that arrive at random at replicas of the service, simulated.
+
+What is simulated: admission, the pixel budget, the turns (app/serving/workers.py), two cores a
+replica, decoding and the rest as two calls on one core. What is not: networks, garbage, neighbours,
+the deadline, for which a real fleet is slower; and that a lone photograph's LUT is applied on all
+cores, for which an idle one is faster.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+
+import simpy
+
+from app.serving.admission import AdmissionPolicy
+from app.serving.workers import turn_of
+
+CORES = 2
+MIX: dict[float, float] = {
+    1: 0.2,
+    3: 0.3,
+    12: 0.4,
+    24: 0.09,
+    48: 0.01,
+}  # megapixels -> share of the photographs
+ARRIVALS = 10_000
+UNBOUNDED = 1 << 62
+
+
+@dataclass(frozen=True)
+class Cost:
+    """CPU seconds of one photograph: decoding, and all else; of its LUT alone; bytes in and out."""
+
+    decode: float
+    rest: float
+    lut: float
+    received: int
+    sent: int
+
+    @property
+    def total(self) -> float:
+        """CPU seconds of POST /enhance."""
+        return self.decode + self.rest
+
+
+class PixelBudget:
+    """As app/serving/admission.py has it."""
+
+    def __init__(self, env: simpy.Environment, budget: int) -> None:
+        self._env, self._budget = env, budget
+        self._waiting: list[tuple[float, int, int, simpy.Event]] = []
+        self._numbers = itertools.count()
+        self.held = self.highest = 0
+
+    def take(self, pixels: int, turn: float) -> simpy.Event:
+        """An event that comes when the pixels are given."""
+        given = self._env.event()
+        heappush(self._waiting, (turn, next(self._numbers), pixels, given))
+        self._wake()
+        return given
+
+    def give_back(self, pixels: int) -> None:
+        """Lets the next have them."""
+        self.held -= pixels
+        self._wake()
+
+    def _wake(self) -> None:
+        while self._waiting and (not self.held or self.held + self._waiting[0][2] <= self._budget):
+            _, _, pixels, given = heappop(self._waiting)
+            self.held += pixels
+            self.highest = max(self.highest, self.held)
+            given.succeed()
+
+
+class Replica:
+    """One process."""
+
+    def __init__(self, env: simpy.Environment, policy: AdmissionPolicy) -> None:
+        self.env, self._most = env, policy.max_requests
+        self.cores = simpy.PriorityResource(env, CORES)
+        self.budget = PixelBudget(env, policy.pixel_budget)
+        self.requests = 0
+
+    def enhance(self, pixels: int, cost: Cost, seen: Seen) -> Iterator[simpy.Event]:
+        """One photograph's way."""
+        if self.requests >= self._most:
+            seen.refused += 1
+            return
+        self.requests += 1
+        begun = self.env.now
+        turn = turn_of(begun, pixels)
+        yield self.budget.take(pixels, turn)
+        for work in (cost.decode, cost.rest):
+            with self.cores.request(priority=turn) as core:
+                yield core
+                yield self.env.timeout(work)
+        self.budget.give_back(pixels)
+        self.requests -= 1
+        seen.latencies.append(self.env.now - begun)
+
+
+@dataclass
+class Seen:
+    """What callers saw."""
+
+    latencies: list[float] = field(default_factory=list)
+    refused: int = 0
+    highest: int = 0
+    crowd: float = 0.0  # photographs in a replica, on the average: what an autoscaler looks at
+
+    def quantile(self, percent: int) -> float:
+        """Of the latencies, in seconds."""
+        return statistics.quantiles(self.latencies, n=100)[percent - 1]
+
+
+Balancer = Callable[[Sequence[Replica]], Replica]
+
+
+def round_robin() -> Balancer:
+    """Each replica in turn."""
+    numbers = itertools.count()
+    return lambda replicas: replicas[next(numbers) % len(replicas)]
+
+
+def least_connections() -> Balancer:
+    """The replica with the fewest requests; any of them."""
+    dice = random.Random(1)  # noqa: S311 -- no secret
+    return lambda replicas: min(replicas, key=lambda it: (it.requests, dice.random()))
+
+
+def simulated(
+    costs: dict[float, Cost],
+    load: float,
+    *,
+    replicas: int = 1,
+    balancer: Callable[[], Balancer] = least_connections,
+    budget: int = AdmissionPolicy().pixel_budget,
+    most: int = AdmissionPolicy().max_requests,
+) -> Seen:
+    """Lets photographs of the mix arrive at random."""
+    env, dice, seen = simpy.Environment(), random.Random(7), Seen()  # noqa: S311 -- no secret
+    policy = AdmissionPolicy(max_requests=most, pixel_budget=budget)
+    fleet = [Replica(env, policy) for _ in range(replicas)]
+    choose = balancer()
+    rate = load * capacity(costs) * replicas
+
+    def arrivals() -> Iterator[simpy.Event]:
+        for size in dice.choices(list(MIX), list(MIX.values()), k=ARRIVALS):
+            yield env.timeout(dice.expovariate(rate))
+            env.process(choose(fleet).enhance(int(size) * 1_000_000, costs[size], seen))
+
+    env.process(arrivals())
+    env.run()
+    seen.crowd = sum(seen.latencies) / env.now / replicas
+    seen.highest = max(replica.budget.highest for replica in fleet)
+    return seen
+
+
+def capacity(costs: dict[float, Cost], mix: dict[float, float] = MIX) -> float:
+    """Photographs of a mix that one replica's cores can do in a second."""
+    return CORES / sum(share * costs[size].total for size, share in mix.items())
