@@ -27,20 +27,23 @@ SECONDS = 40.0
 
 @contextmanager
 def full_load(server: Server) -> Iterator[None]:
-    """Keeps the house full."""
+    """Keeps the house full, and says what that came to."""
     body, stop = jpeg(12), Event()
 
-    def client() -> None:
+    def client() -> int:
+        answered = 0
         while not stop.is_set():
-            server.client.post("/enhance", content=body)
+            server.client.post("/enhance", content=body).raise_for_status()
+            answered += 1
+        return answered
 
     with ThreadPoolExecutor(CLIENTS) as clients:
-        for _ in range(CLIENTS):
-            clients.submit(client)
+        answered = [clients.submit(client) for _ in range(CLIENTS)]
         try:
             yield
         finally:
             stop.set()
+    print(f"{sum(each.result() for each in answered)} photographs were answered meanwhile")
 
 
 def probed(server: Server) -> dict[str, list[float]]:
