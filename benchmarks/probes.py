@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import signal
 import statistics
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Event
-from time import perf_counter
+from time import perf_counter, sleep
 
 import httpx
 
@@ -22,7 +23,7 @@ from tests.server import PATIENCE, Server, serving
 
 CLIENTS = 64
 PROBES = ("/livez", "/readyz", "/metrics")
-SECONDS = 40.0
+SECONDS, PAUSE = 40.0, 0.05  # between probes, which are not to be the load
 
 
 @contextmanager
@@ -30,20 +31,21 @@ def full_load(server: Server) -> Iterator[None]:
     """Keeps the house full, and says what that came to."""
     body, stop = jpeg(12), Event()
 
-    def client() -> int:
-        answered = 0
+    def client() -> Counter[int]:
+        statuses: Counter[int] = Counter()
         while not stop.is_set():
-            server.client.post("/enhance", content=body).raise_for_status()
-            answered += 1
-        return answered
+            statuses[server.client.post("/enhance", content=body).status_code] += 1
+        return statuses
 
     with ThreadPoolExecutor(CLIENTS) as clients:
-        answered = [clients.submit(client) for _ in range(CLIENTS)]
+        running = [clients.submit(client) for _ in range(CLIENTS)]
         try:
             yield
         finally:
             stop.set()
-    print(f"{sum(each.result() for each in answered)} photographs were answered meanwhile")
+    print(
+        "answers to photographs meanwhile:", dict(sum((it.result() for it in running), Counter()))
+    )
 
 
 def probed(server: Server) -> dict[str, list[float]]:
@@ -56,6 +58,7 @@ def probed(server: Server) -> dict[str, list[float]]:
                 begun = perf_counter()
                 probe.get(path).raise_for_status()
                 times[path].append((perf_counter() - begun) * 1000)
+            sleep(PAUSE)
     return times
 
 
