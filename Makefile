@@ -70,7 +70,8 @@ compare: .venv/dev
 lock: .venv/tools
 	echo torch > .venv/unlocked
 	.venv/tools/bin/uv pip compile $(LOCK_ARGS) --output-file locked/server.txt
-	.venv/tools/bin/uv pip compile $(LOCK_ARGS) --extra training --extra dev --output-file locked/dev.txt
+	.venv/tools/bin/uv pip compile $(LOCK_ARGS) --extra training --extra ray --extra dev \
+		--output-file locked/dev.txt
 
 LOCK_ARGS := pyproject.toml --extra heif --extra telemetry --constraint constraints.txt \
 	--excludes .venv/unlocked --generate-hashes --no-annotate --no-header --quiet
@@ -135,7 +136,7 @@ clean:
 
 .venv/dev: .venv/server locked/dev.txt
 	$(PIP_INSTALL_LOCKED) --requirement locked/dev.txt
-	$(PIP_INSTALL) --editable '.[heif,telemetry,training,dev]'
+	$(PIP_INSTALL) --editable '.[heif,telemetry,training,ray,dev]'
 	touch $@
 
 # An environment of its own: it wants other versions of much that we use.
