@@ -14,7 +14,7 @@ PIP_INSTALL := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.t
 # alone needs: file by file as it was when the tests passed.
 PIP_INSTALL_LOCKED := $(PIP) install --no-deps --require-hashes $(PIP_ARGS)
 
-.PHONY: serve test check policies format tools image-check compare bench bench-quick lock sbom audit \
+.PHONY: serve test check policies format tools image-check compare bench bench-quick bench-ray lock sbom audit \
 	corpora fuzz overload departures soak rolling clean
 
 serve: .venv/server
@@ -120,6 +120,10 @@ bench: .venv/bench
 
 bench-quick: .venv/bench
 	$(BIN)/python -m benchmarks --quick
+
+# The tables of docs/ray.md: Ray Serve on two nodes that share this machine.
+bench-ray: .venv/bench
+	$(BIN)/python -m benchmarks.ray_serve
 
 clean:
 	rm -rf .venv

@@ -1,8 +1,8 @@
 """A Ray cluster of a few nodes on this machine, in a process of its own.
 
-`python -m tests.ray_cluster PORT REPLICAS` starts one node more than it needs and serves; a line
-`kill` on its standard input kills the last node, the end of its input ends it. Ray's threads,
-warnings and signal handlers so stay out of the tests' process.
+`python -m tests.ray_cluster PORT NODES CORES NAME=VALUE...` starts it and serves. It takes orders
+on its standard input, one a line: `kill` a node, `add` one, say how many `replicas` run. The end
+of the input ends it. So Ray's threads, warnings and signal handlers stay out of the tests' process.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -35,34 +35,58 @@ class ServedByRay:
     port: int
 
     def kill_node(self) -> None:
-        """Kills the node that is not the head, with what runs there, at once."""
-        self.tell("kill")
+        """Kills the last node that is not the head, with what runs there, at once."""
+        self._ordered("kill")
 
-    def tell(self, order: str) -> None:
-        """Sends an order, and waits until it is carried out."""
+    def add_node(self) -> None:
+        """Starts one more."""
+        self._ordered("add")
+
+    def replicas(self) -> int:
+        """How many run."""
+        return int(self._ordered("replicas"))
+
+    def _ordered(self, order: str) -> str:
         assert self.process.stdin is not None
         self.process.stdin.write(f"{order}\n")
         self.process.stdin.flush()
-        self.heard(f"done {order}")
+        return self.heard(f"done {order}")
 
-    def heard(self, line: str) -> None:
-        """Waits until the process says this; raises RuntimeError if it ends before."""
+    def heard(self, beginning: str) -> str:
+        """Waits for a line that begins so, and returns what follows.
+
+        Raises:
+            RuntimeError: the process has ended before.
+        """
         assert self.process.stdout is not None
-        for said in self.process.stdout:
-            if said.rstrip() == line:
-                return
+        for line in self.process.stdout:
+            if line.startswith(beginning):
+                return line.removeprefix(beginning).strip()
         raise RuntimeError(f"the cluster ended with {self.process.wait(PATIENCE)}")
 
 
 @contextmanager
-def served_by_ray(nodes: int = 2, **fleet: int) -> Iterator[ServedByRay]:
-    """Starts a head and further nodes of one core each, and the service on them."""
+def served_by_ray(
+    environment: Mapping[str, str] | None = None,
+    nodes: int = 2,
+    cores: int = 1,
+    replica_cores: int = 1,
+    **fleet: int,
+) -> Iterator[ServedByRay]:
+    """Starts nodes, the head among them, with so many cores each as Ray counts, and the service.
+
+    Further arguments are those of `deploy.ray.service.Fleet`.
+    """
     port = free_port()
-    arguments = [str(port), str(nodes), *(f"{name}={value}" for name, value in fleet.items())]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("CLUT_")}
+    fleet["cores"] = replica_cores
+    arguments = [
+        *map(str, (port, nodes, cores)),
+        *(f"{name}={value}" for name, value in fleet.items()),
+    ]
+    ours = {k: v for k, v in os.environ.items() if not k.startswith("CLUT_")}
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.ray_cluster", *arguments],
-        env=environment | QUIET | {"CLUT_AUTH_OPEN": "true"},
+        env=ours | QUIET | {"CLUT_AUTH_OPEN": "true"} | dict(environment or {}),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -76,36 +100,46 @@ def served_by_ray(nodes: int = 2, **fleet: int) -> Iterator[ServedByRay]:
         process.communicate(timeout=PATIENCE)
 
 
-def main(port: int, nodes: int, fleet: dict[str, int]) -> None:
-    """Serves until its input ends."""
+def main(port: int, nodes: int, cores: int, fleet: dict[str, int]) -> None:
+    """Serves, and follows orders, until its input ends."""
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": cores, "include_dashboard": False}
+    )
+    others = [cluster.add_node(num_cpus=cores) for _ in range(nodes - 1)]
+    ray.init(address=cluster.address, log_to_driver=False)
+    serve.start(proxy_location="HeadOnly", http_options={"port": port, "request_timeout_s": 100})
+    serve.run(application(Fleet(**fleet)))
+    print("serving", flush=True)
+    for line in sys.stdin:
+        order, answer = line.strip(), ""
+        if order == "kill":
+            cluster.remove_node(others.pop(), allow_graceful=False)
+        elif order == "add":
+            others.append(cluster.add_node(num_cpus=cores))
+        elif order == "replicas":
+            answer = str(running())
+        print(f"done {order} {answer}", flush=True)
+    serve.shutdown()
+    ray.shutdown()
+    cluster.shutdown()
+
+
+def running() -> int:
+    """How many replicas serve."""
+    (served,) = serve.status().applications.values()
+    (deployment,) = served.deployments.values()
+    return deployment.replica_states.get("RUNNING", 0)
+
+
+if __name__ == "__main__":
+    # Here, so that who imports this file does not load ray.
     import ray
     from ray import serve
     from ray.cluster_utils import Cluster
 
     from deploy.ray.service import Fleet, application
 
-    cluster = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
-    )
-    workers = [cluster.add_node(num_cpus=1) for _ in range(nodes - 1)]
-    ray.init(address=cluster.address, log_to_driver=False)
-    serve.start(proxy_location="HeadOnly", http_options={"port": port, "request_timeout_s": 100})
-    serve.run(application(Fleet(**{"cores": 1, **fleet})))
-    print("serving", flush=True)
-    for order in sys.stdin:
-        if order.strip() == "kill":
-            cluster.remove_node(workers.pop(), allow_graceful=False)
-        elif order.strip() == "add":
-            workers.append(cluster.add_node(num_cpus=1))
-        print(f"done {order.strip()}", flush=True)
-    serve.shutdown()
-    ray.shutdown()
-    cluster.shutdown()
-
-
-if __name__ == "__main__":
     main(
-        int(sys.argv[1]),
-        int(sys.argv[2]),
-        {name: int(value) for name, value in (it.split("=") for it in sys.argv[3:])},
+        *map(int, sys.argv[1:4]),
+        {name: int(value) for name, value in (it.split("=") for it in sys.argv[4:])},
     )

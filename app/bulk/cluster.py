@@ -29,13 +29,18 @@ def on_ray(job: Job, names: Sequence[str]) -> Iterator[Outcome]:
     """Treats files on the cluster that is there, or on one begun here; a core for each process.
 
     What a lost node was at is done again by another. The outcomes come as they are known.
+
+    Raises:
+        RuntimeError: Ray gave up, or a process could not start.
     """
     import ray.data  # here, because it is an extra, and takes seconds to load
     from ray.data import ActorPoolStrategy, DataContext
+    from ray.exceptions import RayError
 
     if not ray.is_initialized():
         _connect(None)
     DataContext.get_current().enable_progress_bars = False  # there is one already
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     most = _cores()
     blocks = min(MOST_BLOCKS, -(-len(names) // AT_ONCE))
     treated = ray.data.from_items(
@@ -47,8 +52,11 @@ def on_ray(job: Job, names: Sequence[str]) -> Iterator[Outcome]:
         num_cpus=1,
         compute=ActorPoolStrategy(min_size=1, max_size=most),
     )
-    for row in treated.iter_rows():
-        yield Outcome.model_validate_json(row["outcome"])
+    try:
+        for row in treated.iter_rows():
+            yield Outcome.model_validate_json(row["outcome"])
+    except RayError as error:
+        raise RuntimeError(f"Ray: {error}") from error
 
 
 class _Treating:
