@@ -11,6 +11,7 @@ from app.bulk.names import answer
 from app.bulk.outcome import Outcome, Status
 from app.errors import BadParameter, BodyTooLarge, NotAnImage, Problem
 from app.main import create_enhancer
+from app.serving.malloc import keep_freed_memory
 from app.serving.timings import Timings
 from app.settings import Settings
 
@@ -33,7 +34,9 @@ class Treatment:
         self._job = job
         self._source, self._target = Folder(job.source), Folder(job.target)
         self._check = check
+        keep_freed_memory()
         settings = Settings.from_environment().without_deadline()
+        self._permits = asyncio.Semaphore(settings.admission.max_requests)
         self._most_bytes = settings.upload.max_bytes
         self._loop = asyncio.Runner()
         self._enhancer = create_enhancer(settings, threads=1)
@@ -57,7 +60,8 @@ class Treatment:
 
     async def _written(self, name: str) -> str:
         body = await asyncio.to_thread(self._read, name)
-        enhanced = await self._enhancer.enhance(body, self._job.wish, Timings())
+        async with self._permits:
+            enhanced = await self._enhancer.enhance(body, self._job.wish, Timings())
         target = answer(name, enhanced.format)
         await asyncio.to_thread(self._write, name, target, enhanced.body)
         return target

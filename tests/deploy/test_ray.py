@@ -18,14 +18,15 @@ from tests.conftest import ROOT
 from tests.ray_cluster import ServedByRay, served_by_ray
 from tests.server import serving
 
+CROWD = 16  # two replicas let 8 in, and Ray gives them as many as 16
 CALLERS = 4
 ANSWERED = 20  # photographs before, and again after, a node is killed
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[ServedByRay]:
-    """Two nodes with a replica each."""
-    with served_by_ray(least=2, most=2) as running:
+    """Two nodes with a replica each, which lets four requests in."""
+    with served_by_ray({"CLUT_ADMISSION_MAX_REQUESTS": "4"}, least=2, most=2) as running:
         yield running
 
 
@@ -79,6 +80,25 @@ def test_refusals_are_ours(
     assert answer.status_code == status
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.json()["type"] == f"/problems#{code}"
+
+
+def test_a_full_house_refuses_by_itself(cluster: ServedByRay, photos: Path) -> None:
+    """Of a crowd, those who are too many get our 503, and are told when to come back."""
+    photo = (photos / "lake.jpg").read_bytes()
+    give_up = time.monotonic() + 60
+    while time.monotonic() < give_up:
+        with ThreadPoolExecutor(CROWD) as callers:
+            calls = [
+                callers.submit(cluster.client.post, "/enhance", content=photo) for _ in range(CROWD)
+            ]
+        answers = [call.result() for call in calls]
+        refused = [answer for answer in answers if answer.status_code != 200]
+        for answer in refused:
+            assert answer.json()["type"] == "/problems#overloaded"
+            assert int(answer.headers["Retry-After"]) >= 1
+        if refused:
+            return
+    pytest.fail("the crowd was never too large")
 
 
 def test_a_body_too_large_is_refused_before_it_is_sent(cluster: ServedByRay) -> None:
