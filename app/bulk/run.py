@@ -40,7 +40,7 @@ class Run:
         source, target = Folder(job.source), Folder(job.target)
         if source in target:
             raise ValueError(f"{job.source} lies in {job.target}, where its answers would go")
-        own = target.within(source) if target in source else None
+        own = source.within(target) if target in source else None
         self.names = [name for name in source.names() if own is None or not name.startswith(own)]
         if not self.names:
             raise ValueError(f"{job.source}: there are no files")

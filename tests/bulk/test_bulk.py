@@ -160,7 +160,7 @@ def test_folders_that_do_not_go_together(source: Path, tmp_path: Path) -> None:
     assert f"no {NAME}" in bulk(source, tmp_path / "other").stderr
     assert answers(tmp_path / "other") == {"file.jpg"}
     assert "there are no files" in bulk(tmp_path / "nowhere", tmp_path / "target").stderr
-    assert "Protocol not known: x" in bulk("x://a", tmp_path / "target").stderr
+    assert "Protocol not known: nosuch" in bulk("nosuch://a", tmp_path / "target").stderr
     nobody = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_MAX_ATTEMPTS": "1"}
     unreachable = bulk("s3://photos/in", tmp_path / "target", **nobody)
     assert (unreachable.returncode, len(unreachable.stderr.splitlines())) == (1, 1)
