@@ -108,7 +108,7 @@ def main(port: int, nodes: int, cores: int, fleet: dict[str, int]) -> None:
     others = [cluster.add_node(num_cpus=cores) for _ in range(nodes - 1)]
     ray.init(address=cluster.address, log_to_driver=False)
     serve.start(proxy_location="HeadOnly", http_options={"port": port, "request_timeout_s": 100})
-    serve.run(application(Fleet(**fleet)))
+    serve.run(application(fleet))
     print("serving", flush=True)
     for line in sys.stdin:
         order, answer = line.strip(), ""
@@ -137,7 +137,7 @@ if __name__ == "__main__":
     from ray import serve
     from ray.cluster_utils import Cluster
 
-    from deploy.ray.service import Fleet, application
+    from deploy.ray.service import application
 
     main(
         *map(int, sys.argv[1:4]),

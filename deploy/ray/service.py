@@ -6,6 +6,7 @@ its own. docs/ray.md has the measurements behind that, and behind every figure h
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import ceil
 from typing import Any
 
@@ -99,12 +100,16 @@ class Service:
             raise RuntimeError("a loop that requests depend on has ended, or the device is broken")
 
 
-def application(fleet: Fleet) -> serve.Application:
+def application(arguments: Mapping[str, Any]) -> serve.Application:
     """The application, with the settings of the environment.
 
+    Args:
+        arguments: those of `Fleet`, as Ray has read them.
+
     Raises:
-        ValueError: as `Settings.from_environment`.
+        ValueError: an argument is not one, or as `Settings.from_environment`.
     """
+    fleet = Fleet.model_validate(arguments)
     settings = Settings.from_environment(http={"host": ELSEWHERE})
     house = settings.admission.max_requests
     deployment = Service.options(
