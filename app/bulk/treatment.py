@@ -11,7 +11,7 @@ from app.bulk.names import answer
 from app.bulk.outcome import Outcome, Status
 from app.errors import BadParameter, BodyTooLarge, NotAnImage, Problem
 from app.main import create_enhancer
-from app.serving.malloc import keep_freed_memory
+from app.serving.process import prepare_process
 from app.serving.timings import Timings
 from app.settings import Settings
 
@@ -34,7 +34,7 @@ class Treatment:
         self._job = job
         self._source, self._target = Folder(job.source), Folder(job.target)
         self._check = check
-        keep_freed_memory()
+        prepare_process()
         settings = Settings.from_environment().without_deadline()
         self._permits = asyncio.Semaphore(settings.admission.max_requests)
         self._most_bytes = settings.upload.max_bytes

@@ -21,7 +21,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.main import create_app, create_enhancer
-from app.serving.malloc import keep_freed_memory
+from app.serving.process import prepare_process
 from app.settings import Settings
 from app.web import logs
 from app.web.request_id import HEADER
@@ -78,7 +78,7 @@ class Service:
     """One replica."""
 
     def __init__(self, settings: Settings) -> None:
-        keep_freed_memory()
+        prepare_process()
         logs.configure(settings.log)
         self._settings = settings
         self._enhancer = create_enhancer(settings, cores())
