@@ -14,7 +14,7 @@ PIP_INSTALL := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.t
 # alone needs: file by file as it was when the tests passed.
 PIP_INSTALL_LOCKED := $(PIP) install --no-deps --require-hashes $(PIP_ARGS)
 
-.PHONY: serve test check policies format tools image-check compare bench bench-quick lock sbom audit \
+.PHONY: serve test check policies format tools image-check compare bench bench-quick bench-ray lock sbom audit \
 	corpora fuzz overload departures soak rolling clean
 
 serve: .venv/server
@@ -72,7 +72,8 @@ lock: .venv/tools
 	echo 'checkov==3.3.30' | .venv/tools/bin/uv pip compile - --output-file locked/checkov.txt \
 		--generate-hashes --no-annotate --no-header --quiet
 	.venv/tools/bin/uv pip compile $(LOCK_ARGS) --output-file locked/server.txt
-	.venv/tools/bin/uv pip compile $(LOCK_ARGS) --extra training --extra dev --output-file locked/dev.txt
+	.venv/tools/bin/uv pip compile $(LOCK_ARGS) --extra training --extra ray --extra dev \
+		--output-file locked/dev.txt
 
 LOCK_ARGS := pyproject.toml --extra heif --extra telemetry --constraint constraints.txt \
 	--excludes .venv/unlocked --generate-hashes --no-annotate --no-header --quiet
@@ -122,6 +123,10 @@ bench: .venv/bench
 bench-quick: .venv/bench
 	$(BIN)/python -m benchmarks --quick
 
+# The tables of docs/ray.md: Ray Serve on two nodes that share this machine.
+bench-ray: .venv/bench
+	$(BIN)/python -m benchmarks.ray_serve
+
 clean:
 	rm -rf .venv
 
@@ -137,7 +142,7 @@ clean:
 
 .venv/dev: .venv/server locked/dev.txt
 	$(PIP_INSTALL_LOCKED) --requirement locked/dev.txt
-	$(PIP_INSTALL) --editable '.[heif,telemetry,training,dev]'
+	$(PIP_INSTALL) --editable '.[heif,telemetry,training,ray,dev]'
 	touch $@
 
 # An environment of its own: it wants other versions of much that we use.

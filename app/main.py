@@ -38,8 +38,12 @@ DESCRIPTION = """Makes photographs look better with image-adaptive 3D LUTs (CLUT
 """
 
 
-def create_enhancer(settings: Settings) -> Enhancer:
+def create_enhancer(settings: Settings, threads: int | None = None) -> Enhancer:
     """The service without HTTP, cold: entering it starts it.
+
+    Args:
+        settings: all of them.
+        threads: for pixels; None is one for each core that the cgroup and affinity leave us.
 
     Raises:
         BadModel: the default model cannot be read.
@@ -50,7 +54,7 @@ def create_enhancer(settings: Settings) -> Enhancer:
         partial(read_catalogue, settings.models.store, settings.models.default),
         Device(settings.device),
         Admission(settings.admission),
-        Workers(cpu_count()),
+        Workers(threads or cpu_count()),
         Isolation(),
         batch=settings.batch,
         luts=settings.lut,

@@ -93,6 +93,11 @@ class Settings(BaseSettings):
             raise ValueError(f"{', '.join(sorted(unknown))}: no such setting")
         return cls(http=http or {})
 
+    def without_deadline(self) -> Self:
+        """For files: nobody waits at the other end of a connection, so they may take their time."""
+        patient = self.admission.model_copy(update={"deadline": None})
+        return self.model_copy(update={"admission": patient})
+
     @classmethod
     def variables(cls) -> Iterator[tuple[str, str, str]]:
         """Every setting as (variable, default, description)."""

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
+from app.bulk.names import SUFFIXES, tells, writable
 from app.cli.complaints import complaints, reason
+from app.cli.progress import progress
 from app.errors import BadParameter, Problem
 from app.imaging.metadata import MetadataPolicy
 from app.imaging.photo import ImageFormat
@@ -23,15 +22,6 @@ from app.serving.lut_file import LutFormat, LutWish
 from app.serving.timings import Timings
 from app.settings import Settings
 
-SUFFIXES = {
-    ".jpg": ImageFormat.JPEG,
-    ".jpeg": ImageFormat.JPEG,
-    ".png": ImageFormat.PNG,
-    ".webp": ImageFormat.WEBP,
-    ".avif": ImageFormat.AVIF,
-    ".tif": ImageFormat.TIFF,
-    ".tiff": ImageFormat.TIFF,
-}
 # Resolve's dialect ends in .cube too, but that is not what the suffix asks for.
 LUT_SUFFIXES = {it.suffix: it for it in LutFormat if it is not LutFormat.RESOLVE}
 AT_ONCE = 8  # files in memory: enough to keep a few cores and the network busy
@@ -42,6 +32,13 @@ Model = Annotated[str | None, typer.Option(help="NAME or NAME@VERSION.")]
 Strength = Annotated[
     float, typer.Option(min=0.0, max=1.0, help="0 is untouched, 1 the whole look.")
 ]
+Quality = Annotated[int | None, typer.Option(min=1, max=100, help="By default the format's.")]
+MaxSide = Annotated[
+    int | None, typer.Option(min=1, help="Pixels that the longer side is reduced to.")
+]
+Metadata = Annotated[
+    MetadataPolicy, typer.Option(help="safe: no GPS, serial numbers, thumbnails, maker notes.")
+]
 
 
 def enhance(
@@ -51,9 +48,9 @@ def enhance(
     ],
     model: Model = None,
     strength: Strength = 1.0,
-    quality: Annotated[int | None, typer.Option(min=1, max=100)] = None,
-    max_side: Annotated[int | None, typer.Option(min=1)] = None,
-    metadata: MetadataPolicy = MetadataPolicy.KEEP,
+    quality: Quality = None,
+    max_side: MaxSide = None,
+    metadata: Metadata = MetadataPolicy.KEEP,
     look: Annotated[str | None, typer.Option(help="A look token, instead of predicting.")] = None,
 ) -> None:
     """Enhance photographs; the suffix of a file OUT decides its format."""
@@ -65,7 +62,7 @@ def enhance(
         quality=quality,
         max_side=max_side,
         metadata=metadata,
-        output_format=_writable if into_folder else _format_of(output),
+        output_format=writable if into_folder else _format_of(output),
     )
     written: set[Path] = set()
 
@@ -109,9 +106,7 @@ def _treat_all(paths: list[Path], treat: Treatment) -> None:
     """Treats many files at once, with a progress bar; exits with 1 if any failed."""
     with complaints():
         settings = Settings.from_environment()
-        # Nobody waits at the other end of a connection: large files may take their time.
-        patient = settings.admission.model_copy(update={"deadline": None})
-        enhancer = create_enhancer(settings.model_copy(update={"admission": patient}))
+        enhancer = create_enhancer(settings.without_deadline())
     at_once = min(AT_ONCE, settings.admission.max_requests)
     if asyncio.run(_failures(enhancer, at_once, paths, treat)):
         raise typer.Exit(code=1)
@@ -121,9 +116,7 @@ async def _failures(enhancer: Enhancer, at_once: int, paths: list[Path], treat: 
     """Returns how many failed; a failure is one line, and the others are still done."""
     permits = asyncio.Semaphore(at_once)
     failures = 0
-    console = Console(stderr=True)
-    with Progress(console=console, disable=len(paths) == 1 or not sys.stderr.isatty()) as progress:
-        bar = progress.add_task("Photographs", total=len(paths))
+    with progress(len(paths)) as bar:
 
         async def guarded(path: Path) -> None:
             nonlocal failures
@@ -133,8 +126,8 @@ async def _failures(enhancer: Enhancer, at_once: int, paths: list[Path], treat: 
                 except (Problem, OSError) as error:
                     failures += 1
                     about = "" if isinstance(error, OSError) else f"{path}: "
-                    console.print(about + reason(error), markup=False, soft_wrap=True)
-            progress.advance(bar)
+                    bar.say(about + reason(error))
+            bar.advance()
 
         async with enhancer:
             await asyncio.gather(*(guarded(path) for path in paths))
@@ -148,10 +141,6 @@ def _write(enhanced: Enhanced, source: Path, target: Path, written: set[Path]) -
         raise BadParameter("the answer would overwrite the photograph itself")
     written.add(target)
     target.write_bytes(enhanced.body)
-
-
-def _writable(own: ImageFormat) -> ImageFormat:
-    return own if own.encodable else ImageFormat.JPEG
 
 
 def _format_of(path: Path) -> Callable[[ImageFormat], ImageFormat]:
@@ -170,6 +159,6 @@ def _lut_format_of(path: Path) -> LutFormat:
 
 def _renamed(source: Path, output_format: ImageFormat) -> str:
     """Keeps the file's name unless its suffix would lie."""
-    if SUFFIXES.get(source.suffix.lower()) is output_format:
+    if tells(source.name, output_format):
         return source.name
     return source.with_suffix(f".{output_format.value}").name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from app.cli import health, keys, models, photos, service, training
+from app.cli import bulk, health, keys, models, photos, service, training
 
 cli = typer.Typer(
     no_args_is_help=True,
@@ -18,6 +18,7 @@ for command in (
     service.compile_kernel,
     health.health,
     photos.enhance,
+    bulk.bulk,
     photos.lut,
     training.train,
     training.distil,

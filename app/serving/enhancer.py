@@ -123,6 +123,14 @@ class Enhancer:
         """The batchers of the models that are served, by NAME@VERSION."""
         return {model.card.label: self._predictors[model] for model in self.catalogue.models}
 
+    async def warmed_up(self) -> None:
+        """Waits until the warm-up has run through; the networks are not in their place before.
+
+        Raises:
+            Exception: what it failed with.
+        """
+        await self._warm_up.wait()
+
     async def reload(self) -> None:
         """Reads the model store again; requests under way end with the models they began with.
 
@@ -130,7 +138,7 @@ class Enhancer:
             Problem: the default model is not there or cannot be read; nothing has changed.
         """
         async with self._reloading:
-            await self._warm_up.wait()
+            await self.warmed_up()
             fresh = (await asyncio.to_thread(self._load)).keeping(self.catalogue.models)
             known = self._predictors.models
             new = [model for model in fresh.models if model not in known]
@@ -182,7 +190,7 @@ class Enhancer:
                 f"The token holds {content.code.size} numbers; "
                 f"{model.card.label} takes {model.network.code_size}."
             )
-        await self._warm_up.wait()  # the networks are not where they belong before
+        await self.warmed_up()
         try:
             lut = await self._device.decode(model.network, content.code)
         except ValueError as error:  # the numbers overflow
@@ -251,7 +259,7 @@ class Enhancer:
         return look
 
     async def _predicted_look(self, model: Model, small: Thumbnail, timings: Timings) -> Look:
-        await self._warm_up.wait()  # the networks are not where they belong before
+        await self.warmed_up()
         timings.stage = "predict"
         prediction = await self._predictors[model].submit(small)
         timings.took("predict", prediction.seconds)

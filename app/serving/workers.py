@@ -67,7 +67,9 @@ class Workers:
         self._calls: PriorityQueue[_Call] = PriorityQueue()
         self._numbers = count()
         self._threads = [
-            Thread(target=self._work, name=f"worker-{number}") for number in range(threads)
+            # A process that ends without leaving does not wait for them.
+            Thread(target=self._work, name=f"worker-{number}", daemon=True)
+            for number in range(threads)
         ]
 
     async def __aenter__(self) -> Self:

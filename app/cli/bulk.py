@@ -1,0 +1,103 @@
+"""A folder's photographs, in bulk."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from loky import cpu_count
+
+from app.bulk import cluster
+from app.bulk.job import Job
+from app.bulk.local import on_processes
+from app.bulk.outcome import Status
+from app.bulk.run import Engine, Run
+from app.cli.complaints import complaints
+from app.cli.photos import MaxSide, Metadata, Model, Quality, Strength
+from app.cli.progress import progress
+from app.imaging.metadata import MetadataPolicy
+from app.imaging.photo import ImageFormat
+from app.networks.store import read_catalogue
+from app.settings import Settings
+
+
+class EngineName(StrEnum):
+    """Who does the work."""
+
+    AUTO = "auto"
+    LOCAL = "local"
+    RAY = "ray"
+
+
+def bulk(
+    source: Annotated[str, typer.Argument(metavar="SRC", help="A folder, or s3://bucket/folder.")],
+    target: Annotated[str, typer.Argument(metavar="DST", help="Likewise, for the answers.")],
+    model: Model = None,
+    strength: Strength = 1.0,
+    output_format: Annotated[
+        ImageFormat | None, typer.Option("--format", help="By default each photograph's own.")
+    ] = None,
+    quality: Quality = None,
+    max_side: MaxSide = None,
+    metadata: Metadata = MetadataPolicy.KEEP,
+    engine: Annotated[
+        EngineName, typer.Option(help="auto: on the Ray cluster that is there, else local.")
+    ] = EngineName.AUTO,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Of the engine local; by default one for each core.")
+    ] = None,
+    retry: Annotated[bool, typer.Option(help="Try again what failed before.")] = False,
+) -> None:
+    """Enhance a folder's photographs; the same command goes on where a run was interrupted.
+
+    DST/manifest.jsonl has a line for each file: done, failed or skipped, and why. Files that are
+    no images are skipped. Ends with 1 if any photograph failed.
+    """
+    if output_format is not None and not output_format.encodable:
+        raise typer.BadParameter(f"{output_format.value} is read, but not written")
+    with complaints():
+        job = Job(
+            source=_absolute(source),
+            target=_absolute(target),
+            model=_label(model),
+            strength=strength,
+            format=output_format,
+            quality=quality,
+            max_side=max_side,
+            metadata=metadata,
+        )
+        run = Run(job, retry=retry)
+        if run.left:
+            _carry_out(run, _engine(engine, processes))
+    counts = ", ".join(f"{run.manifest.count(status)} {status}" for status in Status)
+    typer.echo(f"{len(run.names)} files: {counts}")
+    if run.manifest.count(Status.FAILED):
+        raise typer.Exit(code=1)
+
+
+def _carry_out(run: Run, engine: Engine) -> None:
+    with progress(len(run.names), len(run.names) - len(run.left)) as bar:
+        for outcome in run.carry_out(engine):
+            if outcome.status is not Status.DONE:
+                bar.say(f"{outcome.source}: {outcome.status}: {outcome.reason}")
+            bar.advance()
+
+
+def _engine(name: EngineName, processes: int | None) -> Engine:
+    if name is EngineName.RAY or (name is EngineName.AUTO and cluster.found()):
+        return cluster.on_ray
+    return partial(on_processes, processes or cpu_count())
+
+
+def _absolute(place: str) -> str:
+    """A path as every process understands it; a URI as it is."""
+    return place if "://" in place else str(Path(place).resolve())
+
+
+def _label(model: str | None) -> str:
+    """NAME@VERSION, so that a run that goes on does so with the model it began with."""
+    policy = Settings.from_environment().models
+    return read_catalogue(policy.store, policy.default).named(model).card.label

@@ -1,0 +1,61 @@
+"""What tests of bulk work may ask for."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+
+from tests.conftest import PHOTOS
+from tests.server import PATIENCE, free_port
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Photos in two folders, with one that is damaged and one that is no image."""
+    folder = tmp_path / "source"
+    (folder / "deep").mkdir(parents=True)
+    for number, name in enumerate(["lake.jpg", "otters.jpg", "sunset.jpg"]):
+        shutil.copy(PHOTOS / name, folder / ("deep" if number else "") / name)
+    (folder / "damaged.jpg").write_bytes((PHOTOS / "lake.jpg").read_bytes()[:9000])
+    (folder / "notes.txt").write_text("not a photo")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """An S3 on this machine, as the environment in which programs find it."""
+    port = free_port()
+    log = (tmp_path_factory.mktemp("s3") / "log").open("wb")
+    command = [sys.executable, "-m", "moto.server", "--port", str(port)]
+    process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        _until_it_answers(f"http://127.0.0.1:{port}/moto-api/")
+        yield {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "AWS_ACCESS_KEY_ID": "anybody",
+            "AWS_SECRET_ACCESS_KEY": "anything",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+        log.close()
+
+
+def _until_it_answers(url: str) -> None:
+    give_up = time.monotonic() + PATIENCE
+    while time.monotonic() < give_up:
+        try:
+            with urlopen(url):  # noqa: S310 -- http
+                return
+        except URLError:
+            time.sleep(0.1)
+    raise TimeoutError(f"{url} does not answer")

@@ -1,0 +1,163 @@
+"""Ray Serve: a real cluster of two nodes on this machine."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+
+import httpx
+import pytest
+import yaml
+
+from deploy.ray.service import Fleet, application, in_the_house
+from tests.conftest import ROOT
+from tests.ray_cluster import ServedByRay, served_by_ray
+from tests.server import serving
+
+CROWD = 16  # two replicas let 8 in, and Ray gives them as many as 16
+CALLERS = 4
+ANSWERED = 20  # photographs before, and again after, a node is killed
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[ServedByRay]:
+    """Two nodes with a replica each, which lets four requests in."""
+    with served_by_ray({"CLUT_ADMISSION_MAX_REQUESTS": "4"}, least=2, most=2) as running:
+        yield running
+
+
+def replicas(cluster: ServedByRay) -> set[str]:
+    """The replicas that answer, by when their processes began."""
+    text = [cluster.client.get("/metrics").text for _ in range(20)]
+    return {line for page in text for line in page.splitlines() if line.startswith("process_start")}
+
+
+def test_the_answer_is_the_same(cluster: ServedByRay, photos: Path) -> None:
+    """A photo is answered byte for byte as without Ray, with the same look."""
+    photo = (photos / "lake.jpg").read_bytes()
+    answer = cluster.client.post("/enhance", content=photo)
+    with serving() as server:
+        plain = server.client.post("/enhance", content=photo)
+    assert (answer.status_code, plain.status_code) == (200, 200)
+    assert answer.content == plain.content
+    assert answer.headers["X-Look"] == plain.headers["X-Look"]
+
+
+def test_a_request_has_one_name(cluster: ServedByRay) -> None:
+    """The proxy and the service both name a request; the caller sees the name once."""
+    answer = cluster.client.get("/models", headers={"X-Request-ID": "mine"})
+    assert answer.headers.get_list("X-Request-ID") == ["mine"]
+
+
+def test_any_replica_recalls_a_look(cluster: ServedByRay, photos: Path) -> None:
+    """The token that one replica gave is the same LUT on all."""
+    photo = (photos / "otters.jpg").read_bytes()
+    token = cluster.client.post("/enhance", content=photo).headers["X-Look"]
+    assert len(replicas(cluster)) == 2
+    # An ETag and a cache are of each replica; the file has to be the same.
+    answers = [cluster.client.get(f"/lut/{token}?format=json") for _ in range(12)]
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.content for answer in answers}) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "code"),
+    [
+        ("/enhance", b"not a photo", 415, "not-an-image"),
+        ("/enhance?strength=2", b"x", 400, "bad-parameter"),
+        ("/enhance", b"", 400, "bad-body"),
+    ],
+)
+def test_refusals_are_ours(
+    cluster: ServedByRay, path: str, body: bytes, status: int, code: str
+) -> None:
+    """What is wrong comes back as our problem document."""
+    answer = cluster.client.post(path, content=body)
+    assert answer.status_code == status
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json()["type"] == f"/problems#{code}"
+
+
+def test_a_full_house_refuses_by_itself(cluster: ServedByRay, photos: Path) -> None:
+    """Of a crowd, those who are too many get our 503, and are told when to come back."""
+    photo = (photos / "lake.jpg").read_bytes()
+    give_up = time.monotonic() + 60
+    while time.monotonic() < give_up:
+        with ThreadPoolExecutor(CROWD) as callers:
+            calls = [
+                callers.submit(cluster.client.post, "/enhance", content=photo) for _ in range(CROWD)
+            ]
+        answers = [call.result() for call in calls]
+        refused = [answer for answer in answers if answer.status_code != 200]
+        for answer in refused:
+            assert answer.json()["type"] == "/problems#overloaded"
+            assert int(answer.headers["Retry-After"]) >= 1
+        if refused:
+            return
+    pytest.fail("the crowd was never too large")
+
+
+def test_a_body_too_large_is_refused_before_it_is_sent(cluster: ServedByRay) -> None:
+    """What a body announces is enough for a 413."""
+    with socket.create_connection(("127.0.0.1", cluster.port), timeout=30) as caller:
+        caller.sendall(b"POST /enhance HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n\r\n")
+        assert caller.recv(1000).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_departure_reaches_the_replica(cluster: ServedByRay) -> None:
+    """A caller who hangs up in the middle of a body is noticed behind the proxy, too."""
+    give_up = time.monotonic() + 30
+    while time.monotonic() < give_up:
+        with socket.create_connection(("127.0.0.1", cluster.port)) as caller:
+            caller.sendall(b"POST /enhance HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n...")
+        if 'clut_cancelled_total{stage="receive"}' in cluster.client.get("/metrics").text:
+            return
+    pytest.fail("no replica has heard of it")
+
+
+def test_a_lost_node_is_survived(cluster: ServedByRay, photos: Path) -> None:
+    """A node is killed while requests run: none hangs, and the service goes on."""
+    photo = (photos / "lake.jpg").read_bytes()
+    lost = Event()
+    statuses: list[int] = []
+
+    def call() -> None:
+        after = 0
+        with httpx.Client(base_url=f"http://127.0.0.1:{cluster.port}", timeout=60) as client:
+            while after < ANSWERED / CALLERS:
+                killed = lost.is_set()
+                status = client.post("/enhance", content=photo).status_code
+                statuses.append(status)
+                after += killed and status == 200
+
+    with ThreadPoolExecutor(CALLERS) as callers:
+        calls = [callers.submit(call) for _ in range(CALLERS)]
+        while statuses.count(200) < ANSWERED:
+            time.sleep(0.05)
+        cluster.kill_node()
+        lost.set()
+        for ended in calls:
+            ended.result(timeout=120)
+    # The requests that were on the node are lost, with a status: 500 from Ray's proxy.
+    assert set(statuses) <= {200, 500, 503}
+    assert len(statuses) - statuses.count(200) <= 2 * CALLERS
+
+
+def test_the_configuration_is_of_this_application() -> None:
+    """The YAML's arguments, settings and timeout are those that the code knows."""
+    configuration = yaml.safe_load((ROOT / "deploy/ray/serve.yaml").read_text())
+    (described,) = configuration["applications"]
+    assert described["import_path"] == f"{application.__module__}:{application.__name__}"
+    assert Fleet(**described["args"])
+    assert configuration["http_options"]["request_timeout_s"] > 60 + 30
+
+
+def test_scaling_follows_the_queue() -> None:
+    """At 70 % one core holds 0.7 / 0.3 requests, by M/M/1; more cores hold more, each fewer."""
+    assert in_the_house(1) == pytest.approx(0.7 / 0.3)
+    assert in_the_house(2) == pytest.approx(2 * 0.7 / (1 - 0.49))
+    assert in_the_house(8) / 8 < in_the_house(4) / 4 < in_the_house(2) / 2

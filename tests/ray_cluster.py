@@ -1,0 +1,145 @@
+"""A Ray cluster of a few nodes on this machine, in a process of its own.
+
+`python -m tests.ray_cluster PORT NODES CORES NAME=VALUE...` starts it and serves. It takes orders
+on its standard input, one a line: `kill` a node, `add` one, say how many `replicas` run. The end
+of the input ends it. So Ray's threads, warnings and signal handlers stay out of the tests' process.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import httpx
+
+from tests.server import PATIENCE, free_port
+
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # it would ask the network
+    # All load comes to one proxy here, which would keep it to the replicas of its own node.
+    "RAY_SERVE_PROXY_PREFER_LOCAL_NODE_ROUTING": "0",
+    "RAY_DEDUP_LOGS": "0",
+}
+
+
+@dataclass(frozen=True)
+class ServedByRay:
+    """A cluster that serves."""
+
+    process: subprocess.Popen[str]
+    client: httpx.Client
+    port: int
+
+    def kill_node(self) -> None:
+        """Kills the last node that is not the head, with what runs there, at once."""
+        self._ordered("kill")
+
+    def add_node(self) -> None:
+        """Starts one more."""
+        self._ordered("add")
+
+    def replicas(self) -> int:
+        """How many run."""
+        return int(self._ordered("replicas"))
+
+    def _ordered(self, order: str) -> str:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{order}\n")
+        self.process.stdin.flush()
+        return self.heard(f"done {order}")
+
+    def heard(self, beginning: str) -> str:
+        """Waits for a line that begins so, and returns what follows.
+
+        Raises:
+            RuntimeError: the process has ended before.
+        """
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.startswith(beginning):
+                return line.removeprefix(beginning).strip()
+        raise RuntimeError(f"the cluster ended with {self.process.wait(PATIENCE)}")
+
+
+@contextmanager
+def served_by_ray(
+    environment: Mapping[str, str] | None = None,
+    nodes: int = 2,
+    cores: int = 1,
+    replica_cores: int = 1,
+    **fleet: int,
+) -> Iterator[ServedByRay]:
+    """Starts nodes, the head among them, with so many cores each as Ray counts, and the service.
+
+    Further arguments are those of `deploy.ray.service.Fleet`.
+    """
+    port = free_port()
+    fleet["cores"] = replica_cores
+    arguments = [
+        *map(str, (port, nodes, cores)),
+        *(f"{name}={value}" for name, value in fleet.items()),
+    ]
+    ours = {k: v for k, v in os.environ.items() if not k.startswith("CLUT_")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.ray_cluster", *arguments],
+        env=ours | QUIET | {"CLUT_AUTH_OPEN": "true"} | dict(environment or {}),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:
+            cluster = ServedByRay(process, client, port)
+            cluster.heard("serving")
+            yield cluster
+    finally:
+        process.communicate(timeout=PATIENCE)
+
+
+def main(port: int, nodes: int, cores: int, fleet: dict[str, int]) -> None:
+    """Serves, and follows orders, until its input ends."""
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": cores, "include_dashboard": False}
+    )
+    others = [cluster.add_node(num_cpus=cores) for _ in range(nodes - 1)]
+    ray.init(address=cluster.address, log_to_driver=False)
+    serve.start(proxy_location="HeadOnly", http_options={"port": port, "request_timeout_s": 100})
+    serve.run(application(fleet))
+    print("serving", flush=True)
+    for line in sys.stdin:
+        order, answer = line.strip(), ""
+        if order == "kill":
+            cluster.remove_node(others.pop(), allow_graceful=False)
+        elif order == "add":
+            others.append(cluster.add_node(num_cpus=cores))
+        elif order == "replicas":
+            answer = str(running())
+        print(f"done {order} {answer}", flush=True)
+    serve.shutdown()
+    ray.shutdown()
+    cluster.shutdown()
+
+
+def running() -> int:
+    """How many replicas serve."""
+    (served,) = serve.status().applications.values()
+    (deployment,) = served.deployments.values()
+    return deployment.replica_states.get("RUNNING", 0)
+
+
+if __name__ == "__main__":
+    # Here, so that who imports this file does not load ray.
+    import ray
+    from ray import serve
+    from ray.cluster_utils import Cluster
+
+    from deploy.ray.service import application
+
+    main(
+        *map(int, sys.argv[1:4]),
+        {name: int(value) for name, value in (it.split("=") for it in sys.argv[4:])},
+    )
