@@ -23,10 +23,19 @@ class Difference:
 
 
 def difference(lut: Lut3D, other: Lut3D) -> Difference:
-    """Compares two LUTs by their answers, clamped to 0..1, to 86^3 colours of 8 bits.
+    """Compares two LUTs by their answers, clamped to 0..1, to a grid of colours.
 
-    The answers are interpolated trilinearly. Takes 40 ms.
+    The answers are interpolated trilinearly. Where one lattice holds the other, the grid is the
+    finer one and what lies in the middle of its positions: in between both are straight, but
+    where they are clamped. Else it is 86^3 colours of 8 bits, in 25 ms.
     """
-    answer, other_answer = (it.resampled(_GRID).table.clip(0, 1) for it in (lut, other))
+    size = _size_of_grid(lut, other)
+    answer, other_answer = (it.resampled(size).table.clip(0, 1) for it in (lut, other))
     levels = 255 * np.abs(answer - other_answer)
     return Difference(float(levels.max()), float(levels.mean()))
+
+
+def _size_of_grid(lut: Lut3D, other: Lut3D) -> int:
+    coarse, fine = sorted((lut.size, other.size))
+    nested = lut.shaper is None and other.shaper is None and (fine - 1) % (coarse - 1) == 0
+    return min(2 * fine - 1, _GRID) if nested else _GRID
