@@ -88,6 +88,7 @@ def create_app(settings: Settings, enhancer: Enhancer) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,  # app.web.docs has it, without another host
         redoc_url=None,
+        redirect_slashes=False,  # to an address of the caller's making: that of the Host header
         dependencies=[Depends(check_port)],
         telemetry={"metrics": False, "logs": False, "exclude": is_probe},  # traces alone
     )
