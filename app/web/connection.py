@@ -192,7 +192,7 @@ class Connection(HttpToolsProtocol):
 
     def _end(self) -> None:
         """After the last answer; its request may still be on the way."""
-        if self.cycle.more_body:
+        if self.cycle.more_body and not self.transport.is_closing():
             self._linger()
         else:
             self._close()

@@ -190,6 +190,10 @@ def test_full_house(otters: bytes) -> None:
             refused = server.client.post("/enhance", content=otters)
             problem(refused, 503, "overloaded")
             assert int(refused.headers["retry-after"]) >= 1
+            assert refused.headers["x-content-type-options"] == "nosniff"
+            metrics = server.client.get("/metrics").text
+            counted = 'clut_requests_total{method="POST",route="/enhance",status="503"} 1.0'
+            assert counted in metrics
             assert answer().startswith(b"HTTP/1.1 200")
         assert server.client.post("/enhance", content=otters).status_code == 200
 
