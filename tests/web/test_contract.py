@@ -20,7 +20,7 @@ def test_schemathesis(tmp_path: Path) -> None:
     command = [
         str(Path(sys.executable).with_name("schemathesis")),
         *("run", "--max-examples=15", "--max-time=45", "--seed=1", "--continue-on-failure"),
-        *("--checks=all", "--no-color"),
+        *("--checks=all", "--request-timeout=90", "--no-color"),
         *("--header", f"Authorization: Bearer {secret}"),
     ]
     with serving(AUTH_KEYS=f"[{key.model_dump_json(exclude_none=True)}]") as server:
