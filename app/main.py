@@ -21,6 +21,7 @@ from app.settings import Settings
 from app.web import docs, openapi, problems
 from app.web.access import Access, check_port
 from app.web.body import Uploads
+from app.web.door import Door
 from app.web.head import Head
 from app.web.keys import KeyRing, check_exposure
 from app.web.metrics import Metrics
@@ -92,9 +93,11 @@ def create_app(settings: Settings, enhancer: Enhancer) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,  # app.web.docs has it, without another host
         redoc_url=None,
+        redirect_slashes=False,  # to an address of the caller's making: that of the Host header
         dependencies=[Depends(check_port)],
         telemetry={"metrics": False, "logs": False, "exclude": is_probe},  # traces alone
     )
+    app.add_middleware(Door, routes=photos.routes)
     app.add_middleware(Head)
     app.add_middleware(Shield)
     if settings.cors.origins:

@@ -5,7 +5,9 @@
     python -m benchmarks.reliability soak [REQUESTS]
 
 Each prints its figures. docs/reliability.md has those of the last run. The server has half of the
-cores, and the callers the others, so that they do not take from what they measure.
+cores, and the callers the others, so that they do not take from what they measure. What a refusal
+and a probe take is measured by a witness in a process of its own: the crowd's callers wait for one
+another, too.
 """
 
 from __future__ import annotations
@@ -13,10 +15,13 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 
 from benchmarks.photos import jpeg
@@ -25,6 +30,7 @@ from tests.server import Server, serving
 OVERLOAD = 10  # times capacity
 MEGAPIXELS = 3
 WARM_UP, CALLERS = 10.0, 8
+WITNESSED = 10.0  # requests a second
 
 
 @dataclass
@@ -33,6 +39,7 @@ class Outcomes:
 
     seconds: dict[int, list[float]] = field(default_factory=dict)
     without_retry_after: int = 0
+    retry_after: set[int] = field(default_factory=set)
 
     def add(self, status: int, seconds: float) -> None:
         """Counts one."""
@@ -41,6 +48,13 @@ class Outcomes:
     def count(self, status: int) -> int:
         """How many ended so."""
         return len(self.seconds.get(status, []))
+
+    def join(self, other: Outcomes) -> None:
+        """Counts what another has counted."""
+        for status, seconds in other.seconds.items():
+            self.seconds.setdefault(status, []).extend(seconds)
+        self.without_retry_after += other.without_retry_after
+        self.retry_after |= other.retry_after
 
 
 async def request(
@@ -82,21 +96,26 @@ async def timed(outcomes: Outcomes, port: int, *what: str, body: bytes = b"") ->
     except (OSError, IndexError):
         answer, status = b"", 0
     outcomes.add(status, time.monotonic() - begun)
-    if status == 503 and b"retry-after" not in answer[:2000].lower():
-        outcomes.without_retry_after += 1
+    if status == 503:
+        promise = re.search(rb"retry-after: (\d+)", answer)
+        if promise:
+            outcomes.retry_after.add(int(promise[1]))
+        else:
+            outcomes.without_retry_after += 1
 
 
 async def capacity(port: int, photo: bytes, seconds: float) -> float:
     """Requests a second of a few callers who wait for each answer."""
     outcomes = Outcomes()
-    end = time.monotonic() + seconds
+    begun = time.monotonic()
+    end = begun + seconds
 
     async def caller() -> None:
         while time.monotonic() < end:
             await timed(outcomes, port, "POST", "/enhance", body=photo)
 
     await asyncio.gather(*(caller() for _ in range(CALLERS)))
-    return outcomes.count(200) / seconds
+    return outcomes.count(200) / (time.monotonic() - begun)
 
 
 async def overloaded(
@@ -118,24 +137,42 @@ async def overloaded(
 async def overload(server: Server, seconds: float) -> None:
     """Ten times what the service can do."""
     photo = jpeg(MEGAPIXELS)
-    most = await capacity(server.port, photo, WARM_UP)
+    before = await capacity(server.port, photo, WARM_UP)
     begun = time.monotonic()
-    outcomes, probes = await overloaded(server.port, photo, OVERLOAD * most, seconds)
+    with ProcessPoolExecutor(1, get_context("spawn")) as processes:
+        witnessing = asyncio.get_running_loop().run_in_executor(
+            processes, witness, server.port, photo, seconds
+        )
+        outcomes, probes = await overloaded(server.port, photo, OVERLOAD * before, seconds)
+        seen, probes_seen = await witnessing
     lasted = time.monotonic() - begun
+    after = await capacity(server.port, photo, WARM_UP)
+    goodput = (outcomes.count(200) + seen.count(200)) / lasted / ((before + after) / 2)
+    print(f"capacity: {before:.1f} requests/s of {MEGAPIXELS} MP before, {after:.1f} after")
+    print(f"goodput: {goodput:.0%} of capacity")
+    print(f"refused, by the witness: {_percentiles(seen.seconds.get(503, [0.0]))}")
+    print(f"probes, by the witness: {_percentiles(probes_seen.seconds.get(200, [0.0]))}")
+    outcomes.join(seen)
+    probes.join(probes_seen)
+    report(outcomes, probes)
+
+
+def report(outcomes: Outcomes, probes: Outcomes) -> None:
+    """What became of all requests and probes."""
     refused, answered = outcomes.seconds.get(503, [0.0]), outcomes.seconds.get(200, [0.0])
-    print(f"capacity: {most:.1f} requests/s of {MEGAPIXELS} MP")
-    print(f"asked for: {sum(map(len, outcomes.seconds.values()))} in {seconds:.0f} s")
-    print(f"answered: {len(answered)}, goodput {len(answered) / lasted / most:.0%} of capacity")
-    print(f"slowest answer: {max(answered):.1f} s")
-    print(f"refused with 503: {outcomes.count(503)}, in {_percentiles(refused)}")
+    print(f"asked for: {sum(map(len, outcomes.seconds.values()))}")
+    print(f"answered with 200: {len(answered)}, in {_percentiles(answered)}")
+    print(f"refused with 503: {len(refused)}, in {_percentiles(refused)}")
+    print(f"Retry-After: {min(outcomes.retry_after)} to {max(outcomes.retry_after)} s")
     print(f"without Retry-After: {outcomes.without_retry_after}")
     other = {k: len(v) for k, v in outcomes.seconds.items() if k not in {200, 503}}
     print(f"any other outcome: {other or 'none'}")
-    print(
-        f"probes: {probes.count(200)} of {sum(map(len, probes.seconds.values()))} were 200, ",
-        end="",
-    )
-    print(f"in {_percentiles(probes.seconds.get(200, [0.0]))}")
+    print(f"probes: {probes.count(200)} of {sum(map(len, probes.seconds.values()))} were 200")
+
+
+def witness(port: int, photo: bytes, seconds: float) -> tuple[Outcomes, Outcomes]:
+    """Few requests and probes among those of the crowd."""
+    return asyncio.run(overloaded(port, photo, WITNESSED, seconds))
 
 
 def _percentiles(seconds: list[float]) -> str:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import Draining, Overloaded
 
-SMOOTHING = 0.1  # weight of the latest request in the mean service time
+SMOOTHING = 0.1  # weight of the latest departure in the pace
 
 
 class AdmissionPolicy(BaseModel):
@@ -59,7 +59,8 @@ class Admission:
         self._policy = policy
         self._waiting: list[_Waiter] = []  # a heap
         self._numbers = count()
-        self._mean_seconds = 0.0
+        self._pace = 0.0  # seconds from one departure to the next, on average of late
+        self._departed = 0.0
         self.requests = 0
         self.pixels_in_flight = 0
         self.closed = False
@@ -104,7 +105,7 @@ class Admission:
             yield
         finally:
             self.requests -= 1
-            self._mean_seconds += SMOOTHING * (monotonic() - begun - self._mean_seconds)
+            self._note_departure(begun)
 
     @asynccontextmanager
     async def pixels(self, pixels: int, turn: float) -> AsyncIterator[None]:
@@ -118,8 +119,14 @@ class Admission:
 
     @property
     def retry_after(self) -> int:
-        """Seconds until those who are in the house now are answered, by the mean of late."""
-        return max(1, math.ceil(self._mean_seconds))
+        """Seconds until those who are in the house now are answered, at the pace of late."""
+        return max(1, math.ceil(self.requests * self._pace))
+
+    def _note_departure(self, begun: float) -> None:
+        now = monotonic()
+        seconds = now - max(begun, self._departed)  # an empty house says nothing
+        self._pace += (SMOOTHING if self._pace else 1.0) * (seconds - self._pace)
+        self._departed = now
 
     async def _acquire(self, pixels: int, turn: float) -> None:
         if not self._waiting and self._fits(pixels):

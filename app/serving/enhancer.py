@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from functools import partial
@@ -287,3 +288,6 @@ class Enhancer:
     async def _warm(self) -> None:
         await self._workers.run(monotonic(), compile_loops, [self._device.interpolation])
         await self._predictors.warm_up(self.catalogue.models)
+        # What is here now stays: to look whether it is garbage would stop everybody for 0.15 s,
+        # again and again.
+        gc.freeze()

@@ -109,7 +109,8 @@ class Upload:
         return await asyncio.to_thread(b"".join, received)
 
     def _refuse_announced(self, request: Request) -> None:
-        announced = request.headers.get("content-length", "")
+        # Zeros in front are legal, and `int` takes no more than some thousand digits.
+        announced = request.headers.get("content-length", "").lstrip("0")
         if announced.isdecimal() and int(announced) > self._policy.max_bytes:
             raise self._too_large()
 

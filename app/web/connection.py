@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -11,6 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.web.problems import MEDIA_TYPE
+
+_BAD = HTTPStatus.BAD_REQUEST, HTTPStatus.BAD_REQUEST.description
+_TOO_LARGE = (
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE.description,
+)
+_BETWEEN = len(": \r\n")  # of a header on the wire
+_UPGRADE = HTTPStatus.BAD_REQUEST, "A request with a body cannot ask for another protocol (Upgrade)"
 
 
 class ConnectionPolicy(BaseModel):
@@ -44,8 +53,28 @@ class ConnectionPolicy(BaseModel):
     )
 
 
-class HeadTooLargeError(Exception):
-    """The head of a request is larger than is accepted."""
+class RefusedHeadError(Exception):
+    """The head of a request is not accepted; ends its parsing."""
+
+
+class _Line(asyncio.Transport):
+    """What uvicorn writes one answer to: it ends the connection in our way."""
+
+    def __init__(self, transport: asyncio.Transport, end: Callable[[], None]) -> None:
+        super().__init__()
+        self._transport, self._end = transport, end
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Sends it."""
+        self._transport.write(data)
+
+    def is_closing(self) -> bool:
+        """Whether nobody would read it."""
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        """This was the last answer."""
+        self._end()
 
 
 class Connection(HttpToolsProtocol):
@@ -58,8 +87,10 @@ class Connection(HttpToolsProtocol):
         super().__init__(**uvicorn)
         self._policy = policy
         self._head = 0  # bytes of the head that is arriving
+        self._parsed = 0  # and those of its line and headers that are whole
         self._in_head = True
-        self._complaint = HTTPStatus.BAD_REQUEST
+        self._lingering = False  # the last answer is written; what else comes is not looked at
+        self._complaint = _BAD
         self._waiting: asyncio.TimerHandle | None = None
         self._watching: asyncio.TimerHandle | None = None
 
@@ -79,36 +110,51 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Counts what has not become a whole head yet."""
-        if self.transport.is_closing():
+        if self._lingering or self.transport.is_closing():
             return
         super().data_received(data)
         if self._in_head:
             self._head += len(data)
-            if self._head > self._policy.head_bytes and not self.transport.is_closing():
-                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            if self._head > self._policy.head_bytes and not self._lingering:
+                self._refuse(*_TOO_LARGE)
 
     def on_message_begin(self) -> None:
         """Another head begins."""
         super().on_message_begin()
-        self._in_head, self._head = True, 0
+        self._in_head, self._head, self._parsed = True, 0, 0
+
+    def on_url(self, url: bytes) -> None:
+        """Counts it."""
+        super().on_url(url)
+        self._parsed += len(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Refuses a head that arrives at once, too."""
-        super().on_header(name, value)
-        if len(self.url) + sum(len(n) + len(v) for n, v in self.headers) > self._policy.head_bytes:
-            self._complaint = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-            raise HeadTooLargeError  # which ends the parsing
+        """Refuses a head that arrives at once, too; what trails a body is no header."""
+        self._parsed += len(name) + len(value) + _BETWEEN
+        if self._parsed > self._policy.head_bytes:
+            self._complaint = _TOO_LARGE
+            raise RefusedHeadError
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is there."""
         self._in_head = False
         _stop(self._waiting)
+        if self.parser.should_upgrade() and self._announces_body():
+            # The parser would take the body for the next request.
+            self._complaint = _UPGRADE
+            raise RefusedHeadError
         super().on_headers_complete()
+        self.cycle.transport = _Line(self.transport, self._end)
 
     def on_response_complete(self) -> None:
         """The answer is out; what else the caller sends has to be the next head."""
+        if self._lingering:
+            return
         super().on_response_complete()
-        if not self.transport.is_closing():
+        # Unless it is there: callers may send requests without waiting for answers.
+        if self.cycle.response_complete and not self.transport.is_closing():
             self._await_head()
 
     def pause_writing(self) -> None:
@@ -118,16 +164,49 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 -- uvicorn's
         """Answers what is no HTTP."""
-        self._refuse(self._complaint)
+        self._refuse(*self._complaint)
 
-    def _refuse(self, status: HTTPStatus) -> None:
-        self._in_head = False
+    def _announces_body(self) -> bool:
+        bodiless = (b"content-length", b"0")
+        announcing = {b"content-length", b"transfer-encoding"}
+        return any(it[0] in announcing and it != bodiless for it in self.headers)
+
+    def _refuse(self, status: HTTPStatus, detail: str) -> None:
+        """Answers what cannot be a request; those before it have their answers first."""
+        if self._answering and (self.pipeline or not self.cycle.more_body):
+            self.cycle.keep_alive = False
+            return
+        if self._answering:  # the body breaks off: whoever reads it learns that
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         document = {"type": "about:blank", "status": status, "title": status.phrase}
-        body = orjson.dumps(document | {"detail": status.description or status.phrase})
+        body = orjson.dumps(document | {"detail": detail})
         head = f"HTTP/1.1 {status} {status.phrase}\r\ncontent-length: {len(body)}\r\n"
         self.transport.write(f"{head}content-type: {MEDIA_TYPE}\r\n".encode())
         self.transport.write(b"connection: close\r\n\r\n" + body)
-        self._close()
+        self._linger()
+
+    @property
+    def _answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _end(self) -> None:
+        """After the last answer; its request may still be on the way."""
+        if self.cycle.more_body and not self.transport.is_closing():
+            self._linger()
+        else:
+            self._close()
+
+    def _linger(self) -> None:
+        """Lets the caller end the connection, who may be sending.
+
+        To close it meanwhile would reset it, and the caller might lose an answer that is not read
+        yet (RFC 9112, section 9.6).
+        """
+        self._lingering = True
+        self.flow.resume_reading()
+        self.transport.write_eof()
+        self._await_head()  # which nobody looks at; but it does not wait for ever
 
     def _await_head(self) -> None:
         _stop(self._waiting)

@@ -43,7 +43,7 @@ def problem_response(problem: Problem, request: Request) -> Response:
 
 def install(app: FastAPI) -> None:
     """Answers everything that routes raise with a problem document."""
-    app.add_exception_handler(Problem, _on_problem)
+    app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(RequestValidationError, _on_bad_parameters)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(ClientDisconnect, _on_departure)
@@ -60,7 +60,8 @@ def catalogue() -> list[dict[str, Any]]:
     ]
 
 
-async def _on_problem(request: Request, error: Exception) -> Response:
+async def on_problem(request: Request, error: Exception) -> Response:
+    """Counts and renders a problem."""
     assert isinstance(error, Problem)  # noqa: S101 -- what the handler is registered for
     request.state.metrics.rejected(error.code)
     return problem_response(error, request)
@@ -70,7 +71,7 @@ async def _on_bad_parameters(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 -- as above
     parameters = [_complaint(item) for item in error.errors()]
     detail = " ".join(f"{item['name']}: {item['reason']}." for item in parameters)
-    return await _on_problem(request, BadParameter(detail, parameters=parameters))
+    return await on_problem(request, BadParameter(detail, parameters=parameters))
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:

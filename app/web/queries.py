@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,6 +17,8 @@ ModelName = Annotated[
     str | None,
     Field(description="NAME or NAME@VERSION, as listed by /models.", examples=["default"]),
 ]
+
+LOOK_TOKEN: dict[str, Any] = {"format": "look-token"}
 
 
 class _Query(BaseModel):
@@ -47,6 +49,7 @@ class EnhanceQuery(_Query):
     )
     look: str | None = Field(
         default=None,
+        json_schema_extra=LOOK_TOKEN,
         description="A look token (the X-Look of an earlier answer) to apply instead of "
         "predicting a look: the same look for a whole album or burst.",
     )
@@ -91,7 +94,10 @@ class PredictLutQuery(LutQuery):
 class RecallLutQuery(LutQuery):
     """Which LUT is made again, and how it is written."""
 
-    token: str = Field(description="A look token, the X-Look of an earlier answer.")
+    token: str = Field(
+        json_schema_extra=LOOK_TOKEN,
+        description="A look token, the X-Look of an earlier answer.",
+    )
 
 
 class NoQuery(_Query):

@@ -6,7 +6,7 @@ import hashlib
 import re
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from app.serving.enhancer import Enhancer
 from app.serving.look import Look, Wish
@@ -16,8 +16,9 @@ from app.web import openapi, problems
 from app.web.access import Caller, MayAdminister, MayEnhance, MayLook, MayReadMetrics, MayTakeLuts
 from app.web.body import unless_departed
 from app.web.negotiation import output_format
-from app.web.photos import AdmittedRoute, receiving
+from app.web.photos import receiving
 from app.web.queries import (
+    LOOK_TOKEN,
     EnhanceQuery,
     LutQuery,
     NoQuery,
@@ -26,7 +27,7 @@ from app.web.queries import (
 )
 from app.web.state import TheState
 
-photos = APIRouter(responses=openapi.ANY_PROBLEM, route_class=AdmittedRoute)
+photos = APIRouter(responses=openapi.ANY_PROBLEM)  # behind the door
 router = APIRouter(responses=openapi.ANY_PROBLEM)
 
 FOR_EVER = "max-age=31536000, immutable"  # a token says all: its LUT never changes
@@ -136,7 +137,7 @@ async def recall_lut_by_query(
 )
 async def recall_lut(
     request: Request,
-    token: str,
+    token: Annotated[str, Path(json_schema_extra=LOOK_TOKEN)],
     query: Annotated[LutQuery, Query()],
     caller: MayTakeLuts,
     state: TheState,

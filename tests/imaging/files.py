@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from io import BytesIO
 from typing import Any
 
@@ -124,3 +126,15 @@ def one_of_each() -> dict[str, bytes]:
         "bmp": saved(rgb, "BMP"),
         "heif": heic([scene()]),
     }
+
+
+def with_chunks(png: bytes, **chunks: bytes) -> bytes:
+    """A PNG with further chunks behind its header."""
+    extra = b"".join(
+        struct.pack(">I", len(data))
+        + name.encode()
+        + data
+        + struct.pack(">I", zlib.crc32(name.encode() + data))
+        for name, data in chunks.items()
+    )
+    return png[:33] + extra + png[33:]

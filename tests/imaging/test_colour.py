@@ -6,7 +6,6 @@ The expected colours are computed from chromaticities, in float64, without any I
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Callable
 
 import imagecodecs
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from app.imaging.profiles import cicp_profile, srgb_profile
-from tests.imaging.files import photo, saved, scene, scene_16, tiff
+from tests.imaging.files import photo, saved, scene, scene_16, tiff, with_chunks
 from tests.imaging.heic import DISPLAY_P3, heic
 
 D65 = (0.3127, 0.3290)
@@ -111,18 +110,6 @@ def test_display_p3_avif_without_a_profile() -> None:
     body = imagecodecs.avif_encode(scene(), level=100, primaries=12, transfer=13)
     expected = 255 * in_srgb(scene() / 255, P3, srgb_to_light)
     assert np.abs(photo(body).pixels - expected).mean() < 1.5
-
-
-def with_chunks(png: bytes, **chunks: bytes) -> bytes:
-    """A PNG with further chunks behind its header."""
-    extra = b"".join(
-        struct.pack(">I", len(data))
-        + name.encode()
-        + data
-        + struct.pack(">I", zlib.crc32(name.encode() + data))
-        for name, data in chunks.items()
-    )
-    return png[:33] + extra + png[33:]
 
 
 def test_display_p3_png_by_number() -> None:

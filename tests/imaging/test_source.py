@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zlib
 from io import BytesIO
 from pathlib import Path
@@ -16,7 +17,7 @@ from PIL import Image
 from app.errors import AnimatedImage, DamagedImage, NotAnImage, TooManyPixels, TooMuchMetadata
 from app.imaging.photo import ImageFormat
 from app.imaging.source import Limits, open_source
-from tests.imaging.files import exif, one_of_each, saved, scene, source, tiff
+from tests.imaging.files import exif, one_of_each, saved, scene, source, tiff, with_chunks
 from tests.imaging.heic import heic
 
 
@@ -175,6 +176,47 @@ def test_padding_and_empty_chunks_cost_little() -> None:
     empty = b"\0\0\0\0tEXt\0\0\0\0"
     with pytest.raises(DamagedImage, match="chunks"):
         open_source(b"\x89PNG\r\n\x1a\n" + empty * 400_000, Limits())
+
+
+@pytest.mark.parametrize("length", [0, 2])
+def test_too_many_segments_are_refused(photos: Path, length: int) -> None:
+    """Of a JPEG of empty segments, each took a microsecond and some memory: 30 s for 60 MB."""
+    lake = (photos / "lake.jpg").read_bytes()
+    empty = b"\xff\xe0" + length.to_bytes(2, "big")
+    with pytest.raises(DamagedImage, match="10000 segments"):
+        open_source(lake[:2] + empty * 10_000 + lake[2:], Limits())
+    assert open_source(lake[:2] + empty * 9000 + lake[2:], Limits()).width == 853
+
+
+def test_too_many_pages_are_refused() -> None:
+    """A TIFF of empty pages by the million is not counted to its end."""
+    pages = b"".join(struct.pack("<HI", 0, 8 + 6 * (page + 1)) for page in range(2000))
+    with pytest.raises(DamagedImage, match="1000 pages"):
+        source(b"II*\0\x08\0\0\0" + pages + bytes(6))
+
+
+@pytest.mark.parametrize(
+    ("kind", "head", "megabytes", "times"),
+    [
+        ("zTXt", b"Comment\0\0", 100, 1),
+        ("iTXt", b"Comment\0\1\0en\0\0", 100, 1),
+        ("iTXt", b"XML:com.adobe.xmp\0\1\0\0\0", 100, 1),
+        ("iCCP", b"profile\0\0", 100, 1),
+        ("zTXt", b"one of many\0\0", 1, 5),
+    ],
+)
+def test_compressed_text_is_bounded(kind: str, head: bytes, megabytes: int, times: int) -> None:
+    """Text and profiles that inflate to more than 4 MB are refused, and no more is inflated."""
+    png = bomb = saved(scene(), "PNG")
+    for _ in range(times):
+        bomb = with_chunks(bomb, **{kind: head + zlib.compress(bytes(megabytes << 20), 9)})
+    tracemalloc.start()
+    with pytest.raises(TooMuchMetadata, match="compressed"):
+        source(bomb)
+    assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    tracemalloc.stop()
+    harmless = with_chunks(png, **{kind: head + zlib.compress(b"otters at a lake")})
+    assert source(harmless).width == 96
 
 
 def test_a_palette_with_alpha_is_refused() -> None:

@@ -47,6 +47,27 @@ def test_one_more_than_the_limit_is_refused() -> None:
     assert admission.requests == 0
 
 
+def test_refusals_promise_what_the_pace_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is refused is told to come back when those in the house are through, at their pace."""
+    clock = [0.0]
+    monkeypatch.setattr("app.serving.admission.monotonic", lambda: clock[0])
+    admission = door(requests=20)
+    crowd = [admission.request() for _ in range(60)]
+    for place, request in enumerate(crowd):  # half a second each, twenty at a time
+        if place >= 20:
+            clock[0] += 0.5
+            crowd[place - 20].__exit__(None, None, None)
+        request.__enter__()
+    assert admission.retry_after == 10
+    for request in crowd[40:]:
+        request.__exit__(None, None, None)
+    clock[0] += 1000  # nobody is there, which is no pace
+    with admission.request():
+        clock[0] += 0.5
+    with admission.request():
+        assert admission.retry_after == 1
+
+
 def test_a_closed_door_stays_closed() -> None:
     """Once the server leaves, nobody is let in."""
     admission = door()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import threading
 from collections.abc import AsyncIterator
@@ -207,6 +208,14 @@ async def test_forged_tokens_make_no_lut(enhancer: Enhancer, forged: float) -> N
     token = LookToken(model.card.fingerprint, code).encode()
     with pytest.raises(CorruptedLook):
         await enhancer.recall_lut(token, LutWish())
+
+
+async def test_what_is_there_after_the_warm_up_is_no_garbage(
+    enhancer: Enhancer, photo: bytes
+) -> None:
+    """A full collection that looked at all of it held up everybody for 0.15 s, and so a probe."""
+    await predicted(enhancer, photo)
+    assert gc.get_freeze_count() > 100_000
 
 
 async def test_a_failed_warm_up_fails_liveness(tmp_path: Path) -> None:

@@ -131,7 +131,9 @@ def test_forms_that_are_no_uploads(client: httpx.Client, otters: bytes) -> None:
 
 def test_unknown_paths_and_methods(client: httpx.Client) -> None:
     """The framework's own refusals are problem documents too."""
-    for response, status in ((client.get("/nothing"), 404), (client.get("/enhance"), 405)):
+    answers = {"/nothing": 404, "/enhance": 405, "/livez/": 404, "//a.example/": 404}
+    for path, status in answers.items():
+        response = client.get(f"http://127.0.0.1:{client.base_url.port}{path}")
         assert response.status_code == status
         assert response.headers["content-type"] == "application/problem+json"
         assert response.json()["status"] == status
@@ -188,6 +190,10 @@ def test_full_house(otters: bytes) -> None:
             refused = server.client.post("/enhance", content=otters)
             problem(refused, 503, "overloaded")
             assert int(refused.headers["retry-after"]) >= 1
+            assert refused.headers["x-content-type-options"] == "nosniff"
+            metrics = server.client.get("/metrics").text
+            counted = 'clut_requests_total{method="POST",route="/enhance",status="503"} 1.0'
+            assert counted in metrics
             assert answer().startswith(b"HTTP/1.1 200")
         assert server.client.post("/enhance", content=otters).status_code == 200
 

@@ -26,6 +26,7 @@ _EXIF = b"Exif\0\0"
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _ICC = b"ICC_PROFILE\0"
 _MAX_SCANS = 100  # ordinary ones have about 10; each costs a pass over all coefficients
+_MAX_SEGMENTS = 10_000  # before the scan; the longest metadata take some hundred
 _MAX_PAYLOAD = 0xFFFF - 2  # the length field counts itself
 
 _MARKER = re.compile(rb"\xff([^\x00\xff])")  # not a stuffed byte, nor padding
@@ -116,12 +117,16 @@ def _check_scans(segments: list[tuple[int, bytes]], body: bytes) -> None:
 def _segments(body: bytes) -> Iterator[tuple[int, bytes]]:
     """Marker and payload of each segment, the first scan's header last; stray bytes are skipped."""
     position = 2
-    while found := _MARKER.search(body, position):
+    for _ in range(_MAX_SEGMENTS):
+        found = _MARKER.search(body, position)
+        if found is None:
+            return
         (length,) = struct.unpack_from(">H", body, found.end())
         position = found.end() + max(length, 2)
         yield found[1][0], body[found.end() + 2 : position]
         if found[1][0] == _SCAN:
             return
+    raise ValueError(f"it has more than {_MAX_SEGMENTS} segments")
 
 
 def _frame(segments: Iterable[tuple[int, bytes]]) -> bytes:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import imagecodecs
 
+from app.errors import TooMuchMetadata
 from app.imaging.exif import orientation_of
 from app.imaging.photo import Metadata, Samples
 from app.imaging.profiles import cicp_profile, gamma_profile
@@ -19,16 +20,22 @@ from app.imaging.raster import Header, Raster, raster_of
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _XMP_KEYWORD = b"XML:com.adobe.xmp\0"
-_MAX_INFLATED = 4 << 20  # bytes of a compressed profile or XMP packet; real ones are smaller
+_MAX_INFLATED = 4 << 20  # bytes of all compressed profiles and texts; real ones are smaller
 _MAX_CHUNKS = 100_000  # a chunk of pixels is seldom under 8 KB
 _IHDR_END = len(SIGNATURE) + 12 + 13
 _SRGB_PERCEPTUAL = b"\0"
 
 
 def read_header(body: bytes) -> Header:
-    """Read every chunk but the pixels: eXIf and XMP may come after them."""
+    """Read every chunk but the pixels: eXIf and XMP may come after them.
+
+    Raises:
+        TooMuchMetadata: what is compressed beside the pixels is a bomb.
+    """
     found: dict[bytes, bytes] = {}
+    room = _MAX_INFLATED
     for kind, data in _chunks(body):
+        room -= _inflated_size(_compressed(kind, data), room)
         if kind == b"iTXt" and not data.startswith(_XMP_KEYWORD):
             continue
         found.setdefault(kind, data)
@@ -100,6 +107,29 @@ def _xmp(itxt: bytes) -> bytes | None:
     compressed = itxt[len(_XMP_KEYWORD)]
     _language, _keyword, text = itxt[len(_XMP_KEYWORD) + 2 :].split(b"\0", 2)
     return _inflated(text) if compressed else text
+
+
+def _compressed(kind: bytes, data: bytes) -> bytes:
+    """What is compressed in a chunk, which libpng inflates even where nobody reads it."""
+    _keyword, _, rest = data.partition(b"\0")
+    if kind in (b"iCCP", b"zTXt"):
+        return rest[1:]
+    if kind == b"iTXt" and rest.startswith(b"\1"):
+        return rest[2:].split(b"\0", 2)[-1]
+    return b""
+
+
+def _inflated_size(data: bytes, most: int) -> int:
+    try:
+        size = len(zlib.decompressobj().decompress(data, most + 1))
+    except zlib.error:
+        return 0
+    if size > most:
+        raise TooMuchMetadata(
+            f"The PNG has more than {_MAX_INFLATED} bytes of compressed text and profiles.",
+            max_bytes=_MAX_INFLATED,
+        )
+    return size
 
 
 def _inflated(data: bytes) -> bytes | None:

@@ -21,6 +21,7 @@ _XMP, _ICC, _DNG_VERSION = 700, 34675, 50706
 _ROWS_PER_STRIP = 64
 _PREVIEW_OR_MASK = 0b101  # of NewSubfileType: belongs to another page
 _PAGES_LOOKED_AT = 16
+_MAX_PAGES = 1000  # that are counted
 _LARGEST_TILE = 1 << 24  # pixels; a tile is decoded whole, however little of it is shown
 _SPACES: dict[int, ColourSpace] = {
     PHOTOMETRIC.MINISWHITE: "gray",
@@ -105,7 +106,18 @@ def _block(page: TiffPage, tag: int) -> bytes | None:
     return value if isinstance(value, bytes) else None  # of a wrong type, if it is anything else
 
 
+def _has_page(tiff: TiffFile, number: int) -> bool:
+    """Looks no further than for that page."""
+    try:
+        tiff.pages[number]
+    except IndexError:
+        return False
+    return True
+
+
 def _frames(tiff: TiffFile) -> int:
+    if _has_page(tiff, _MAX_PAGES):
+        raise ValueError(f"it has more than {_MAX_PAGES} pages")
     others = [page.aspage() for page in tiff.pages[1:_PAGES_LOOKED_AT]]
     return len(tiff.pages) - sum(bool(page.subfiletype & _PREVIEW_OR_MASK) for page in others)
 
