@@ -12,6 +12,7 @@ from time import monotonic
 from typing import NoReturn, Protocol
 
 import torch
+from loky import cpu_count
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt
 from rich.progress import (
     BarColumn,
@@ -149,6 +150,8 @@ class Trainer:
         self._resume()
         self._board = _board(self._folder)
         schedule = self._schedule
+        # Those of one operation wait for each other: without a core each, all wait for the last.
+        torch.set_num_threads(max(1, cpu_count() - schedule.workers))
         examples = _Examples(self._task, self._step, schedule.steps)
         batches = iter(DataLoader(examples, batch_size=None, num_workers=schedule.workers))
         with Progress(*_COLUMNS) as progress:
