@@ -81,6 +81,7 @@ def create_app(settings: Settings, enhancer: Enhancer) -> FastAPI:
         async with enhancer:
             yield State(
                 access=access,
+                door=Door(enhancer.admission, metrics, photos.routes),
                 enhancer=enhancer,
                 metrics=metrics,
                 uploads=Uploads(settings.upload),
@@ -97,7 +98,6 @@ def create_app(settings: Settings, enhancer: Enhancer) -> FastAPI:
         dependencies=[Depends(check_port)],
         telemetry={"metrics": False, "logs": False, "exclude": is_probe},  # traces alone
     )
-    app.add_middleware(Door, routes=photos.routes)
     app.add_middleware(Head)
     app.add_middleware(Shield)
     if settings.cors.origins:

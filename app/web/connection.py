@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.responses import Response
+from starlette.types import Scope
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from app.web.door import Door
 from app.web.problems import MEDIA_TYPE
 
 _BAD = HTTPStatus.BAD_REQUEST, HTTPStatus.BAD_REQUEST.description
@@ -138,15 +141,31 @@ class Connection(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """The head is there."""
+        """The head is there; whom the door turns away does not become a task."""
+        if self._lingering:
+            return
         self._in_head = False
         _stop(self._waiting)
         if self.parser.should_upgrade() and self._announces_body():
             # The parser would take the body for the next request.
             self._complaint = _UPGRADE
             raise RefusedHeadError
+        refusal = self._refusal()
+        if refusal:
+            self._answer_last(refusal)
+            return
         super().on_headers_complete()
         self.cycle.transport = _Line(self.transport, self._end)
+
+    def on_body(self, body: bytes) -> None:
+        """Part of a body, or of what follows a refusal."""
+        if not self._lingering:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is there, or the end of what was refused."""
+        if not self._lingering:
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """The answer is out; what else the caller sends has to be the next head."""
@@ -181,9 +200,20 @@ class Connection(HttpToolsProtocol):
             self.cycle.message_event.set()
         document = {"type": "about:blank", "status": status, "title": status.phrase}
         body = orjson.dumps(document | {"detail": detail})
-        head = f"HTTP/1.1 {status} {status.phrase}\r\ncontent-length: {len(body)}\r\n"
-        self.transport.write(f"{head}content-type: {MEDIA_TYPE}\r\n".encode())
-        self.transport.write(b"connection: close\r\n\r\n" + body)
+        self._answer_last(Response(body, status, media_type=MEDIA_TYPE))
+
+    def _refusal(self) -> Response | None:
+        """What the door says, unless those before have to be answered first: order is kept."""
+        if self._answering:
+            return None
+        door: Door = self.app_state["door"]
+        return door.refusal(self.parser.get_method(), self.url, cast("Scope", self.scope))
+
+    def _answer_last(self, answer: Response) -> None:
+        """Answers without the application, and ends the connection."""
+        headers = [*answer.raw_headers, (b"connection", b"close")]
+        head = b"".join(b"%b: %b\r\n" % header for header in headers)
+        self.transport.write(STATUS_LINE[answer.status_code] + head + b"\r\n" + answer.body)
         self._linger()
 
     @property

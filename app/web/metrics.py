@@ -27,6 +27,7 @@ from prometheus_client.registry import Collector
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import ClientDisconnect
 
+from app.errors import Problem
 from app.serving.batcher import Batcher
 from app.serving.enhancer import Enhancer
 from app.serving.timings import Timings
@@ -74,7 +75,7 @@ class Metrics:
         )
         self._duration = Histogram(
             "clut_request_duration_seconds",
-            "From the first byte of a request to the last of its answer.",
+            "From first byte to last of a request and its answer; not of refusals at the door.",
             ("route", "method"),
             buckets=DURATIONS,
             registry=registry,
@@ -133,6 +134,12 @@ class Metrics:
         for stage, seconds in timings.seconds.items():
             self._stages.labels(stage, timings.model).observe(seconds)
         self._queue.labels(timings.model).observe(timings.queue)
+
+    def refused(self, route: str, method: str, problem: Problem, sent: int) -> None:
+        """Counts what was answered at the door: its duration, next to none, tells nothing."""
+        self._requests.labels(route, method, problem.status).inc()
+        self._bytes_out.inc(sent)
+        self.rejected(problem.code)
 
     def rejected(self, reason: str) -> None:
         """Counts a refusal."""

@@ -17,13 +17,14 @@ async def receiving(request: Request, state: State, timings: Timings) -> AsyncIt
     """The image in a request's body, counted and traced for as long as the context lasts.
 
     Raises:
-        Problem: see `Upload.read_image`.
+        Problem: see `Admission.check`, before a byte is read, and `Upload.read_image`.
     """
     with (
         state["metrics"].photo(timings),
         traced(timings),
         state["uploads"].one() as upload,
     ):
+        state["enhancer"].admission.check()  # most have met it at the connection: app.web.door
         body = await upload.read_image(request)
         timings.received()
         yield body

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Match
+from starlette.types import Scope
 
 from app.errors import BadParameter, Problem
 from app.web.request_id import request_id
@@ -22,16 +23,18 @@ from app.web.request_id import request_id
 MEDIA_TYPE = "application/problem+json"
 
 
-def problem_response(problem: Problem, request: Request) -> Response:
-    """Renders a problem; `retry`, in seconds, becomes a Retry-After header."""
+def problem_response(
+    problem: Problem, scope: Scope, more: Mapping[str, str] | None = None
+) -> Response:
+    """Renders a problem; `retry`, in seconds, becomes a Retry-After header beside `more`."""
     members = dict(problem.extra)
-    headers = {}
+    headers = dict(more or {})
     if "retry" in members:
         headers["Retry-After"] = str(members.pop("retry"))
     if problem.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     return _document(
-        request,
+        scope,
         kind=f"/problems#{problem.code}",
         title=problem.title,
         status=problem.status,
@@ -64,7 +67,7 @@ async def on_problem(request: Request, error: Exception) -> Response:
     """Counts and renders a problem."""
     assert isinstance(error, Problem)  # noqa: S101 -- what the handler is registered for
     request.state.metrics.rejected(error.code)
-    return problem_response(error, request)
+    return problem_response(error, request.scope)
 
 
 async def _on_bad_parameters(request: Request, error: Exception) -> Response:
@@ -79,7 +82,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 -- as above
     status = HTTPStatus(error.status_code)
     return _document(
-        request,
+        request.scope,
         kind="about:blank",
         title=status.phrase,
         status=status,
@@ -112,14 +115,14 @@ def _complaint(item: dict[str, Any]) -> dict[str, str]:
 
 
 def _document(
-    request: Request, *, kind: str, status: int, headers: Mapping[str, str], **members: object
+    scope: Scope, *, kind: str, status: int, headers: Mapping[str, str], **members: object
 ) -> Response:
     document = {
         "type": kind,
         "status": int(status),
         **members,
-        "instance": quote(request.scope["path"], safe="/:@!$&'()*+,;="),
-        "request_id": request_id(request.scope),
+        "instance": quote(scope["path"], safe="/:@!$&'()*+,;="),
+        "request_id": request_id(scope),
     }
     return Response(
         orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE),

@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from app.serving.enhancer import Enhancer
 from app.web.access import Access
 from app.web.body import Uploads
+from app.web.door import Door
 from app.web.metrics import Metrics
 
 
@@ -16,6 +17,7 @@ class State(TypedDict):
     """The lifespan's state, a copy of which every request carries."""
 
     access: Access
+    door: Door
     enhancer: Enhancer
     metrics: Metrics
     uploads: Uploads

@@ -6,7 +6,6 @@ import logging
 from time import perf_counter
 
 from starlette.datastructures import MutableHeaders
-from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import Problem
@@ -46,7 +45,7 @@ class Telemetry:
             log.exception("a request failed", extra={"request_id": request_id(scope)})
             if exchange.begun:
                 raise  # the server cuts the answer off: half of it must not look whole
-            response = problem_response(Problem(FAULT), Request(scope))
+            response = problem_response(Problem(FAULT), scope)
             await response(scope, exchange.receive, exchange.send)
         finally:
             self._metrics.moved(exchange.received, exchange.sent)

@@ -13,7 +13,7 @@ from PIL import Image
 from app.luts.token import LookToken
 from tests.imaging.files import exif, scene
 from tests.imaging.heic import heic
-from tests.server import Server, serving
+from tests.server import serving
 
 
 def problem(response: httpx.Response, status: int, code: str) -> dict[str, object]:
@@ -181,23 +181,6 @@ def test_uploads_are_bounded_in_bytes_and_time(otters: bytes) -> None:
         assert server.client.post("/enhance", content=otters).status_code == 200
 
 
-def test_full_house(otters: bytes) -> None:
-    """With room for one, a second request is told when to come back, and the first answered."""
-    with serving(ADMISSION_MAX_REQUESTS=1, ADMISSION_DEADLINE=60) as server:
-        large = enlarged(otters, 6000)
-        with holding(server, large) as answer:
-            until_in_flight(server.client, 1)
-            refused = server.client.post("/enhance", content=otters)
-            problem(refused, 503, "overloaded")
-            assert int(refused.headers["retry-after"]) >= 1
-            assert refused.headers["x-content-type-options"] == "nosniff"
-            metrics = server.client.get("/metrics").text
-            counted = 'clut_requests_total{method="POST",route="/enhance",status="503"} 1.0'
-            assert counted in metrics
-            assert answer().startswith(b"HTTP/1.1 200")
-        assert server.client.post("/enhance", content=otters).status_code == 200
-
-
 def test_deadline(otters: bytes) -> None:
     """A request that cannot be answered in time is told so."""
     with serving(ADMISSION_DEADLINE=0.05) as server:
@@ -210,27 +193,3 @@ def enlarged(photo: bytes, side: int) -> bytes:
     buffer = io.BytesIO()
     Image.open(io.BytesIO(photo)).resize((side, side * 9 // 16)).save(buffer, "JPEG")
     return buffer.getvalue()
-
-
-class holding:  # noqa: N801 -- reads as the with statement that it is for
-    """Sends a photo on a connection of its own, and reads the answer when called."""
-
-    def __init__(self, server: Server, photo: bytes) -> None:
-        self._address = ("127.0.0.1", server.port)
-        self._photo = photo
-
-    def __enter__(self):
-        self._socket = socket.create_connection(self._address, timeout=60)
-        head = f"POST /enhance HTTP/1.1\r\nHost: x\r\nContent-Length: {len(self._photo)}\r\n\r\n"
-        self._socket.sendall(head.encode() + self._photo)
-        return lambda: self._socket.recv(65536)
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
-
-
-def until_in_flight(client: httpx.Client, requests: int) -> None:
-    """Waits until as many requests are in the house."""
-    give_up = time.monotonic() + 30
-    while f"clut_in_flight_requests {requests}.0" not in client.get("/metrics").text:
-        assert time.monotonic() < give_up
