@@ -214,7 +214,11 @@ class Connection(HttpToolsProtocol):
         headers = [*answer.raw_headers, (b"connection", b"close")]
         head = b"".join(b"%b: %b\r\n" % header for header in headers)
         self.transport.write(STATUS_LINE[answer.status_code] + head + b"\r\n" + answer.body)
-        self._linger()
+        if self.expect_100_continue:  # its body is not on the way
+            self._lingering = True
+            self._close()
+        else:
+            self._linger()
 
     @property
     def _answering(self) -> bool:

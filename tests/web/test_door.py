@@ -89,9 +89,11 @@ def test_nothing_is_read_of_who_is_turned_away(full: Server) -> None:
     assert b"\r\nconnection: close\r\n" in answer
 
 
-def test_a_body_that_is_already_there_is_passed_over(full: Server) -> None:
+@pytest.mark.parametrize("expect", [b"", b"Expect: 100-continue\r\n"])
+def test_a_body_that_is_already_there_is_passed_over(full: Server, expect: bytes) -> None:
     """A whole request in one packet, and another behind it, get one answer."""
-    one = b"POST /lut HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n" + bytes(9)
+    head = b"POST /lut HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n" + expect
+    one = head + b"\r\n" + bytes(9)
     with socket.create_connection(("127.0.0.1", full.port), timeout=30) as caller:
         caller.sendall(one + one + b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
         answers = b"".join(iter(lambda: caller.recv(65536), b""))
