@@ -20,7 +20,7 @@ class Batch(NamedTuple):
         thumbnails: float32 (B, 3, S, S) in 0..1.
         colours: float32 (B, P, 3) in 0..1.
         targets: float32 (B, P, 3) in 0..1.
-        hints: float32 (B, F), what teachers saw in the thumbnails, or (0,).
+        hints: float32 (B, F, 8, 8), what teachers saw in the thumbnails, or (0,).
     """
 
     thumbnails: Tensor

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-LUMA = torch.tensor([0.299, 0.587, 0.114])[:, None, None]  # ITU-R BT.601
+LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 _LEVELS = np.linspace(0.0, 1.0, 256)
 
 Range = tuple[float, float]
@@ -26,6 +26,7 @@ class DegradeConfig(BaseModel):
         brightness: factor on the coded values.
         contrast: factor about mid gray.
         saturation: factor about the luma.
+        hue: standard deviation of a turn about the gray axis, in degrees.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,31 +37,31 @@ class DegradeConfig(BaseModel):
     brightness: Range = (1.0, 1.0)
     contrast: Range = (1.0, 1.0)
     saturation: Range = (1.0, 1.0)
+    hue: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
 class Degradation:
     """One way of making a photo worse.
 
-    All but the saturation works on single channels of 8 bits, so it is one table look-up.
+    All but the colours works on single channels of 8 bits, so it is one table look-up.
 
     Attributes:
         curves: float32 (3, 256), what each level of each channel becomes, in 0..1.
-        saturation: the factor about the luma.
+        mix: float32 (3, 3), what becomes of a colour after that.
     """
 
     curves: Tensor
-    saturation: float
+    mix: Tensor
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Degrades pixels uint8 (3, H, W) to float32 in 0..1, on whole 8-bit levels."""
-        curved = self.curves.gather(1, pixels.flatten(1).long()).view(pixels.shape)
-        gray = (LUMA * curved).sum(dim=0)
-        saturated = torch.lerp(gray, curved, self.saturation).clamp(0.0, 1.0)
-        return saturated.mul(255.0).round().div(255.0)
+        curved = self.curves.gather(1, pixels.flatten(1).long())
+        mixed = (self.mix @ curved).view(pixels.shape).clamp(0.0, 1.0)
+        return mixed.mul(255.0).round().div(255.0)
 
 
-UNTOUCHED = Degradation(torch.from_numpy(_LEVELS).float().expand(3, -1), saturation=1.0)
+UNTOUCHED = Degradation(torch.from_numpy(_LEVELS).float().expand(3, -1), mix=torch.eye(3))
 
 
 def random_degradation(config: DegradeConfig, rng: np.random.Generator) -> Degradation:
@@ -72,7 +73,16 @@ def random_degradation(config: DegradeConfig, rng: np.random.Generator) -> Degra
     brightened = exposed * rng.uniform(*config.brightness)
     contrasted = 0.5 + (brightened - 0.5) * rng.uniform(*config.contrast)
     curves = torch.from_numpy(contrasted.clip(0.0, 1.0)).float()
-    return Degradation(curves, saturation=rng.uniform(*config.saturation))
+    mix = _mix(rng.uniform(*config.saturation), np.radians(rng.normal(0.0, config.hue)))
+    return Degradation(curves, torch.from_numpy(mix).float())
+
+
+def _mix(saturation: float, turn: float) -> NDArray[np.float64]:
+    """(3, 3): what is colourful about a colour is turned about the gray axis, and scaled."""
+    gray = np.tile(LUMA, (3, 1))
+    across = np.cross(np.eye(3), np.full(3, 3**-0.5))  # Rodrigues' rotation formula
+    turned = np.eye(3) * np.cos(turn) + across * np.sin(turn) + (1.0 - np.cos(turn)) / 3.0
+    return gray + saturation * turned @ (np.eye(3) - gray)
 
 
 def _linear(coded: NDArray[np.float64]) -> NDArray[np.float64]:

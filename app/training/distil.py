@@ -136,15 +136,16 @@ class HintReader(nn.Module):
     deviation: Tensor
 
     def __init__(self, examples: Tensor) -> None:
-        """Takes features (E, F) of the teachers, which say how large each of them is."""
+        """Takes features (E, F, 8, 8) of the teachers, which say how large each of them is."""
         super().__init__()
-        self.map = nn.Linear(WIDTHS[-1], examples.shape[1])
-        self.register_buffer("mean", examples.mean(dim=0))
-        self.register_buffer("deviation", examples.std(dim=0) + 1e-3)
+        self.map = nn.Conv2d(WIDTHS[-1], examples.shape[1], kernel_size=1)
+        every = (0, 2, 3)
+        self.register_buffer("mean", examples.mean(dim=every, keepdim=True)[0])
+        self.register_buffer("deviation", examples.std(dim=every, keepdim=True)[0] + 1e-3)
 
     def forward(self, features: Tensor, hints: Tensor) -> Tensor:
-        """The student's features (B, 128, 8, 8), the teachers' (B, F) -> mean squared error."""
-        read: Tensor = self.map(features.mean(dim=(2, 3)))
+        """The student's features (B, 128, 8, 8), the teachers' (B, F, 8, 8) -> squared error."""
+        read: Tensor = self.map(features)
         loss: Tensor = functional.mse_loss(read, (hints - self.mean) / self.deviation)
         return loss
 

@@ -48,14 +48,13 @@ class Ensemble:
 
     @torch.no_grad()
     def lesson(self, thumbnails: Tensor, colours: Tensor) -> tuple[Tensor, Tensor]:
-        """As `__call__`, and the means of what all the trunks see: (B, F)."""
+        """As `__call__`, and what all the trunks see, and where: (B, F, 8, 8)."""
         seen = [network.features(thumbnails) for network, _ in self._members]
         tables = [
             (network.decode(network.codes(features)), weight)
             for features, (network, weight) in zip(seen, self._members, strict=True)
         ]
-        means = torch.cat([features.mean(dim=(2, 3)) for features in seen], dim=1)
-        return _mixed(tables, colours), means
+        return _mixed(tables, colours), torch.cat(seen, dim=1)
 
     def look(self, pixels: NDArray[np.uint8]) -> Look:
         """Decides what to make of a photo (H, W, 3)."""

@@ -15,7 +15,7 @@ class KeptLessons(Lessons):
     """Lessons that keep each batch in a folder, of one recipe, from its first use on.
 
     All students are given what was read back, the first one too: thumbnails and colours are on
-    8-bit levels and come back as they were, targets in half precision.
+    8-bit levels and come back as they were, targets and hints in half precision.
     """
 
     def __init__(self, config: LessonsConfig, folder: Path) -> None:
@@ -41,10 +41,12 @@ def _write(path: Path, batch: Batch) -> None:
     levels = [it.mul(255.0).round().byte() for it in (batch.thumbnails, batch.colours)]
     # All at once: an interruption leaves no half of it.
     with NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        torch.save([*levels, batch.targets.half(), batch.hints], file)
+        torch.save([*levels, batch.targets.half(), batch.hints.half()], file)
     Path(file.name).replace(path)
 
 
 def _read(path: Path) -> Batch:
-    thumbnails, colours, targets, hints = torch.load(path, weights_only=True)
-    return Batch(thumbnails.float() / 255.0, colours.float() / 255.0, targets.float(), hints)
+    thumbnails, colours, *rest = torch.load(path, weights_only=True)
+    return Batch(
+        thumbnails.float() / 255.0, colours.float() / 255.0, *(halves.float() for halves in rest)
+    )

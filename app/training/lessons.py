@@ -19,7 +19,7 @@ from app.training.config import RunConfig
 from app.training.degrade import UNTOUCHED, Degradation, DegradeConfig, random_degradation
 from app.training.ensemble import Ensemble
 from app.training.photos import Photos, PhotosConfig, as_planes, read_photo
-from app.training.views import colours_at, random_places, random_view, squeezed
+from app.training.views import collage, colours_at, random_places, random_view, squeezed
 
 
 class LessonsConfig(RunConfig):
@@ -30,6 +30,8 @@ class LessonsConfig(RunConfig):
         teacher_store: the model store that they are in.
         photos: what is answered.
         degrade: how the photos are made worse first.
+        collaged: the share of photos of which a part is another photo's: what is learned from few
+            photos then holds for more.
         batches: how many are prepared: later steps see them again, kept in the folder of the run.
             Teachers cost more than the student does. None prepares new ones for every step.
         antialiased: the share of photos that the student sees antialiased: it learns to answer
@@ -40,6 +42,7 @@ class LessonsConfig(RunConfig):
     teacher_store: Path = Path("model_store")
     photos: PhotosConfig
     degrade: DegradeConfig = DegradeConfig()
+    collaged: float = Field(default=0.0, ge=0, le=1)
     batches: PositiveInt | None = None
     antialiased: float = Field(default=0.5, ge=0, le=1)
 
@@ -81,6 +84,10 @@ class Lessons:
         rng = np.random.default_rng([config.seed, step])
         picked = drawn(len(self._images), config.batch, config.seed, step)
         views = [random_view(self._images[i], config.smallest_view, rng) for i in picked]
+        views = [
+            collage(view, other, rng) if rng.random() < config.collaged else view
+            for view, other in zip(views, views[1:] + views[:1], strict=True)
+        ]
         return self._answered(
             [self._shown(view, random_degradation(config.degrade, rng), rng) for view in views]
         )

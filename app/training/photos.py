@@ -25,8 +25,9 @@ class PhotosConfig(BaseModel):
     Attributes:
         folder: where they lie.
         inventory: tab-separated text with a header and the columns `file`, `licence`, `grade` and
-            `stylised`: photos that it does not list, or calls stylised, are left out; None takes
-            the whole folder.
+            `stylised`: photos that it does not list are left out; None takes the whole folder.
+        stylised: whether what the inventory calls stylised is learned from, too; it is never
+            held out.
         held_out: how many are kept for validation, of grade A where there are grades.
     """
 
@@ -34,6 +35,7 @@ class PhotosConfig(BaseModel):
 
     folder: Path
     inventory: Path | None = None
+    stylised: bool = False
     held_out: PositiveInt = 60
 
 
@@ -53,6 +55,8 @@ class Photos:
             raise BadParameter(f"{config.folder}: too few photos to hold {config.held_out} out")
         rng = np.random.default_rng(seed)
         held_out = set(rng.choice(good, config.held_out, replace=False).tolist())
+        if config.stylised:
+            rows |= _inventory(config, stylised=True)
         self.train = [config.folder / name for name in sorted(rows) if name not in held_out]
         self.held_out = [config.folder / name for name in sorted(held_out)]
         self.licences = dict(Counter(row.get("licence", "unknown") for row in rows.values()))
@@ -105,13 +109,13 @@ def _good(rows: dict[str, dict[str, str]]) -> list[str]:
     return sorted(name for name, row in rows.items() if row.get("grade", "A") == "A")
 
 
-def _inventory(config: PhotosConfig) -> dict[str, dict[str, str]]:
+def _inventory(config: PhotosConfig, *, stylised: bool = False) -> dict[str, dict[str, str]]:
     if config.inventory is None:
         return {path.name: {} for path in photo_files(config.folder)}
     try:
         with config.inventory.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file, delimiter="\t"))
-        return {row["file"]: row for row in rows if not row["stylised"]}
+        return {row["file"]: row for row in rows if bool(row["stylised"]) is stylised}
     except OSError as error:
         raise BadParameter(f"{config.inventory}: cannot be read ({error.strerror})") from error
     except KeyError as error:

@@ -17,11 +17,22 @@ def random_view(image: Tensor, smallest: float, rng: np.random.Generator) -> Ten
     return crop.flip(-1) if rng.random() < 0.5 else crop
 
 
+def collage(image: Tensor, other: Tensor, rng: np.random.Generator) -> Tensor:
+    """Replaces a fifth to four fifths of (C, H, W), from one side on, by that part of another.
+
+    Photos are few, and what they show together is what networks come to know them by.
+    """
+    joined = _resampled(other, image.shape[1], image.shape[2], antialias=True)
+    axis = int(rng.integers(1, 3))
+    length = image.shape[axis]
+    kept = round(length * rng.uniform(0.2, 0.8))
+    joined.narrow(axis, 0, kept).copy_(image.narrow(axis, 0, kept))
+    return joined
+
+
 def squeezed(image: Tensor, size: int, *, antialias: bool) -> Tensor:
     """Resamples (C, H, W) bilinearly to a square (C, size, size) of the same dtype."""
-    return functional.interpolate(
-        image[None], (size, size), mode="bilinear", align_corners=False, antialias=antialias
-    )[0]
+    return _resampled(image, size, size, antialias=antialias)
 
 
 def random_places(count: int, size: int, rng: np.random.Generator) -> Tensor:
@@ -32,3 +43,9 @@ def random_places(count: int, size: int, rng: np.random.Generator) -> Tensor:
 def colours_at(image: Tensor, places: Tensor) -> Tensor:
     """Reads an image (3, H, W) at flat indices (P,): colours (P, 3)."""
     return image.flatten(1)[:, places].T
+
+
+def _resampled(image: Tensor, height: int, width: int, *, antialias: bool) -> Tensor:
+    return functional.interpolate(
+        image[None], (height, width), mode="bilinear", align_corners=False, antialias=antialias
+    )[0]

@@ -53,9 +53,18 @@ def test_no_saturation_is_gray_of_the_same_luma():
     assert gray.flatten().tolist() == pytest.approx([0.587] * 3, abs=0.5 / 255)
 
 
+def test_a_turned_hue_leaves_grays_alone():
+    """Given a turn of the colours, grays stay and red is red no more."""
+    turned = random_degradation(DegradeConfig(hue=60.0), RNG(0))
+    red = torch.tensor([180, 40, 40], dtype=torch.uint8)[:, None, None]
+
+    assert (turned(LEVELS) * 255 - LEVELS).abs().max() <= 1
+    assert (turned(red) * 255 - red).abs().max() > 20
+
+
 def test_answers_are_whole_levels():
     """Given any degradation, what comes out could have been read from an 8-bit file."""
-    config = DegradeConfig(exposure=(-3, 1), contrast=(0.5, 1.5), saturation=(0, 2))
+    config = DegradeConfig(exposure=(-3, 1), contrast=(0.5, 1.5), saturation=(0, 2), hue=20.0)
 
     levels = random_degradation(config, RNG(1))(LEVELS) * 255
 

@@ -63,11 +63,11 @@ def test_models_that_want_different_thumbnails_cannot_answer_together(teacher):
 
 
 def test_a_lesson_is_the_answer_and_what_was_seen(teacher):
-    """Given two models, a lesson has their mean answer and the features of both."""
+    """Given two models, a lesson has their mean answer and the features of both, by place."""
     both = Ensemble([teacher, constant(teacher, 0.6)])
     thumbnails, colours = torch.rand(2, 3, 64, 64), torch.rand(2, 8, 3)
 
     answers, features = both.lesson(thumbnails, colours)
 
     assert torch.allclose(answers, both(thumbnails, colours))
-    assert features.shape == (2, 2 * 128)
+    assert features.shape == (2, 2 * 128, 2, 2)

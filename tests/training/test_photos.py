@@ -38,7 +38,7 @@ def test_the_seed_decides_the_split(small_photos):
 
 
 def test_an_inventory_says_what_is_left_out_and_what_is_good_enough_to_judge_by(small_photos):
-    """Given an inventory: unlisted and stylised photos are not used, only grade A is held out."""
+    """Unlisted photos are not used, stylised ones if asked for; only grade A is held out."""
     listed = inventory(
         small_photos,
         lake=("CC0-1.0", "", "A"),
@@ -47,11 +47,16 @@ def test_an_inventory_says_what_is_left_out_and_what_is_good_enough_to_judge_by(
         seeding=("MIT", "stylised", "A"),
     )
 
-    photos = Photos(PhotosConfig(folder=small_photos, inventory=listed, held_out=1), seed=0)
+    plain = PhotosConfig(folder=small_photos, inventory=listed, held_out=1)
+    photos = Photos(plain, seed=0)
+    all_photos = Photos(plain.model_copy(update={"stylised": True}), seed=0)
 
     assert [path.stem for path in photos.train] == ["otters", "sunset"]
     assert [path.stem for path in photos.held_out] == ["lake"]
     assert photos.licences == {"CC0-1.0": 1, "MIT": 2}
+    assert [path.stem for path in all_photos.train] == ["otters", "seeding", "sunset"]
+    assert all_photos.held_out == photos.held_out
+    assert all_photos.licences == {"CC0-1.0": 1, "MIT": 3}
 
 
 @pytest.mark.parametrize("held_out", [6, 7])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from app.training.views import colours_at, random_places, random_view, squeezed
+from app.training.views import collage, colours_at, random_places, random_view, squeezed
 
 IMAGE = torch.arange(3 * 40 * 60, dtype=torch.int32).view(3, 40, 60)
 
@@ -30,6 +30,20 @@ def test_every_other_view_is_mirrored():
         assert torch.equal(view, IMAGE) or torch.equal(view, IMAGE.flip(2))
 
     assert 70 < mirrored < 130
+
+
+def test_a_collage_has_a_part_of_each_photo():
+    """Given a black and a white photo of another size, one side is black and the rest white."""
+    rng = np.random.default_rng(0)
+    black, white = torch.zeros(3, 40, 60, dtype=torch.uint8), torch.full((3, 30, 20), 255).byte()
+
+    lights = [collage(black, white, rng).float() / 255.0 for _ in range(50)]
+
+    assert all(it.shape == black.shape and it[:, 0, 0].sum() == 0 for it in lights)
+    assert all(0.15 < it.mean() < 0.85 and it.unique().tolist() == [0, 1] for it in lights)
+    across = [it[0, 0, -1] == 1 for it in lights]
+    assert 10 < sum(across) < 40
+    assert not black.any()
 
 
 def test_squeezing_gives_a_square_of_the_same_levels():
