@@ -16,7 +16,7 @@ from benchmarks.photos import jpeg
 from benchmarks.servers import Running, load, running
 
 MEGAPIXELS = 12
-ROUNDS, SECONDS = 5, 4
+ROUNDS, SECONDS = 5, 3
 
 
 def predicted(server: Running, rounds: int) -> None:

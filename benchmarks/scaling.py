@@ -23,7 +23,7 @@ from benchmarks.servers import Load, load, running
 
 CLIENTS = (1, 2, 4, 8, 16, 32, 64)
 QUICK_SIZES, QUICK_CLIENTS = (1, 12), (1, 4)
-SECONDS, QUICK_SECONDS = 5, 2
+SECONDS, QUICK_SECONDS = 3, 2
 BUSY, LARGE = 4, 12  # clients, megapixels
 
 
