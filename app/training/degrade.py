@@ -82,7 +82,8 @@ def _mix(saturation: float, turn: float) -> NDArray[np.float64]:
     gray = np.tile(LUMA, (3, 1))
     across = np.cross(np.eye(3), np.full(3, 3**-0.5))  # Rodrigues' rotation formula
     turned = np.eye(3) * np.cos(turn) + across * np.sin(turn) + (1.0 - np.cos(turn)) / 3.0
-    return gray + saturation * turned @ (np.eye(3) - gray)
+    mix: NDArray[np.float64] = gray + saturation * turned @ (np.eye(3) - gray)
+    return mix
 
 
 def _linear(coded: NDArray[np.float64]) -> NDArray[np.float64]:
