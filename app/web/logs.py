@@ -18,7 +18,7 @@ class LogPolicy(BaseModel):
 
     requests: bool = Field(
         default=True,
-        description="A line for every request; the metrics count requests without it.",
+        description="A line for each request that is let in; the metrics count without it, too.",
     )
 
 
