@@ -83,7 +83,10 @@ def test_refusals_are_ours(
 
 
 def test_a_full_house_refuses_by_itself(cluster: ServedByRay, photos: Path) -> None:
-    """Of a crowd, those who are too many get our 503, and are told when to come back."""
+    """Of a crowd, those who are too many get our 503, and are told when to come back.
+
+    Some of them may not get as far: Ray's own queue is full, too, where replicas are slow.
+    """
     photo = (photos / "lake.jpg").read_bytes()
     give_up = time.monotonic() + 60
     while time.monotonic() < give_up:
@@ -94,11 +97,14 @@ def test_a_full_house_refuses_by_itself(cluster: ServedByRay, photos: Path) -> N
         answers = [call.result() for call in calls]
         refused = [answer for answer in answers if answer.status_code != 200]
         for answer in refused:
-            assert answer.json()["type"] == "/problems#overloaded"
+            assert answer.status_code == 503
             assert int(answer.headers["Retry-After"]) >= 1
-        if refused:
+        ours = [it for it in refused if it.headers["Content-Type"] == "application/problem+json"]
+        for answer in ours:
+            assert answer.json()["type"] == "/problems#overloaded"
+        if ours:
             return
-    pytest.fail("the crowd was never too large")
+    pytest.fail("the crowd was never too large for us")
 
 
 def test_a_body_too_large_is_refused_before_it_is_sent(cluster: ServedByRay) -> None:
