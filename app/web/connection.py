@@ -153,6 +153,8 @@ class Connection(HttpToolsProtocol):
         refusal = self._refusal()
         if refusal:
             self._answer_last(refusal)
+            if self.expect_100_continue:  # its body is not on the way: nothing to linger for
+                self._close()
             return
         super().on_headers_complete()
         self.cycle.transport = _Line(self.transport, self._end)
@@ -214,11 +216,7 @@ class Connection(HttpToolsProtocol):
         headers = [*answer.raw_headers, (b"connection", b"close")]
         head = b"".join(b"%b: %b\r\n" % header for header in headers)
         self.transport.write(STATUS_LINE[answer.status_code] + head + b"\r\n" + answer.body)
-        if self.expect_100_continue:  # its body is not on the way
-            self._lingering = True
-            self._close()
-        else:
-            self._linger()
+        self._linger()
 
     @property
     def _answering(self) -> bool:
