@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 from tests.ray_cluster import ServedByRay, served_by_ray
 from tests.server import serving
 
-CROWD = 16  # two replicas let 8 in, and Ray gives them as many as 16
+CROWD = 12  # two replicas let 8 in; Ray has room for 8 in each and 4 in its queue: it refuses none
 CALLERS = 4
 ANSWERED = 20  # photographs before, and again after, a node is killed
 
@@ -83,10 +83,7 @@ def test_refusals_are_ours(
 
 
 def test_a_full_house_refuses_by_itself(cluster: ServedByRay, photos: Path) -> None:
-    """Of a crowd, those who are too many get our 503, and are told when to come back.
-
-    Some of them may not get as far: Ray's own queue is full, too, where replicas are slow.
-    """
+    """Of a crowd, those who are too many get our 503, and are told when to come back."""
     photo = (photos / "lake.jpg").read_bytes()
     give_up = time.monotonic() + 60
     while time.monotonic() < give_up:
@@ -97,14 +94,11 @@ def test_a_full_house_refuses_by_itself(cluster: ServedByRay, photos: Path) -> N
         answers = [call.result() for call in calls]
         refused = [answer for answer in answers if answer.status_code != 200]
         for answer in refused:
-            assert answer.status_code == 503
-            assert int(answer.headers["Retry-After"]) >= 1
-        ours = [it for it in refused if it.headers["Content-Type"] == "application/problem+json"]
-        for answer in ours:
             assert answer.json()["type"] == "/problems#overloaded"
-        if ours:
+            assert int(answer.headers["Retry-After"]) >= 1
+        if refused:
             return
-    pytest.fail("the crowd was never too large for us")
+    pytest.fail("the crowd was never too large")
 
 
 def test_a_body_too_large_is_refused_before_it_is_sent(cluster: ServedByRay) -> None:
