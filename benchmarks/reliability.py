@@ -16,6 +16,7 @@ import asyncio
 import os
 import random
 import re
+import statistics
 import sys
 import time
 from collections import Counter
@@ -28,22 +29,33 @@ from benchmarks.photos import jpeg
 from tests.server import Server, serving
 
 OVERLOAD = 10  # times capacity
-MEGAPIXELS = 3
-WARM_UP, CALLERS = 10.0, 8
+MEGAPIXELS, DEPARTING_MEGAPIXELS = (12, 3), 3
+SPELLS = 5  # shorter ones
+CAPACITY_SECONDS, CALLERS = 12.0, 8
 WITNESSED = 10.0  # requests a second
 
 
 @dataclass
 class Outcomes:
-    """What became of requests: seconds by status; 0 is a connection that broke."""
+    """What became of requests.
+
+    Attributes:
+        seconds: by status; 0 is a connection that broke.
+        answered: when, on the clock that all processes share, each 200 was there.
+        without_retry_after: how many 503 made no promise.
+        retry_after: what the others promised, in seconds.
+    """
 
     seconds: dict[int, list[float]] = field(default_factory=dict)
+    answered: list[float] = field(default_factory=list)
     without_retry_after: int = 0
     retry_after: set[int] = field(default_factory=set)
 
     def add(self, status: int, seconds: float) -> None:
         """Counts one."""
         self.seconds.setdefault(status, []).append(seconds)
+        if status == 200:
+            self.answered.append(time.monotonic())
 
     def count(self, status: int) -> int:
         """How many ended so."""
@@ -53,6 +65,7 @@ class Outcomes:
         """Counts what another has counted."""
         for status, seconds in other.seconds.items():
             self.seconds.setdefault(status, []).extend(seconds)
+        self.answered += other.answered
         self.without_retry_after += other.without_retry_after
         self.retry_after |= other.retry_after
 
@@ -135,26 +148,45 @@ async def overloaded(
 
 
 async def overload(server: Server, seconds: float) -> None:
-    """Ten times what the service can do."""
-    photo = jpeg(MEGAPIXELS)
-    before = await capacity(server.port, photo, WARM_UP)
-    begun = time.monotonic()
+    """Ten times what the service can do: for long at once, and in spells, as its pace changes."""
+    spells = [seconds, *[seconds / 6] * SPELLS]
     with ProcessPoolExecutor(1, get_context("spawn")) as processes:
-        witnessing = asyncio.get_running_loop().run_in_executor(
-            processes, witness, server.port, photo, seconds
-        )
-        outcomes, probes = await overloaded(server.port, photo, OVERLOAD * before, seconds)
-        seen, probes_seen = await witnessing
-    lasted = time.monotonic() - begun
-    after = await capacity(server.port, photo, WARM_UP)
-    goodput = (outcomes.count(200) + seen.count(200)) / lasted / ((before + after) / 2)
-    print(f"capacity: {before:.1f} requests/s of {MEGAPIXELS} MP before, {after:.1f} after")
-    print(f"goodput: {goodput:.0%} of capacity")
+        for megapixels in MEGAPIXELS:
+            await overload_of(server.port, megapixels, spells, processes)
+
+
+async def overload_of(
+    port: int, megapixels: float, spells: list[float], processes: ProcessPoolExecutor
+) -> None:
+    """Each spell between two measurements of the capacity."""
+    photo, loop = jpeg(megapixels), asyncio.get_running_loop()
+    crowd, probes, goodputs = Outcomes(), Outcomes(), []
+    seen, probes_seen = Outcomes(), Outcomes()
+    before = await capacity(port, photo, CAPACITY_SECONDS)
+    print(f"\n{megapixels} MP\ncapacity: {before:.2f} requests/s", flush=True)
+    for seconds in spells:
+        witnessing = loop.run_in_executor(processes, witness, port, photo, seconds)
+        begun = time.monotonic()
+        outcomes, probed = await overloaded(port, photo, OVERLOAD * before, seconds)
+        both = await witnessing
+        # What is answered once nobody asks any more is answered without the load.
+        answered = outcomes.answered + both[0].answered
+        during = sum(it <= begun + seconds for it in answered) / seconds
+        after = await capacity(port, photo, CAPACITY_SECONDS)
+        goodputs.append(during / ((before + after) / 2))
+        print(f"{seconds:.0f} s: goodput {during:.2f} requests/s", end="", flush=True)
+        print(f", {goodputs[-1]:.0%} of capacity; capacity after: {after:.2f}", flush=True)
+        before = after
+        for all_of, these in ((crowd, outcomes), (probes, probed)):
+            all_of.join(these)
+        for all_of, these in zip((seen, probes_seen), both, strict=True):
+            all_of.join(these)
+    print(f"goodput: {statistics.median(goodputs):.0%} of capacity in the median")
     print(f"refused, by the witness: {_percentiles(seen.seconds.get(503, [0.0]))}")
     print(f"probes, by the witness: {_percentiles(probes_seen.seconds.get(200, [0.0]))}")
-    outcomes.join(seen)
+    crowd.join(seen)
     probes.join(probes_seen)
-    report(outcomes, probes)
+    report(crowd, probes)
 
 
 def report(outcomes: Outcomes, probes: Outcomes) -> None:
@@ -189,7 +221,7 @@ def cpu_seconds(server: Server) -> float:
 
 async def departures(server: Server, seconds: float) -> None:
     """A queue of which every other caller hangs up early: what their departure saves."""
-    photo, count = jpeg(MEGAPIXELS), int(seconds * 8)
+    photo, count = jpeg(DEPARTING_MEGAPIXELS), int(seconds * 8)
     await capacity(server.port, photo, 3)
     for share in (0, 2):
         before = cpu_seconds(server)
