@@ -13,12 +13,14 @@ bits without carrying into its neighbour: one multiplication does three channels
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.luts.compiled import compiled
+
+Colour: TypeAlias = tuple[np.uint64, np.uint64, np.uint64]  # the keys of red, green and blue
 
 # Numba makes a float64 of uint64 and a signed integer, so all of these are unsigned.
 ONE = np.uint64(1)
@@ -54,18 +56,17 @@ def tetrahedral_packed(
         size: of the table, along each axis.
         pixels: (N, 3), changed.
     """
-    for i in range(pixels.shape[0]):  # faster than `for pixel in pixels`
-        pixel = pixels[i]
-        near, second, third, far, largest, middle, smallest = _tetrahedron(
-            keys[0, pixel[0]], keys[1, pixel[1]], keys[2, pixel[2]], size
-        )
-        total = (
-            table[near] * (WEIGHT_ONE - largest)
-            + table[second] * (largest - middle)
-            + table[third] * (middle - smallest)
-            + table[far] * smallest
-        )
-        _unpack(total, levels, pixel)
+    count = pixels.shape[0]
+    if count == 0:
+        return
+    # The next pixel's keys are looked up before this one is answered. The processor looks ahead
+    # as well, but not far: it was waiting, for a tenth of the time.
+    colour = _colour(keys, pixels[0])
+    for i in range(1, count):
+        total = _tetrahedral(table, colour, size)
+        colour = _colour(keys, pixels[i])
+        _unpack(total, levels, pixels[i - 1])
+    _unpack(_tetrahedral(table, colour, size), levels, pixels[count - 1])
 
 
 @compiled
@@ -77,9 +78,9 @@ def trilinear_packed(
     pixels: NDArray[np.uint8],
 ) -> None:
     """Trilinear interpolation in place; the arguments are those of `tetrahedral_packed`."""
-    for i in range(pixels.shape[0]):
+    for i in range(pixels.shape[0]):  # faster than `for pixel in pixels`
         pixel = pixels[i]
-        red, green, blue = keys[0, pixel[0]], keys[1, pixel[1]], keys[2, pixel[2]]
+        red, green, blue = _colour(keys, pixel)
         corner = ((red + green + blue) >> OFFSET) & OFFSET_MASK
         x, y, z = red >> FRACTION, green >> FRACTION, blue >> FRACTION
         # Only the product is rounded: the four weights add up to exactly 256.
@@ -111,7 +112,7 @@ def tetrahedral_float(
     for i in range(pixels.shape[0]):
         pixel = pixels[i]
         near, second, third, far, largest, middle, smallest = _tetrahedron(
-            keys[0, pixel[0]], keys[1, pixel[1]], keys[2, pixel[2]], size
+            _colour(keys, pixel), size
         )
         w0 = scale * np.float32(FLOAT_ONE - largest)
         w1 = scale * np.float32(largest - middle)
@@ -136,7 +137,7 @@ def trilinear_float(
     scale = unit / np.float32(FLOAT_ONE)
     for i in range(pixels.shape[0]):
         pixel = pixels[i]
-        red, green, blue = keys[0, pixel[0]], keys[1, pixel[1]], keys[2, pixel[2]]
+        red, green, blue = _colour(keys, pixel)
         near = ((red + green + blue) >> OFFSET) & OFFSET_MASK
         far = near + size * size
         x = np.float32(red >> FRACTION) * scale
@@ -153,14 +154,33 @@ def trilinear_float(
 
 
 @compiled
-def _tetrahedron(
-    red: np.uint64, green: np.uint64, blue: np.uint64, size: np.uint64
-) -> tuple[np.uint64, ...]:
+def _colour(keys: NDArray[np.uint64], pixel: NDArray[Any]) -> Colour:
+    """The keys of a pixel's channels."""
+    return keys[0, pixel[0]], keys[1, pixel[1]], keys[2, pixel[2]]
+
+
+@compiled
+def _tetrahedral(table: NDArray[np.uint64], colour: Colour, size: np.uint64) -> np.uint64:
+    """A colour in a packed table, 256 times."""
+    near, second, third, far, largest, middle, smallest = _tetrahedron(colour, size)
+    total: np.uint64 = (
+        table[near] * (WEIGHT_ONE - largest)
+        + table[second] * (largest - middle)
+        + table[third] * (middle - smallest)
+        + table[far] * smallest
+    )
+    return total
+
+
+@compiled
+def _tetrahedron(colour: Colour, size: np.uint64) -> tuple[np.uint64, ...]:
     """Offsets of the four corners around a colour, nearest first, and the sorted fractions."""
+    red, green, blue = colour
+    total = red + green + blue
     larger, smaller = max(red, green), min(red, green)
     largest, smallest = max(larger, blue), min(smaller, blue)
-    middle = max(smaller, min(larger, blue))
-    near = ((red + green + blue) >> OFFSET) & OFFSET_MASK
+    middle = total - largest - smallest
+    near = (total >> OFFSET) & OFFSET_MASK
     far = near + ONE + size + size * size
     second = near + (largest & DISTANCE_MASK)
     third = far - (smallest & DISTANCE_MASK)
