@@ -12,7 +12,9 @@ from app.luts.compiled import compiled
 MAX_LINE = 250  # bytes without the line feed: the limit of .cube files, kept everywhere
 
 MINUS, POINT, SPACE, LINE_FEED = b"-. \n"
-ZERO, TEN, MILLION = np.uint64(ord("0")), np.uint64(10), np.uint64(1_000_000)
+ZERO, TEN, THOUSAND = np.uint64(ord("0")), np.uint64(10), np.uint64(1000)
+MILLION = THOUSAND * THOUSAND
+THREE_DIGITS = np.array([list(b"%03d" % number) for number in range(1000)], np.uint8)
 
 
 def printable(text: str, length: int = MAX_LINE) -> str:
@@ -44,9 +46,13 @@ def _write(entries: NDArray[np.float32], characters: NDArray[np.uint8]) -> int:
                 end += 1
             number = np.uint64(abs(millionths))  # divides faster than signed ones
             whole = number // MILLION
-            end = _write_digits(whole, _digits(whole), characters, end)
+            fraction = number - MILLION * whole
+            end = _write_whole(whole, characters, end)
             characters[end] = POINT
-            end = _write_digits(number - MILLION * whole, 6, characters, end + 1)
+            thousandths = fraction // THOUSAND
+            _write_three(thousandths, characters, end + 1)
+            _write_three(fraction - THOUSAND * thousandths, characters, end + 4)
+            end += 7
             characters[end] = SPACE
             end += 1
         characters[end - 1] = LINE_FEED
@@ -54,19 +60,21 @@ def _write(entries: NDArray[np.float32], characters: NDArray[np.uint8]) -> int:
 
 
 @compiled
-def _digits(number: np.uint64) -> int:
-    count = 1
-    while number >= TEN:
-        number //= TEN
-        count += 1
-    return count
-
-
-@compiled
-def _write_digits(number: np.uint64, count: int, characters: NDArray[np.uint8], begin: int) -> int:
-    """Writes the last `count` digits; returns where they end."""
-    for place in range(begin + count - 1, begin - 1, -1):
+def _write_whole(number: np.uint64, characters: NDArray[np.uint8], begin: int) -> int:
+    """Writes a number; returns where it ends."""
+    end, rest = begin + 1, number
+    while rest >= TEN:
+        rest //= TEN
+        end += 1
+    for place in range(end - 1, begin - 1, -1):
         rest = number // TEN
         characters[place] = ZERO + (number - TEN * rest)
         number = rest
-    return begin + count
+    return end
+
+
+@compiled
+def _write_three(number: np.uint64, characters: NDArray[np.uint8], begin: int) -> None:
+    """Writes three digits; looked up together: a division for each takes half as long again."""
+    for place in range(3):
+        characters[begin + place] = THREE_DIGITS[number, place]

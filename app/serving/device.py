@@ -237,7 +237,7 @@ def _padded(thumbnails: Sequence[NDArray[np.float32]], max_batch: int) -> NDArra
 
 def _luts(tables: Tables) -> list[Lut3D]:
     """Tables (B, 3, D, D, D) -> B LUTs whose tables are (D, D, D, 3)."""
-    arrays = np.ascontiguousarray(tables.table.permute(0, 2, 3, 4, 1).cpu().numpy())
+    arrays = tables.table.permute(0, 2, 3, 4, 1).contiguous().cpu().numpy()
     if tables.shaper is None:
         return [Lut3D(array) for array in arrays]
     shapers = tables.shaper.cpu().numpy()
