@@ -1,8 +1,8 @@
 """Our kernel against OpenColorIO and Pillow: 12 MP, one thread, a table of 33 that overshoots.
 
-Run `python -m benchmarks.kernel`; it prints a Markdown table of medians. All take turns, so that
-a busy moment of the machine hits all alike. OpenColorIO works in place as we do; Pillow makes a
-new image, of 8 bits, by trilinear interpolation only.
+Run `python -m benchmarks.kernel`; it prints a Markdown table of medians. All take turns, and are
+compared within a turn, so that a busy moment of the machine hits all alike. OpenColorIO works in
+place as we do; Pillow makes a new image, of 8 bits, by trilinear interpolation only.
 """
 
 from __future__ import annotations
@@ -72,16 +72,21 @@ def pillow(lut: Lut3D) -> Work:
     return lambda pixels: Image.fromarray(pixels).filter(colours)
 
 
-def medians(works: dict[str, Work], photo: NDArray[Any], rounds: int) -> dict[str, float]:
-    """Milliseconds of each, after a first turn that does not count."""
-    seconds: dict[str, list[float]] = {name: [] for name in works}
+def in_turns(works: dict[str, Work], photo: NDArray[Any], rounds: int) -> dict[str, list[float]]:
+    """Milliseconds of each, turn by turn, after a first turn that does not count."""
+    turns: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(1 + rounds):
         for name, work in works.items():
             pixels = photo.copy()
             start = time.perf_counter()
             work(pixels)
-            seconds[name].append(time.perf_counter() - start)
-    return {name: 1000 * statistics.median(turns[1:]) for name, turns in seconds.items()}
+            turns[name].append(1000 * (time.perf_counter() - start))
+    return {name: taken[1:] for name, taken in turns.items()}
+
+
+def times(slower: list[float], faster: list[float]) -> float:
+    """How many times as long one took as another in the same turn, in the median."""
+    return statistics.median(a / b for a, b in zip(slower, faster, strict=True))
 
 
 def threaded(lut: Lut3D, threads: int) -> Work:
@@ -99,21 +104,21 @@ def report_threads(photo: NDArray[np.uint8], rounds: int) -> None:
     """Print how many times faster two threads are than one."""
     lut = overshooting_lut()
     works = {str(threads): threaded(lut, threads) for threads in (1, 2)}
-    times = medians(works, photo, rounds)
+    turns = in_turns(works, photo, rounds)
     print("\n| threads | ms | times one thread |")
     print("|---:|---:|---:|")
-    for threads, milliseconds in times.items():
-        print(f"| {threads} | {milliseconds:.0f} | {times['1'] / milliseconds:.2f} |")
+    for threads, taken in turns.items():
+        print(f"| {threads} | {statistics.median(taken):.0f} | {times(turns['1'], taken):.2f} |")
 
 
 def report_traffic(photo: NDArray[np.uint8], rounds: int) -> None:
     """Print what it costs to move the pixels alone, by the same kind of loop."""
     lut = overshooting_lut()
     works = {"kernel": prepare(lut, "tetrahedral", np.uint8).apply, "levels only": levels_only}
-    times = medians(works, photo, rounds)
     print("\n| one thread | ms | ns a pixel |")
     print("|---|---:|---:|")
-    for name, milliseconds in times.items():
+    for name, taken in in_turns(works, photo, rounds).items():
+        milliseconds = statistics.median(taken)
         print(f"| {name} | {milliseconds:.0f} | {milliseconds / (WIDTH * HEIGHT) * 1e6:.2f} |")
 
 
@@ -139,10 +144,10 @@ def report(photo: NDArray[Any], interpolation: Interpolation, rounds: int) -> No
     }
     if photo.dtype == np.uint8:
         works["Pillow (trilinear)"] = pillow(lut)
-    times = medians(works, photo, rounds)
-    for name, milliseconds in times.items():
-        ratio = milliseconds / times["ours"]
-        print(f"| {photo.dtype} | {interpolation} | {name} | {milliseconds:.0f} | {ratio:.2f} |")
+    turns = in_turns(works, photo, rounds)
+    for name, taken in turns.items():
+        figures = f"{statistics.median(taken):.0f} | {times(taken, turns['ours']):.2f}"
+        print(f"| {photo.dtype} | {interpolation} | {name} | {figures} |")
 
 
 def main(quick: bool) -> None:

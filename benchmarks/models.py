@@ -25,7 +25,7 @@ from app.luts.lut3d import Interpolation, Lut3D
 from app.networks.store import Model, read_store
 from app.serving.device import Device, DevicePolicy
 from app.settings import Settings
-from benchmarks.kernel import medians
+from benchmarks.kernel import in_turns
 from benchmarks.photos import PHOTOS, SIZES, mosaic
 
 ROUNDS = 15
@@ -72,7 +72,8 @@ async def apply_times(device: Device, models: list[Model]) -> list[float]:
     photo = pixels(PHOTOS / "lake.jpg")
     luts = {model.card.label: await predicted(device, model, photo) for model in models}
     works = {label: prepare(lut, "tetrahedral", np.uint8).apply for label, lut in luts.items()}
-    return list(medians(works, mosaic(*SIZES[12]), ROUNDS).values())
+    turns = in_turns(works, mosaic(*SIZES[12]), ROUNDS)
+    return [statistics.median(taken) for taken in turns.values()]
 
 
 def pairs(folder: Path) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
