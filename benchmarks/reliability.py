@@ -168,19 +168,19 @@ async def overload_of(
         witnessing = loop.run_in_executor(processes, witness, port, photo, seconds)
         begun = time.monotonic()
         outcomes, probed = await overloaded(port, photo, OVERLOAD * before, seconds)
-        both = await witnessing
+        witnessed, probes_witnessed = await witnessing
         # What is answered once nobody asks any more is answered without the load.
-        answered = outcomes.answered + both[0].answered
+        answered = outcomes.answered + witnessed.answered
         during = sum(it <= begun + seconds for it in answered) / seconds
         after = await capacity(port, photo, CAPACITY_SECONDS)
         goodputs.append(during / ((before + after) / 2))
         print(f"{seconds:.0f} s: goodput {during:.2f} requests/s", end="", flush=True)
         print(f", {goodputs[-1]:.0%} of capacity; capacity after: {after:.2f}", flush=True)
         before = after
-        for all_of, these in ((crowd, outcomes), (probes, probed)):
-            all_of.join(these)
-        for all_of, these in zip((seen, probes_seen), both, strict=True):
-            all_of.join(these)
+        crowd.join(outcomes)
+        probes.join(probed)
+        seen.join(witnessed)
+        probes_seen.join(probes_witnessed)
     print(f"goodput: {statistics.median(goodputs):.0%} of capacity in the median")
     print(f"refused, by the witness: {_percentiles(seen.seconds.get(503, [0.0]))}")
     print(f"probes, by the witness: {_percentiles(probes_seen.seconds.get(200, [0.0]))}")

@@ -123,6 +123,22 @@ def test_strips_make_the_whole(photo: NDArray[np.uint8], look: Lut3D) -> None:
     np.testing.assert_array_equal(photo, whole)
 
 
+@both_depths
+@both_interpolations
+@pytest.mark.parametrize("count", range(4))
+def test_a_few_pixels_are_answered_and_their_neighbours_left_alone(
+    look: Lut3D, interpolation: Interpolation, dtype: DTypeLike, count: int
+) -> None:
+    """A loop that reads ahead ends in time; no pixels at all are none too few."""
+    pixels = dense_colours(dtype)[:, -8:].copy()
+    whole, untouched = pixels.copy(), pixels.copy()
+    apply(whole, look, interpolation)
+    apply(pixels[:, 2 : 2 + count], look, interpolation)
+    np.testing.assert_array_equal(pixels[:, 2 : 2 + count], whole[:, 2 : 2 + count])
+    np.testing.assert_array_equal(pixels[:, :2], untouched[:, :2])
+    np.testing.assert_array_equal(pixels[:, 2 + count :], untouched[:, 2 + count :])
+
+
 def test_pixels_that_cannot_change_in_place_are_refused(
     photo: NDArray[np.uint8], look: Lut3D
 ) -> None:
