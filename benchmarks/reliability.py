@@ -30,7 +30,7 @@ from tests.server import Server, serving
 
 OVERLOAD = 10  # times capacity
 MEGAPIXELS, DEPARTING_MEGAPIXELS = (12, 3), 3
-SPELLS = 5  # shorter ones
+SPELLS, SHORTER = 5, 6  # so many more spells, so many times shorter
 CAPACITY_SECONDS, CALLERS = 12.0, 8
 WITNESSED = 10.0  # requests a second
 
@@ -149,7 +149,7 @@ async def overloaded(
 
 async def overload(server: Server, seconds: float) -> None:
     """Ten times what the service can do: for long at once, and in spells, as its pace changes."""
-    spells = [seconds, *[seconds / 6] * SPELLS]
+    spells = [seconds, *[seconds / SHORTER] * SPELLS]
     with ProcessPoolExecutor(1, get_context("spawn")) as processes:
         for megapixels in MEGAPIXELS:
             await overload_of(server.port, megapixels, spells, processes)

@@ -1,4 +1,4 @@
-"""The README: what it says can be pasted does work."""
+"""The README and the documents: what can be pasted works, what is linked is there."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from app.luts.cube import read_cube
@@ -28,3 +29,13 @@ def test_the_python_example(photos: Path, tmp_path: Path) -> None:
     with Image.open(tmp_path / "better.jpg") as better:
         assert better.size == (853, 480)
     assert read_cube((tmp_path / "look.cube").read_text()).size == 17
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))], ids=lambda page: page.name
+)
+def test_links_and_pictures_lead_to_files(page: Path) -> None:
+    """A file that only its author has would be a gap for everybody else."""
+    links = re.findall(r"\]\(([^)\s]+)\)", page.read_text())
+    files = {link.partition("#")[0] for link in links if ":" not in link} - {""}
+    assert [file for file in sorted(files) if not (page.parent / file).exists()] == []

@@ -60,7 +60,7 @@ def tetrahedral_packed(
     if count == 0:
         return
     # The next pixel's keys are looked up before this one is answered. The processor looks ahead
-    # as well, but not far: it was waiting, for a tenth of the time.
+    # as well, but not far: it was waiting, for an eighth of the time.
     colour = _colour(keys, pixels[0])
     for i in range(1, count):
         total = _tetrahedral(table, colour, size)
