@@ -74,7 +74,8 @@ def create_app(settings: Settings, enhancer: Enhancer) -> FastAPI:
     check_exposure(settings.http.host, keys, settings.auth)
     access = Access(keys, Quotas(settings.quota), settings.metrics.port)
     metrics = Metrics()
-    metrics.watch(enhancer)
+    uploads = Uploads(settings.upload)
+    metrics.watch(enhancer, uploads)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
@@ -84,7 +85,7 @@ def create_app(settings: Settings, enhancer: Enhancer) -> FastAPI:
                 door=Door(enhancer.admission, metrics, photos.routes),
                 enhancer=enhancer,
                 metrics=metrics,
-                uploads=Uploads(settings.upload),
+                uploads=uploads,
             )
 
     app = FastAPI(

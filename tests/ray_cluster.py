@@ -18,8 +18,12 @@ import httpx
 
 from tests.server import PATIENCE, free_port
 
-QUIET = {
+LOCAL = {
     "RAY_USAGE_STATS_ENABLED": "0",  # it would ask the network
+    # Not 15, with which any other process that is busy would all but stop the cluster.
+    "RAY_worker_niceness": "0",
+    # A proxy that is not there after 5 s is killed: none would ever be on a busy machine.
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
     # All load comes to one proxy here, which would keep it to the replicas of its own node.
     "RAY_SERVE_PROXY_PREFER_LOCAL_NODE_ROUTING": "0",
     "RAY_DEDUP_LOGS": "0",
@@ -86,7 +90,7 @@ def served_by_ray(
     ours = {k: v for k, v in os.environ.items() if not k.startswith("CLUT_")}
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.ray_cluster", *arguments],
-        env=ours | QUIET | {"CLUT_AUTH_OPEN": "true"} | dict(environment or {}),
+        env=ours | LOCAL | {"CLUT_AUTH_OPEN": "true"} | dict(environment or {}),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

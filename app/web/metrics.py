@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -31,6 +32,7 @@ from app.errors import Problem
 from app.serving.batcher import Batcher
 from app.serving.enhancer import Enhancer
 from app.serving.timings import Timings
+from app.web.body import Uploads
 from app.web.memory import memory_limit
 
 DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -109,9 +111,9 @@ class Metrics:
         self._bytes_in = Counter("clut_received_bytes_total", "Body bytes in.", registry=registry)
         self._bytes_out = Counter("clut_sent_bytes_total", "Body bytes out.", registry=registry)
 
-    def watch(self, enhancer: Enhancer) -> None:
-        """Looks at this enhancer whenever the metrics are read."""
-        self.registry.register(_State(enhancer))
+    def watch(self, enhancer: Enhancer, uploads: Uploads) -> None:
+        """Looks at these whenever the metrics are read."""
+        self.registry.register(_State(enhancer, uploads))
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """Counts an answer."""
@@ -128,7 +130,7 @@ class Metrics:
         """Counts the stages of a photograph that is answered, or where its caller departed."""
         try:
             yield
-        except ClientDisconnect:
+        except (ClientDisconnect, asyncio.CancelledError):  # Ray also cancels the request itself
             self._cancelled.labels(timings.stage).inc()
             raise
         for stage, seconds in timings.seconds.items():
@@ -151,10 +153,10 @@ class Metrics:
 
 
 class _State(Collector):
-    """Gauges that are read off the enhancer at the moment of the scrape."""
+    """What is read off the service at the moment of the scrape."""
 
-    def __init__(self, enhancer: Enhancer) -> None:
-        self._enhancer = enhancer
+    def __init__(self, enhancer: Enhancer, uploads: Uploads) -> None:
+        self._enhancer, self._uploads = enhancer, uploads
 
     def collect(self) -> Iterator[Metric]:
         enhancer, admission = self._enhancer, self._enhancer.admission
@@ -165,6 +167,8 @@ class _State(Collector):
         yield _gauge("clut_in_flight_pixels", "Pixels in memory.", admission.pixels_in_flight)
         yield _gauge("clut_pixel_budget", "Most pixels in memory.", admission.pixel_budget)
         yield _gauge("clut_pixel_waiters", "Requests waiting for pixels.", admission.waiting)
+        yield _gauge("clut_in_flight_bytes", "Bytes of bodies in memory.", self._uploads.held)
+        yield _gauge("clut_byte_budget", "Most bytes of bodies.", self._uploads.policy.budget_bytes)
         yield _gauge("clut_memory_limit_bytes", "What the process may take.", memory_limit())
         yield _gauge(
             "clut_device_memory_bytes", "GPU memory held; 0 without.", enhancer.device_memory

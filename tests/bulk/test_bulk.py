@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import PHOTOS
-from tests.ray_cluster import QUIET
+from tests.ray_cluster import LOCAL
 
 NAME = "manifest.jsonl"
 PHOTOS_IN_ALL = 40  # that a run is killed in the middle of
@@ -30,7 +30,7 @@ def bulk(*arguments: object, **environment: str) -> subprocess.CompletedProcess[
     """Runs it to its end."""
     return subprocess.run(
         command(*arguments),
-        env=os.environ | QUIET | environment,
+        env=os.environ | LOCAL | environment,
         capture_output=True,
         text=True,
         timeout=200,
