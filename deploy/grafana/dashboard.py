@@ -166,10 +166,11 @@ def saturation() -> list[timeseries.Panel]:
     return [
         graph(
             "Saturation",
-            "Parts of what is let in: requests, and decoded pixels.",
+            "Parts of what is let in: requests, decoded pixels, and bytes of bodies.",
             "percentunit",
             by_instance=f"clut:queue_saturation:ratio{{{MINE}}}",
             pixels=f"max(clut:pixel_saturation:ratio{{{MINE}}})",
+            bytes=f"max(clut:byte_saturation:ratio{{{MINE}}})",
         ),
         graph(
             "Queues",
