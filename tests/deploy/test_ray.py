@@ -16,20 +16,15 @@ import yaml
 
 from deploy.ray.service import Fleet, application, in_the_house
 from tests.conftest import ROOT
+from tests.metrics import answered, cancelled_in, samples
 from tests.ray_cluster import ServedByRay, served_by_ray
 from tests.server import PATIENCE, serving
-from tests.web.test_operation import samples
 
 CROWD = 12  # two replicas let 8 in; Ray has room for 8 in each and 4 in its queue
 PROBLEM = "application/problem+json"
+RAY_REFUSES = "Request dropped due to backpressure"
 DEPARTING = 8  # enough that each replica has some
 CALLERS = 4
-RECALLED = (
-    "clut_requests_total",
-    (("method", "GET"), ("route", "/lut/{token}"), ("status", "200")),
-)
-LEFT = "clut_requests_total", (("method", "POST"), ("route", "/enhance"), ("status", "499"))
-CANCELLED = "clut_cancelled_total", (("stage", "receive"),)
 CUT = None  # the answer had begun when its node was lost: its length says that it is not whole
 ANSWERED = 20  # photographs before, and again after, a node is killed
 
@@ -74,7 +69,7 @@ def test_any_replica_recalls_a_look(cluster: ServedByRay, photos: Path) -> None:
             assert answer.status_code == 200
             files.add(answer.content)
         seen = samples(cluster.client)
-        if seen.get(RECALLED):
+        if seen.get(answered("GET", "/lut/{token}", 200)):
             recalled.add(seen["process_start_time_seconds", ()])
     assert len(files) == 1
 
@@ -113,8 +108,9 @@ def test_a_full_house_refuses_by_itself(cluster: ServedByRay, photos: Path) -> N
             assert int(answer.headers["Retry-After"]) >= 1
         # Ray refuses, too, and without a document, those for whom it has not yet found a replica
         # while four others are looking for theirs.
-        ours = [answer for answer in refused if answer.headers["Content-Type"] == PROBLEM]
+        ours = [answer for answer in refused if not answer.text.startswith(RAY_REFUSES)]
         for answer in ours:
+            assert answer.headers["Content-Type"] == PROBLEM
             assert answer.json()["type"] == "/problems#overloaded"
         if ours:
             return
@@ -141,7 +137,10 @@ def test_a_departure_reaches_the_replica(cluster: ServedByRay) -> None:
     while True:
         seen = samples(cluster.client)
         free = not seen["clut_in_flight_bytes", ()]
-        if free and 0 < seen.get(CANCELLED, 0) == seen[LEFT]:
+        if (
+            free
+            and 0 < seen.get(cancelled_in("receive"), 0) == seen[answered("POST", "/enhance", 499)]
+        ):
             return
         assert time.monotonic() < give_up, seen
 

@@ -13,14 +13,15 @@ import pytest
 
 from tests.imaging.files import scene
 from tests.imaging.heic import heic
+from tests.metrics import cancelled_in, grown, samples
 from tests.server import PATIENCE, Server, serving
-from tests.web.test_operation import grown, samples
 from tests.web.test_problems import enlarged
 
 CALLERS = 40  # in a crowd; the house has room for all of them, but not for their pixels
 CROWDS = 4  # at least
 WIDTH = 3000  # of the largest photo: long enough in every stage to be left there
 PIXELS = 8_000_000  # that and a few small ones
+UPLOADS = 48_000_000  # bytes: all bodies of a crowd
 STAGES = {"receive", "queue", "decode", "predict", "apply", "encode"}
 IDLE = (
     "clut_in_flight_requests",
@@ -50,7 +51,8 @@ class Request:
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     """A server of little memory."""
-    with serving(ADMISSION_PIXEL_BUDGET=PIXELS, IMAGE_MAX_PIXELS=PIXELS) as server:
+    budgets = {"ADMISSION_PIXEL_BUDGET": PIXELS, "UPLOAD_BUDGET_BYTES": UPLOADS}
+    with serving(**budgets, IMAGE_MAX_PIXELS=PIXELS) as server:
         yield server
 
 
@@ -109,11 +111,6 @@ async def crowd(port: int, requests: list[Request], chance: random.Random) -> No
                 callers.create_task(stays(port, request))
 
 
-def cancelled_in(stage: str) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """The metric of those who left in a stage."""
-    return "clut_cancelled_total", (("stage", stage),)
-
-
 def idle(server: Server) -> dict[str, float]:
     """What has to be as before once nobody is there."""
     found = samples(server.client)
@@ -136,6 +133,8 @@ def test_whoever_hangs_up_leaves_nothing_behind(server: Server, requests: list[R
         change = grown(counted, samples(server.client))
         left = {stage for stage in STAGES if change.get(cancelled_in(stage))}
     settled(server, before)
+    whole = server.client.post("/enhance", content=bytes(UPLOADS))
+    assert whole.status_code == 415  # and not 503: the room for bodies is free again, too
     asyncio.run(everybody(server.port, requests))
 
 

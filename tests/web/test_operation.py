@@ -7,24 +7,10 @@ import socket
 import time
 
 import httpx
-from prometheus_client.parser import text_string_to_metric_families
 
 from app.settings import Settings
+from tests.metrics import answered, cancelled_in, grown, samples
 from tests.server import PATIENCE, Server, serving
-
-
-def samples(client: httpx.Client) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    """The metrics as {(name, labels): value}."""
-    return {
-        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(client.get("/metrics").text)
-        for sample in family.samples
-    }
-
-
-def grown(before: dict, after: dict) -> dict:
-    """By how much each metric has grown."""
-    return {key: after[key] - before.get(key, 0) for key in after}
 
 
 def test_probes(client: httpx.Client) -> None:
@@ -53,13 +39,9 @@ def test_metrics_count_what_happened(client: httpx.Client, otters: bytes) -> Non
     after = samples(client)
     change = grown(before, after)
 
-    def requests(route: str, status: str, method: str) -> float:
-        labels = (("method", method), ("route", route), ("status", status))
-        return change["clut_requests_total", labels]
-
-    assert requests("/enhance", "200", "POST") == 1
-    assert requests("/enhance", "415", "POST") == 1
-    assert requests("unmatched", "404", "GET") == 1
+    assert change[answered("POST", "/enhance", 200)] == 1
+    assert change[answered("POST", "/enhance", 415)] == 1
+    assert change[answered("GET", "unmatched", 404)] == 1
     for stage in ("decode", "predict", "apply", "encode"):
         assert (
             change["clut_stage_duration_seconds_count", (("model", "default@1"), ("stage", stage))]
@@ -91,7 +73,7 @@ def test_a_departed_caller_is_counted(server: Server, otters: bytes) -> None:
     with socket.create_connection(("127.0.0.1", server.port)) as caller:
         head = f"POST /enhance HTTP/1.1\r\nHost: x\r\nContent-Length: {len(otters)}\r\n\r\n"
         caller.sendall(head.encode() + otters[:1000])
-    key = ("clut_cancelled_total", (("stage", "receive"),))
+    key = cancelled_in("receive")
     give_up = time.monotonic() + PATIENCE
     while samples(server.client).get(key, 0) == before.get(key, 0):
         assert time.monotonic() < give_up

@@ -15,6 +15,7 @@ from PIL import Image
 
 from app.luts.cube import read_cube
 from app.luts.difference import difference
+from tests.metrics import grown, samples
 from tests.published import (
     CHECKPOINTS,
     PHOTOS,
@@ -26,7 +27,6 @@ from tests.published import (
     pixels,
 )
 from tests.server import Server, serving
-from tests.web.test_operation import grown, samples
 
 pytestmark = pytest.mark.reference
 

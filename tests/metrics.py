@@ -1,0 +1,33 @@
+"""What a service says of itself at /metrics, as tests compare it."""
+
+from __future__ import annotations
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+Key = tuple[str, tuple[tuple[str, str], ...]]  # a sample's name and its labels
+
+
+def samples(client: httpx.Client) -> dict[Key, float]:
+    """The metrics as {(name, labels): value}."""
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(client.get("/metrics").text)
+        for sample in family.samples
+    }
+
+
+def grown(before: dict[Key, float], after: dict[Key, float]) -> dict[Key, float]:
+    """By how much each metric has grown."""
+    return {key: after[key] - before.get(key, 0) for key in after}
+
+
+def answered(method: str, route: str, status: int) -> Key:
+    """The metric of the requests that were answered so."""
+    labels = ("method", method), ("route", route), ("status", str(status))
+    return "clut_requests_total", labels
+
+
+def cancelled_in(stage: str) -> Key:
+    """The metric of the callers who left in a stage."""
+    return "clut_cancelled_total", (("stage", stage),)
