@@ -41,7 +41,7 @@ COPY model_store model_store
 ENV NUMBA_CPU_NAME=generic \
     NUMBA_CPU_FEATURES= \
     NUMBA_CACHE_DIR=/srv/clut/kernel \
-    NUMBA_CACHE_LOCATOR_CLASSES=app.luts.shipped.ShippedCode
+    NUMBA_CACHE_LOCATOR_CLASSES=app.luts.numba_cache.ShippedCacheLocator
 RUN python -m compileall -q app \
  && clut-enhance compile-kernel
 
@@ -59,9 +59,9 @@ ENV PATH=/opt/venv/bin:$PATH \
     NUMBA_CPU_NAME=generic \
     NUMBA_CPU_FEATURES= \
     NUMBA_CACHE_DIR=/srv/clut/kernel \
-    NUMBA_CACHE_LOCATOR_CLASSES=app.luts.shipped.ShippedCode \
+    NUMBA_CACHE_LOCATOR_CLASSES=app.luts.numba_cache.ShippedCacheLocator \
     CLUT_HTTP_HOST=0.0.0.0 \
-    CLUT_AUTH_OPEN=true
+    CLUT_AUTH_ALLOW_ANONYMOUS=true
 # Who reaches a container is for its network to say: publish its port where strangers are, and it
 # wants API keys (CLUT_AUTH_FILE or CLUT_AUTH_KEYS), which are then asked for all the same.
 # A user that need not exist anywhere: all that is written goes to /tmp.

@@ -1,5 +1,5 @@
 """`python -m app` is the console script."""
 
-from app.cli.program import main
+from app.cli.main import main
 
 main()

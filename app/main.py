@@ -11,26 +11,24 @@ from fastapi import Depends, FastAPI
 from loky import cpu_count
 from starlette.middleware.cors import CORSMiddleware
 
-from app.imaging.isolation import Isolation
-from app.networks.store import read_catalogue
+from app.imaging.sandbox import Sandbox
+from app.networks.store import read_registry
 from app.serving.admission import Admission
 from app.serving.device import Device
-from app.serving.enhancer import Enhancer
-from app.serving.workers import Workers
+from app.serving.service import EnhancementService
+from app.serving.thread_pool import PriorityThreadPool
 from app.settings import Settings
-from app.web import docs, openapi, problems
-from app.web.access import Access, check_port
-from app.web.body import Uploads
-from app.web.door import Door
-from app.web.head import Head
-from app.web.keys import KeyRing, check_exposure
+from app.web import api_docs, openapi, problems
+from app.web.api_keys import ApiKeyStore, check_exposure
+from app.web.auth import Authenticator, check_port
+from app.web.dependencies import State
+from app.web.load_shedding import LoadShedder
 from app.web.metrics import Metrics
-from app.web.quotas import Quotas
-from app.web.routes import photos, router
-from app.web.shield import EXPOSED, Shield
-from app.web.state import State
-from app.web.telemetry import Telemetry
-from app.web.tracing import is_probe
+from app.web.middleware import EXPOSED_HEADERS, AccessLog, HeadRequests, SecurityHeaders
+from app.web.observability import is_probe
+from app.web.rate_limits import RateLimits
+from app.web.routes import image_router, router
+from app.web.uploads import Uploads
 
 DESCRIPTION = """Makes photographs look better with image-adaptive 3D LUTs (CLUT-Net).
 
@@ -39,7 +37,7 @@ DESCRIPTION = """Makes photographs look better with image-adaptive 3D LUTs (CLUT
 """
 
 
-def create_enhancer(settings: Settings, threads: int | None = None) -> Enhancer:
+def create_service(settings: Settings, threads: int | None = None) -> EnhancementService:
     """The service without HTTP, cold: entering it starts it.
 
     Args:
@@ -51,12 +49,12 @@ def create_enhancer(settings: Settings, threads: int | None = None) -> Enhancer:
         UnknownModel: the default model is not in the store.
         RuntimeError: the device that is asked for is not there.
     """
-    return Enhancer(
-        partial(read_catalogue, settings.models.store, settings.models.default),
+    return EnhancementService(
+        partial(read_registry, settings.models.store, settings.models.default),
         Device(settings.device),
         Admission(settings.admission),
-        Workers(threads or cpu_count()),
-        Isolation(),
+        PriorityThreadPool(threads or cpu_count()),
+        Sandbox(),
         batch=settings.batch,
         luts=settings.lut,
         limits=settings.image,
@@ -64,26 +62,26 @@ def create_enhancer(settings: Settings, threads: int | None = None) -> Enhancer:
     )
 
 
-def create_app(settings: Settings, enhancer: Enhancer) -> FastAPI:
+def create_app(settings: Settings, service: EnhancementService) -> FastAPI:
     """The service behind HTTP; starting it enters the enhancer, stopping it leaves.
 
     Raises:
         OSError, ValueError: the file of API keys cannot be read, or keys are needed.
     """
-    keys = KeyRing(settings.auth)
+    keys = ApiKeyStore(settings.auth)
     check_exposure(settings.http.host, keys, settings.auth)
-    access = Access(keys, Quotas(settings.quota), settings.metrics.port)
+    access = Authenticator(keys, RateLimits(settings.quota), settings.metrics.port)
     metrics = Metrics()
     uploads = Uploads(settings.upload)
-    metrics.watch(enhancer, uploads)
+    metrics.watch(service, uploads)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
-        async with enhancer:
+        async with service:
             yield State(
                 access=access,
-                door=Door(enhancer.admission, metrics, photos.routes),
-                enhancer=enhancer,
+                door=LoadShedder(service.admission, metrics, image_router.routes),
+                service=service,
                 metrics=metrics,
                 uploads=uploads,
             )
@@ -93,26 +91,26 @@ def create_app(settings: Settings, enhancer: Enhancer) -> FastAPI:
         version=version("clut-enhance"),
         description=DESCRIPTION,
         lifespan=lifespan,
-        docs_url=None,  # app.web.docs has it, without another host
+        docs_url=None,  # app.web.api_docs has it, without another host
         redoc_url=None,
         redirect_slashes=False,  # to an address of the caller's making: that of the Host header
         dependencies=[Depends(check_port)],
         telemetry={"metrics": False, "logs": False, "exclude": is_probe},  # traces alone
     )
-    app.add_middleware(Head)
-    app.add_middleware(Shield)
+    app.add_middleware(HeadRequests)
+    app.add_middleware(SecurityHeaders)
     if settings.cors.origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors.origins,
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
-            expose_headers=EXPOSED,
+            expose_headers=EXPOSED_HEADERS,
         )
-    app.add_middleware(Telemetry, metrics=metrics)
-    app.include_router(photos)
+    app.add_middleware(AccessLog, metrics=metrics)
+    app.include_router(image_router)
     app.include_router(router)
     problems.install(app)
-    docs.install(app)
+    api_docs.install(app)
     openapi.install(app, keys=keys.required)
     return app

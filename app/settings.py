@@ -13,19 +13,19 @@ from typing import Any, Self
 from pydantic import BaseModel, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from app.imaging.source import Limits
+from app.imaging.probe import Limits
 from app.serving.admission import AdmissionPolicy
-from app.serving.batcher import BatchPolicy
+from app.serving.batching import BatchPolicy
 from app.serving.device import DevicePolicy
-from app.serving.lut_file import LutPolicy
-from app.web.body import UploadPolicy
-from app.web.connection import ConnectionPolicy
-from app.web.keys import AuthPolicy
-from app.web.logs import LogPolicy
+from app.serving.lut_export import LutPolicy
+from app.web.api_keys import AuthPolicy
 from app.web.metrics import MetricsPolicy
-from app.web.quotas import QuotaPolicy
-from app.web.server import HttpPolicy
-from app.web.shield import CorsPolicy
+from app.web.middleware import CorsPolicy
+from app.web.observability import LogPolicy
+from app.web.protocol import ConnectionPolicy
+from app.web.rate_limits import QuotaPolicy
+from app.web.run import HttpPolicy
+from app.web.uploads import UploadPolicy
 
 PREFIX = "CLUT_"
 STORE = Path(__file__).parent.parent / "model_store"

@@ -23,7 +23,7 @@ from pathlib import Path
 import httpx
 from PIL import Image
 
-from app.luts.cube import read_cube
+from app.luts.formats.cube import read_cube
 from tests.server import Server, serving
 
 TEXT = (

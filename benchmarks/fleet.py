@@ -18,7 +18,7 @@ from heapq import heappop, heappush
 import simpy
 
 from app.serving.admission import AdmissionPolicy
-from app.serving.workers import turn_of
+from app.serving.thread_pool import priority_of
 
 CORES = 2
 MIX: dict[float, float] = {
@@ -93,7 +93,7 @@ class Replica:
             return
         self.requests += 1
         begun = self.env.now
-        turn = turn_of(begun, pixels)
+        turn = priority_of(begun, pixels)
         yield self.budget.take(pixels, turn)
         for work in (cost.decode, cost.rest):
             with self.cores.request(priority=turn) as core:

@@ -16,9 +16,9 @@ import imagecodecs
 import simplejpeg
 from PIL import Image
 
+from app.imaging.codecs import avif, webp
 from app.imaging.encode import DEFAULT_QUALITY
-from app.imaging.formats import avif, webp
-from app.imaging.photo import ImageFormat
+from app.imaging.types import ImageFormat
 from benchmarks.photos import SIZES, mosaic
 
 MEGAPIXELS, QUICK_MEGAPIXELS = 12, 1

@@ -20,7 +20,7 @@ from numba import njit
 from numpy.typing import DTypeLike, NDArray
 from PIL import Image, ImageFilter
 
-from app.luts.kernel import prepare
+from app.luts.apply import prepare
 from app.luts.lut3d import Interpolation, Lut3D
 from benchmarks.photos import mosaic
 

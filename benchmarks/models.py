@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.imaging.thumbnail import thumbnail
-from app.luts.kernel import apply, prepare
+from app.imaging.resize import make_thumbnail
+from app.luts.apply import apply, prepare
 from app.luts.lut3d import Interpolation, Lut3D
 from app.networks.store import Model, read_store
 from app.serving.device import Device, DevicePolicy
@@ -47,7 +47,7 @@ def stored() -> list[Model]:
 
 def seen(photo: NDArray[np.uint8], model: Model) -> NDArray[np.float32]:
     """The thumbnail that a model wants."""
-    return thumbnail(photo, model.card.thumbnail.size, model.card.thumbnail.antialias)
+    return make_thumbnail(photo, model.card.thumbnail.size, model.card.thumbnail.antialias)
 
 
 async def predicted(device: Device, model: Model, photo: NDArray[np.uint8]) -> Lut3D:
@@ -70,7 +70,7 @@ async def predict_times(device: Device, models: list[Model], count: int) -> list
 async def apply_times(device: Device, models: list[Model]) -> list[float]:
     """Milliseconds that the LUT of each model takes for 12 MP."""
     photo = pixels(PHOTOS / "lake.jpg")
-    luts = {model.card.label: await predicted(device, model, photo) for model in models}
+    luts = {model.card.model_ref: await predicted(device, model, photo) for model in models}
     works = {label: prepare(lut, "tetrahedral", np.uint8).apply for label, lut in luts.items()}
     turns = in_turns(works, mosaic(*SIZES[12]), ROUNDS)
     return [statistics.median(taken) for taken in turns.values()]
@@ -110,7 +110,7 @@ async def report(models: list[Model], folder: Path) -> None:
         for model, *times in zip(models, one, eight, large, strict=True):
             card = model.card
             size = f"{card.lut_size}³{', shaper' if model.network.has_shaper else ''}"
-            row = [card.label, card.architecture, f"{card.parameters:,}", size]
+            row = [card.model_ref, card.architecture, f"{card.parameters:,}", size]
             row += [f"{times[0]:.1f}", f"{times[1]:.1f}", f"{times[2]:.0f}"]
             for interpolation in ("tetrahedral", "trilinear"):
                 row.append(f"{await quality(device, model, folder, interpolation):.2f}")

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from app.luts.kernel import apply
+from app.luts.apply import apply
 from app.networks.store import Model
 from app.serving.device import Device, DevicePolicy
 from benchmarks.models import pixels, predicted, stored

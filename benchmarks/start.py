@@ -50,7 +50,7 @@ def until_ready(cache: str | None) -> float:
 
 def imports() -> list[tuple[float, str]]:
     """Seconds and names of the packages that take longest to import, with all they import."""
-    command = [sys.executable, "-X", "importtime", "-c", "import app.cli.program"]
+    command = [sys.executable, "-X", "importtime", "-c", "import app.cli.main"]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     found = re.findall(r"\|\s+(\d+) \| +([a-z_]+)\n", told)
     return sorted(((int(micros) / 1e6, name) for micros, name in found), reverse=True)[:LARGEST]

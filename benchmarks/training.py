@@ -21,7 +21,7 @@ from torch.nn import functional
 from torch.optim import Adam
 from torch.utils.data import DataLoader
 
-from app.networks.base import Tables
+from app.networks.base import LutBatch
 from app.networks.store import read_store
 from app.training.config import read_config
 from app.training.degrade import random_degradation
@@ -37,7 +37,7 @@ RECIPE = Path(__file__).parents[1] / "app" / "training" / "recipes" / "distil-de
 SECONDS = 30.0
 
 
-def through(tables: Tables, images: torch.Tensor) -> torch.Tensor:
+def through(tables: LutBatch, images: torch.Tensor) -> torch.Tensor:
     """Images (1, 3, H, W) in 0..1 through one table by grid_sample."""
     if tables.shaper is not None:  # curves over 0..1, evenly spaced
         places = images[0].flatten(1)[:, None, None] * 2 - 1

@@ -15,15 +15,19 @@ from pathlib import Path
 import atheris
 import numpy as np
 
-COMPILED = ["app.luts.text", "app.luts.loops", "app.imaging.thumbnail"]  # of bytecode as it was
+COMPILED = [
+    "app.luts.formats.text_format",
+    "app.luts.kernels",
+    "app.imaging.resize",
+]  # of bytecode as it was
 
 with atheris.instrument_imports(include=["app", "tifffile"], exclude=COMPILED):
     from app.errors import Problem
     from app.imaging.exif import Exif
-    from app.imaging.metadata import MetadataPolicy, filtered, upright
-    from app.imaging.photo import Metadata
-    from app.imaging.source import Limits, open_source
-    from app.luts.cube import read_cube, write_cube
+    from app.imaging.metadata import MetadataPolicy, filter_metadata, reset_orientation
+    from app.imaging.probe import Limits, probe
+    from app.imaging.types import Metadata
+    from app.luts.formats.cube import read_cube, write_cube
     from app.luts.lut3d import Lut3D
     from app.luts.token import LookToken
     from tests.imaging.files import XMP, one_of_each
@@ -36,15 +40,15 @@ logging.getLogger("tifffile").disabled = True
 def header(data: bytes) -> None:
     """Sniffing, and the headers of all formats but HEIF, whose decoder is known to crash."""
     if data[4:8] != b"ftyp":
-        open_source(data, Limits())
+        probe(data, Limits())
 
 
 def metadata(data: bytes) -> None:
     """EXIF and XMP of an accepted photo, on their way out again."""
     half = len(data) // 2
-    blocks = upright(Metadata(exif=data[:half], xmp=data[half:]))
+    blocks = reset_orientation(Metadata(exif=data[:half], xmp=data[half:]))
     for policy in MetadataPolicy:
-        filtered(blocks, policy)
+        filter_metadata(blocks, policy)
 
 
 def exif(data: bytes) -> None:

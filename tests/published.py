@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.networks.architectures import import_published
 from app.networks.base import ThumbnailRecipe
+from app.networks.registry import import_checkpoint
 from app.networks.store import write_model
 
 CHECKPOINTS = {
@@ -34,7 +34,7 @@ def import_all(shared: Path, store: Path) -> None:
     for name, files in CHECKPOINTS.items():
         write_model(
             store,
-            import_published(shared / "weights" / file for file in files),
+            import_checkpoint(shared / "weights" / file for file in files),
             name=model_name(name),
             licence="",
             source="",

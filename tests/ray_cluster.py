@@ -90,7 +90,7 @@ def served_by_ray(
     ours = {k: v for k, v in os.environ.items() if not k.startswith("CLUT_")}
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.ray_cluster", *arguments],
-        env=ours | LOCAL | {"CLUT_AUTH_OPEN": "true"} | dict(environment or {}),
+        env=ours | LOCAL | {"CLUT_AUTH_ALLOW_ANONYMOUS": "true"} | dict(environment or {}),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -43,7 +43,7 @@ def test_few_descriptors() -> None:
     """When they are used up, those who are connected are answered, and later everybody is."""
     wrapper = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh"]
     photo = (ROOT / "tests/photos/lake.jpg").read_bytes()
-    with serving(wrapper=wrapper, CONNECTION_HEAD_SECONDS=60) as server:
+    with serving(wrapper=wrapper, CONNECTION_HEADER_TIMEOUT=60) as server:
         assert server.client.get("/livez").status_code == 200
         crowd = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(100)]
         assert server.client.get("/livez").status_code == 200  # on the connection of before

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from app.luts.cube import read_cube
+from app.luts.formats.cube import read_cube
 from tests.conftest import ROOT
 from tests.server import serving
 

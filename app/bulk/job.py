@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from pydantic import BaseModel, ConfigDict
 
-from app.bulk.names import writable
+from app.bulk.filenames import writable_format
 from app.imaging.metadata import MetadataPolicy
-from app.imaging.photo import ImageFormat
-from app.serving.look import Wish
+from app.imaging.types import ImageFormat
+from app.serving.options import EnhanceOptions
 
 
 class Job(BaseModel):
@@ -36,13 +38,39 @@ class Job(BaseModel):
     metadata: MetadataPolicy = MetadataPolicy.KEEP
 
     @property
-    def wish(self) -> Wish:
+    def options(self) -> EnhanceOptions:
         """The same, for each photograph."""
-        return Wish(
+        return EnhanceOptions(
             model=self.model,
             strength=self.strength,
-            output_format=lambda own: self.format or writable(own),
+            output_format=lambda own: self.format or writable_format(own),
             quality=self.quality,
             max_side=self.max_side,
             metadata=self.metadata,
         )
+
+
+class Status(StrEnum):
+    """How it ended."""
+
+    DONE = "done"
+    FAILED = "failed"
+    SKIPPED = "skipped"  # it is no image
+
+
+class Result(BaseModel):
+    """A line of the manifest.
+
+    Attributes:
+        source: the file's name in the source folder.
+        status: how it ended.
+        target: the answer's name in the other folder, where it is done.
+        reason: why, where it is not.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str
+    status: Status
+    target: str | None = None
+    reason: str | None = None

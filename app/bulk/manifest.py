@@ -5,9 +5,8 @@ from __future__ import annotations
 from time import monotonic
 from typing import Self
 
-from app.bulk.folder import Folder
-from app.bulk.job import Job
-from app.bulk.outcome import Outcome, Status
+from app.bulk.job import Job, Result, Status
+from app.bulk.storage import Storage
 
 NAME = "manifest.jsonl"
 OFTEN = 5.0  # seconds, at least, between one writing and the next
@@ -21,14 +20,14 @@ class Manifest:
     run did since then is seen by its answers: see `Run`.
     """
 
-    def __init__(self, folder: Folder, job: Job) -> None:
+    def __init__(self, folder: Storage, job: Job) -> None:
         self._folder = folder
         self._job = job
-        self._outcomes: dict[str, Outcome] = {}
+        self._outcomes: dict[str, Result] = {}
         self._next = 0.0
 
     @classmethod
-    def read(cls, folder: Folder, job: Job) -> Self:
+    def read(cls, folder: Storage, job: Job) -> Self:
         """The manifest of a run of before.
 
         Raises:
@@ -43,13 +42,13 @@ class Manifest:
                 "Choose another folder, or the same options."
             )
         for line in lines:
-            manifest.add(Outcome.model_validate_json(line))
+            manifest.add(Result.model_validate_json(line))
         return manifest
 
     def __contains__(self, source: str) -> bool:
         return source in self._outcomes
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: Result) -> None:
         """Notes an outcome, in memory."""
         self._outcomes[outcome.source] = outcome
 
@@ -70,7 +69,7 @@ class Manifest:
         self._folder.write(NAME, text.encode())
         self._next = monotonic() + max(OFTEN, SHARE * (monotonic() - begun))
 
-    def save_now_and_then(self) -> None:
+    def save_periodically(self) -> None:
         """Writes all, where that was not done of late; raises OSError."""
         if monotonic() > self._next:
             self.save()

@@ -10,17 +10,16 @@ from typing import Annotated
 import typer
 from loky import cpu_count
 
-from app.bulk import cluster
-from app.bulk.job import Job
-from app.bulk.local import on_processes
-from app.bulk.outcome import Status
-from app.bulk.run import Engine, Run
-from app.cli.complaints import complaints
-from app.cli.photos import MaxSide, Metadata, Model, Quality, Strength
-from app.cli.progress import progress
+from app.bulk import ray_executor
+from app.bulk.job import Job, Status
+from app.bulk.process_executor import run_in_processes
+from app.bulk.runner import Executor, Runner
+from app.cli.console import progress
+from app.cli.enhance import MaxSide, Metadata, Model, Quality, Strength
+from app.cli.errors import exit_on_error
 from app.imaging.metadata import MetadataPolicy
-from app.imaging.photo import ImageFormat
-from app.networks.store import read_catalogue
+from app.imaging.types import ImageFormat
+from app.networks.store import read_registry
 from app.settings import Settings
 
 
@@ -58,7 +57,7 @@ def bulk(
     """
     if output_format is not None and not output_format.encodable:
         raise typer.BadParameter(f"{output_format.value} is read, but not written")
-    with complaints():
+    with exit_on_error():
         job = Job(
             source=_absolute(source),
             target=_absolute(target),
@@ -69,7 +68,7 @@ def bulk(
             max_side=max_side,
             metadata=metadata,
         )
-        run = Run(job, retry=retry)
+        run = Runner(job, retry=retry)
         if run.left:
             _carry_out(run, _engine(engine, processes))
     counts = ", ".join(f"{run.manifest.count(status)} {status}" for status in Status)
@@ -78,18 +77,18 @@ def bulk(
         raise typer.Exit(code=1)
 
 
-def _carry_out(run: Run, engine: Engine) -> None:
+def _carry_out(run: Runner, engine: Executor) -> None:
     with progress(len(run.names), len(run.names) - len(run.left)) as bar:
-        for outcome in run.carry_out(engine):
+        for outcome in run.execute(engine):
             if outcome.status is not Status.DONE:
                 bar.say(f"{outcome.source}: {outcome.status}: {outcome.reason}")
             bar.advance()
 
 
-def _engine(name: EngineName, processes: int | None) -> Engine:
-    if name is EngineName.RAY or (name is EngineName.AUTO and cluster.found()):
-        return cluster.on_ray
-    return partial(on_processes, processes or cpu_count())
+def _engine(name: EngineName, processes: int | None) -> Executor:
+    if name is EngineName.RAY or (name is EngineName.AUTO and ray_executor.is_available()):
+        return ray_executor.run_on_ray
+    return partial(run_in_processes, processes or cpu_count())
 
 
 def _absolute(place: str) -> str:
@@ -100,4 +99,4 @@ def _absolute(place: str) -> str:
 def _label(model: str | None) -> str:
     """NAME@VERSION, so that a run that goes on does so with the model it began with."""
     policy = Settings.from_environment().models
-    return read_catalogue(policy.store, policy.default).named(model).card.label
+    return read_registry(policy.store, policy.default).get(model).card.model_ref

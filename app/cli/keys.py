@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from app.cli.complaints import complaints
-from app.web.keys import Scope, dump_keys, new_key, read_keys, write_keys
+from app.cli.errors import exit_on_error
+from app.web.api_keys import Scope, dump_keys, new_key, read_keys, write_keys
 
 cli = typer.Typer(no_args_is_help=True, help="API keys.")
 
@@ -25,7 +25,7 @@ def new(
     ] = None,
 ) -> None:
     """Make a key, print it once, and store its hash."""
-    with complaints():
+    with exit_on_error():
         secret, key = new_key(name, frozenset(scope))
         if file is not None:
             known = read_keys(file) if file.exists() else []
@@ -40,7 +40,7 @@ def new(
 @cli.command("list")
 def list_keys(file: Keys) -> None:
     """List the keys of a file."""
-    with complaints():
+    with exit_on_error():
         for key in read_keys(file):
             typer.echo(f"{key.name}\t{','.join(sorted(key.scopes))}")
 
@@ -48,7 +48,7 @@ def list_keys(file: Keys) -> None:
 @cli.command()
 def revoke(name: Name, file: Keys) -> None:
     """Take a key out of a file; a running server sees it at once."""
-    with complaints():
+    with exit_on_error():
         known = read_keys(file)
         kept = [key for key in known if key.name != name]
         if len(kept) == len(known):

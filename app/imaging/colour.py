@@ -13,9 +13,8 @@ from typing import Any
 import imagecodecs
 import numpy as np
 
-from app.imaging.photo import Samples
-from app.imaging.profiles import srgb_profile
-from app.imaging.raster import ColourSpace, Raster
+from app.imaging.icc import srgb_profile
+from app.imaging.types import ColourSpace, Raster, Samples
 
 _FLAGS = imagecodecs.CMS.FLAGS
 _ICC_SPACES = {b"GRAY": "gray", b"RGB ": "rgb", b"CMYK": "cmyk"}
@@ -31,10 +30,10 @@ def to_srgb(raster: Raster, profile: bytes | None) -> Samples:
     """
     samples, space = raster.samples, raster.space
     if space == "gray" and _space(profile) == "rgb":
-        samples, space = _repeated(samples), "rgb"
+        samples, space = _repeat(samples), "rgb"
     if profile and _space(profile) == space and not _is_srgb(profile, space):
         try:
-            return _transformed(samples, space, profile)
+            return _transform(samples, space, profile)
         except imagecodecs.CmsError:
             pass
     return _without_profile(samples, space)
@@ -42,7 +41,7 @@ def to_srgb(raster: Raster, profile: bytes | None) -> Samples:
 
 def _without_profile(samples: Samples, space: ColourSpace) -> Samples:
     if space == "gray":
-        return _repeated(samples)
+        return _repeat(samples)
     if space == "cmyk":
         return _naive_rgb(samples)
     return samples
@@ -54,7 +53,7 @@ def _space(profile: bytes | None) -> str | None:
     return _ICC_SPACES.get(profile[_ICC_SPACE])
 
 
-def _transformed(samples: Samples, space: ColourSpace, profile: bytes) -> Samples:
+def _transform(samples: Samples, space: ColourSpace, profile: bytes) -> Samples:
     # For 16 bits Little CMS would resample the conversion on a 33^3 grid, which is off by up to
     # 14 levels of 256; its 8-bit shortcut is exact.
     exact = _FLAGS.NOOPTIMIZE if samples.dtype == np.uint16 else 0
@@ -82,13 +81,13 @@ def _is_identity(profile: bytes) -> bool:
     levels = np.arange(0, 256, 15, dtype=np.uint8)
     probes = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, -1, 3)
     try:
-        converted = _transformed(probes, "rgb", profile)
+        converted = _transform(probes, "rgb", profile)
     except imagecodecs.CmsError:
         return True
     return bool(np.abs(converted.astype(np.int16) - probes).max() <= 1)
 
 
-def _repeated(gray: Samples) -> Samples:
+def _repeat(gray: Samples) -> Samples:
     return np.repeat(gray, 3, axis=2)
 
 

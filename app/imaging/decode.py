@@ -5,30 +5,28 @@ from __future__ import annotations
 import numpy as np
 
 from app.errors import DamagedImage
+from app.imaging.codecs import jpeg
 from app.imaging.colour import to_srgb
-from app.imaging.damage import decoding
-from app.imaging.formats import jpeg
-from app.imaging.metadata import upright
-from app.imaging.photo import ImageFormat, Photo, Samples
-from app.imaging.raster import Raster
-from app.imaging.source import Source
+from app.imaging.metadata import reset_orientation
+from app.imaging.probe import EncodedImage, decode_errors
+from app.imaging.types import Image, ImageFormat, Raster, Samples
 
 
-def decode(source: Source) -> Photo:
+def decode(source: EncodedImage) -> Image:
     """Decode at full size.
 
     Raises:
         DamagedImage: the pixels cannot be decoded.
     """
-    with decoding(source.format):
+    with decode_errors(source.format):
         raster = source.codec.decode(source.body)
         size = (source.header.height, source.header.width)
         if raster.samples.shape[:2] != size:
             raise DamagedImage(f"It has {raster.samples.shape} samples, not those of its header.")
-        return _photo(source, raster)
+        return _to_image(source, raster)
 
 
-def decode_reduced(source: Source, side: int) -> Photo:
+def decode_reduced(source: EncodedImage, side: int) -> Image:
     """Decode at the smallest cheap size whose short side is still at least `side` pixels.
 
     Only JPEG offers less than the full size.
@@ -38,22 +36,24 @@ def decode_reduced(source: Source, side: int) -> Photo:
     """
     if source.format is not ImageFormat.JPEG:
         return decode(source)
-    with decoding(source.format):
-        return _photo(source, jpeg.decode_reduced(source.body, side))
+    with decode_errors(source.format):
+        return _to_image(source, jpeg.decode_reduced(source.body, side))
 
 
-def _photo(source: Source, raster: Raster) -> Photo:
+def _to_image(source: EncodedImage, raster: Raster) -> Image:
     header = source.header
-    return Photo(
-        pixels=_turned(to_srgb(raster, header.profile), header.orientation),
-        alpha=None if raster.alpha is None else _turned(raster.alpha, header.orientation),
-        metadata=upright(header.metadata),
+    return Image(
+        pixels=_apply_orientation(to_srgb(raster, header.profile), header.orientation),
+        alpha=None
+        if raster.alpha is None
+        else _apply_orientation(raster.alpha, header.orientation),
+        metadata=reset_orientation(header.metadata),
         format=source.format,
         subsampling=header.subsampling,
     )
 
 
-def _turned(samples: Samples, orientation: int) -> Samples:
+def _apply_orientation(samples: Samples, orientation: int) -> Samples:
     """Apply an EXIF orientation to (H, W[, C]); the result is C-contiguous."""
     if orientation == 1:
         return samples

@@ -6,15 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import BadParameter
-from app.imaging.formats import avif, jpeg, png, tiff, webp
-from app.imaging.photo import ImageFormat, Photo, Samples
-from app.imaging.profiles import srgb_profile
+from app.imaging.codecs import avif, jpeg, png, tiff, webp
+from app.imaging.icc import srgb_profile
+from app.imaging.types import Image, ImageFormat, Samples
 
 DEFAULT_QUALITY = {ImageFormat.JPEG: 90, ImageFormat.WEBP: 85, ImageFormat.AVIF: 75}
 _MAX_SIDE = {ImageFormat.JPEG: 65_500, ImageFormat.WEBP: 16_383, ImageFormat.AVIF: 32_768}
 
 
-def encode(photo: Photo, image_format: ImageFormat, quality: int | None) -> bytes:
+def encode(photo: Image, image_format: ImageFormat, quality: int | None) -> bytes:
     """Encode a photo.
 
     16 bits stay 16 in PNG and TIFF and are rounded to 8 elsewhere. Alpha stays, but in JPEG the
@@ -35,7 +35,7 @@ def encode(photo: Photo, image_format: ImageFormat, quality: int | None) -> byte
     match image_format:
         case ImageFormat.JPEG:
             subsampling = photo.subsampling or "420"
-            return jpeg.encode(_flattened(photo), grade, subsampling, photo.metadata, profile)
+            return jpeg.encode(_flatten_alpha(photo), grade, subsampling, photo.metadata, profile)
         case ImageFormat.WEBP:
             return webp.encode(_eight_bits(_samples(photo)), grade, photo.metadata, profile)
         case ImageFormat.AVIF:
@@ -46,7 +46,7 @@ def encode(photo: Photo, image_format: ImageFormat, quality: int | None) -> byte
             return png.encode(_samples(photo), photo.metadata)
 
 
-def _check(photo: Photo, image_format: ImageFormat) -> None:
+def _check(photo: Image, image_format: ImageFormat) -> None:
     if not image_format.encodable:
         raise BadParameter(f"{image_format.name} is read but not written.")
     most = _MAX_SIDE.get(image_format)
@@ -54,13 +54,13 @@ def _check(photo: Photo, image_format: ImageFormat) -> None:
         raise BadParameter(f"A {image_format.name} has at most {most} pixels a side.")
 
 
-def _samples(photo: Photo) -> Samples:
+def _samples(photo: Image) -> Samples:
     if photo.alpha is None:
         return photo.pixels
     return np.dstack((photo.pixels, photo.alpha))
 
 
-def _flattened(photo: Photo) -> NDArray[np.uint8]:
+def _flatten_alpha(photo: Image) -> NDArray[np.uint8]:
     pixels = _eight_bits(photo.pixels)
     if photo.alpha is None:
         return pixels

@@ -140,7 +140,7 @@ class Exif:
 
     def filtered(self, keep: Callable[[int], bool]) -> Exif:
         """Only the tags that `keep` says, in every directory."""
-        return Exif(self.order, _filtered(self.directory, keep))
+        return Exif(self.order, _filter(self.directory, keep))
 
     def upright(self) -> Exif:
         """With the orientation, if there is one, set to 1."""
@@ -151,7 +151,7 @@ class Exif:
 
     def movable(self) -> Exif:
         """With a maker note that may stand anywhere."""
-        return Exif(self.order, _movable(self.directory))
+        return Exif(self.order, _keep_movable(self.directory))
 
     def orientation(self) -> int:
         """1..8; 1 if it says nothing sensible."""
@@ -168,7 +168,7 @@ class Exif:
         fixed = self._fixed()
         start = 8 + len(fixed)
         header = _MAGICS[self.order] + struct.pack(self.order + "I", start)
-        return header + fixed + written(self.directory, self.order, start)
+        return header + fixed + build_exif(self.directory, self.order, start)
 
     def _fixed(self) -> bytes:
         """What follows the header when there is a maker note: a gap and the note.
@@ -182,7 +182,7 @@ class Exif:
         return bytes(note.offset - 8) + note.data + bytes((note.offset + len(note.data)) % 2)
 
 
-def orientation_of(block: bytes | None) -> int:
+def read_orientation(block: bytes | None) -> int:
     """The orientation that a block of unknown quality asks for: 1..8."""
     try:
         return Exif.parse(block or b"").orientation()
@@ -190,7 +190,7 @@ def orientation_of(block: bytes | None) -> int:
         return 1
 
 
-def without_orientation(block: bytes | None) -> bytes | None:
+def remove_orientation(block: bytes | None) -> bytes | None:
     """A block of ours for containers that say themselves how a picture is turned."""
     if block is None:
         return None
@@ -203,10 +203,10 @@ def from_tiff(body: bytes) -> bytes | None:
         exif = Exif.parse(body).movable()
     except ValueError:  # BigTIFF, whose offsets have 64 bits
         return None
-    return Exif(exif.order, described(exif.directory)).tobytes()
+    return Exif(exif.order, descriptive_tags(exif.directory)).tobytes()
 
 
-def described(directory: Directory) -> Directory:
+def descriptive_tags(directory: Directory) -> Directory:
     """What a TIFF's directory says about the photo, leaving out the layout of its pixels."""
     return {
         tag: value
@@ -215,14 +215,14 @@ def described(directory: Directory) -> Directory:
     }
 
 
-def written(directory: Directory, order: str, base: int) -> bytes:
+def build_exif(directory: Directory, order: str, base: int) -> bytes:
     """A directory, its values and its subdirectories as they stand at offset `base`."""
     end = base + 2 + 12 * len(directory) + 4
     entries, tail = [struct.pack(order + "H", len(directory))], b""
     for tag, value in sorted(directory.items()):
         here = end + len(tail)
         if isinstance(value, dict):
-            tail += written(value, order, here)
+            tail += build_exif(value, order, here)
             pointer = Value(LONG, struct.pack(order + "I", here))
             entries.append(_entry(tag, pointer, order, here))
         else:
@@ -265,16 +265,16 @@ def _values(block: bytes, order: str, offset: int) -> Iterator[tuple[int, Value]
             yield tag, Value(kind, block[start : start + size], start if stays else None)
 
 
-def _filtered(directory: Directory, keep: Callable[[int], bool]) -> Directory:
+def _filter(directory: Directory, keep: Callable[[int], bool]) -> Directory:
     return {
-        tag: _filtered(value, keep) if isinstance(value, dict) else value
+        tag: _filter(value, keep) if isinstance(value, dict) else value
         for tag, value in directory.items()
         if keep(tag)
     }
 
 
-def _movable(directory: Directory) -> Directory:
+def _keep_movable(directory: Directory) -> Directory:
     return {
-        tag: _movable(value) if isinstance(value, dict) else replace(value, offset=None)
+        tag: _keep_movable(value) if isinstance(value, dict) else replace(value, offset=None)
         for tag, value in directory.items()
     }

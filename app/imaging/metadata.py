@@ -10,7 +10,7 @@ from xml.parsers.expat import ExpatError
 
 from app.imaging import xmp
 from app.imaging.exif import DIMENSIONS, PERSONAL, Exif
-from app.imaging.photo import Metadata
+from app.imaging.types import Metadata
 
 MAX_BLOCK = 1 << 18  # bytes; a larger block is dropped: a hostile one would be slow to parse
 
@@ -41,7 +41,7 @@ class MetadataPolicy(StrEnum):
     """Nothing."""
 
 
-def upright(metadata: Metadata) -> Metadata:
+def reset_orientation(metadata: Metadata) -> Metadata:
     """What stays true once the pixels are decoded, turned and perhaps resized.
 
     The orientation becomes 1; thumbnails and dimensions go. A block that cannot be read is
@@ -51,10 +51,10 @@ def upright(metadata: Metadata) -> Metadata:
     def exif(block: Exif) -> Exif:
         return block.filtered(lambda tag: tag not in DIMENSIONS).upright()
 
-    return Metadata(_edited_exif(metadata.exif, exif), _edited_xmp(metadata.xmp, _make_upright))
+    return Metadata(_edit_exif(metadata.exif, exif), _edit_xmp(metadata.xmp, _make_upright))
 
 
-def filtered(metadata: Metadata, policy: MetadataPolicy) -> Metadata:
+def filter_metadata(metadata: Metadata, policy: MetadataPolicy) -> Metadata:
     """What `policy` lets through of a decoded photo's metadata."""
     if policy is MetadataPolicy.KEEP:
         return metadata
@@ -64,10 +64,10 @@ def filtered(metadata: Metadata, policy: MetadataPolicy) -> Metadata:
     def exif(block: Exif) -> Exif:
         return block.filtered(lambda tag: tag not in PERSONAL)
 
-    return Metadata(_edited_exif(metadata.exif, exif), _edited_xmp(metadata.xmp, _make_safe))
+    return Metadata(_edit_exif(metadata.exif, exif), _edit_xmp(metadata.xmp, _make_safe))
 
 
-def _edited_exif(block: bytes | None, edit: Callable[[Exif], Exif]) -> bytes | None:
+def _edit_exif(block: bytes | None, edit: Callable[[Exif], Exif]) -> bytes | None:
     if not block or len(block) > MAX_BLOCK:
         return None
     try:
@@ -76,13 +76,13 @@ def _edited_exif(block: bytes | None, edit: Callable[[Exif], Exif]) -> bytes | N
         return None
 
 
-def _edited_xmp(packet: bytes | None, edit: Callable[[Document], None]) -> bytes | None:
+def _edit_xmp(packet: bytes | None, edit: Callable[[Document], None]) -> bytes | None:
     if not packet or len(packet) > MAX_BLOCK:
         return None
     try:
         document = xmp.parse(packet)
         edit(document)
-        return xmp.written(document)
+        return xmp.serialise(document)
     except (ValueError, ExpatError, RecursionError):
         return None
 

@@ -27,7 +27,7 @@ def parse(packet: bytes) -> Document:
     return parseString(text)  # noqa: S318 - entities are refused above
 
 
-def written(document: Document) -> bytes:
+def serialise(document: Document) -> bytes:
     """The packet without an XML declaration, as XMP wants it."""
     return "".join(node.toxml() for node in document.childNodes).encode()
 

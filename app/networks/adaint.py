@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from app.networks.base import Network, Tables
-from app.networks.published import Published
-from app.networks.trunk import Trunk
+from app.networks.backbone import Backbone
+from app.networks.base import LutBatch, Network
+from app.networks.checkpoints import Checkpoint
 
 SHAPER_SIZE = 256  # a point for every 8-bit level, so that 8-bit pixels are mapped exactly
 
@@ -31,7 +31,7 @@ class AdaInt(Network):
     def __init__(self, n: int = 3, d: int = 33) -> None:
         super().__init__(code_size=n + 3 * (d - 1), n=n, d=d)
         self.n, self.d = n, d
-        self.trunk = Trunk()
+        self.trunk = Backbone()
         self.weights = nn.Linear(128 * 2 * 2, n)
         self.intervals = nn.Linear(128 * 2 * 2, 3 * (d - 1))
         self.basis = nn.Parameter(torch.zeros(n, 3, d, d, d))
@@ -41,10 +41,10 @@ class AdaInt(Network):
         features = functional.adaptive_avg_pool2d(features, 2).flatten(1)
         return torch.cat((self.weights(features), self.intervals(features)), dim=1)
 
-    def decode(self, codes: Tensor) -> Tables:
+    def decode(self, codes: Tensor) -> LutBatch:
         """Codes -> tables (B, 3, D, D, D) and the shapers (B, 3, 256) of their lattices."""
         table = torch.einsum("bn,nczyx->bczyx", codes[:, : self.n], self.basis)
-        return Tables(table, lattice_shaper(self.vertices(codes)))
+        return LutBatch(table, lattice_shaper(self.vertices(codes)))
 
     def vertices(self, codes: Tensor) -> Tensor:
         """The lattice positions (B, 3, D), rising from 0 to 1 (equation 4 of the paper)."""
@@ -52,7 +52,7 @@ class AdaInt(Network):
         return functional.pad(intervals.cumsum(dim=2), (1, 0)).clamp(max=1.0)
 
     @classmethod
-    def from_published(cls, state: Published) -> AdaInt:
+    def from_checkpoint(cls, state: Checkpoint) -> AdaInt:
         """Reads the authors' checkpoint.
 
         Raises:

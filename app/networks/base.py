@@ -9,10 +9,10 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from app.networks.trunk import Trunk
+from app.networks.backbone import Backbone
 
 
-class Tables(NamedTuple):
+class LutBatch(NamedTuple):
     """A batch of LUTs as tensors.
 
     Attributes:
@@ -54,19 +54,19 @@ class Network(nn.Module, ABC):
             level.
         code_size: K, the length of a code.
         lut_size: D, the number of lattice points on each axis of the table.
-        sizes: the arguments of the method's constructor, for the model card.
+        hparams: the arguments of the method's constructor, for the model card.
         trunk: the convolutions.
     """
 
     architecture: ClassVar[str]
     has_shaper: ClassVar[bool] = False
     half_codes: ClassVar[bool] = False
-    trunk: Trunk
+    trunk: Backbone
 
-    def __init__(self, code_size: int, d: int, **sizes: int | None) -> None:
+    def __init__(self, code_size: int, d: int, **hparams: int | None) -> None:
         super().__init__()
         self.code_size, self.lut_size = code_size, d
-        self.sizes: dict[str, int | None] = {**sizes, "d": d}
+        self.hparams: dict[str, int | None] = {**hparams, "d": d}
 
     def encode(self, thumbnails: Tensor) -> Tensor:
         """Thumbnails float32 (B, 3, 256, 256) in 0..1 -> codes float32 (B, K)."""
@@ -82,10 +82,10 @@ class Network(nn.Module, ABC):
         """The trunk's features (B, C, 8, 8) -> codes (B, K)."""
 
     @abstractmethod
-    def decode(self, codes: Tensor) -> Tables:
+    def decode(self, codes: Tensor) -> LutBatch:
         """Codes float32 (B, K) -> tables."""
 
-    def forward(self, thumbnails: Tensor) -> Tables:
+    def forward(self, thumbnails: Tensor) -> LutBatch:
         """Thumbnails -> tables, both halves in one."""
         return self.decode(self.encode(thumbnails))
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from app.networks.base import Network, Tables, identity_table
-from app.networks.published import Published
-from app.networks.trunk import Trunk
+from app.networks.backbone import Backbone
+from app.networks.base import LutBatch, Network, identity_table
+from app.networks.checkpoints import Checkpoint
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -36,7 +36,7 @@ class ClutNet(Network):
     def __init__(self, n: int, s: int | None, w: int | None, d: int = 33) -> None:
         super().__init__(code_size=n, n=n, s=s, w=w, d=d)
         self.n, self.s, self.w, self.d = n, s, w, d
-        self.trunk = Trunk()
+        self.trunk = Backbone()
         self.head = nn.Sequential(nn.Linear(128, 128), nn.Hardswish(), nn.Linear(128, n))
         self.psi = nn.Parameter(torch.zeros(s or d, n, 3, w or d * d))
         self.strong = nn.Parameter(torch.zeros(d, s)) if s else None  # M_s
@@ -60,13 +60,13 @@ class ClutNet(Network):
         weights: Tensor = self.head(features.mean(dim=(2, 3)))
         return weights
 
-    def decode(self, codes: Tensor) -> Tables:
+    def decode(self, codes: Tensor) -> LutBatch:
         """Basis weights (B, N) -> identity plus the mixed residual (B, 3, D, D, D).
 
         The table is linear in the weights, so the basis is fused while compressed:
         h(M_s (sum_n w_n psi_n) M_w), the same as the paper's sum_n w_n h(M_s psi_n M_w).
         """
-        return Tables(
+        return LutBatch(
             self.identity + self._expanded(torch.einsum("bn,sncw->bcsw", codes, self.psi))
         )
 
@@ -83,7 +83,7 @@ class ClutNet(Network):
         return _in_table_order(compressed.view(-1, 3, self.d, self.d, self.d))
 
     @classmethod
-    def from_published(cls, state: Published) -> ClutNet:
+    def from_checkpoint(cls, state: Checkpoint) -> ClutNet:
         """Reads a state dict of the authors' code, in any of its four forms.
 
         Raises:
@@ -127,7 +127,7 @@ def _in_own_order(tables: Tensor) -> Tensor:
     return torch.stack((red.movedim(3, 1), green.movedim(2, 1), blue), dim=1)
 
 
-def _published_psi(state: Published, n: int, s: int | None, w: int | None, d: int) -> Tensor:
+def _published_psi(state: Checkpoint, n: int, s: int | None, w: int | None, d: int) -> Tensor:
     """The published layouts differ by form; ours is (S or D, N, 3, W or D^2) in all of them."""
     name = "CLUTs.LUTs"
     if s and w:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from app.networks.base import Network, Tables
-from app.networks.published import Published
-from app.networks.trunk import Trunk
+from app.networks.backbone import Backbone
+from app.networks.base import LutBatch, Network
+from app.networks.checkpoints import Checkpoint
 
 
 class ImageAdaptive3DLut(Network):
@@ -21,7 +21,7 @@ class ImageAdaptive3DLut(Network):
 
     def __init__(self, n: int = 3, d: int = 33) -> None:
         super().__init__(code_size=n, n=n, d=d)
-        self.trunk = Trunk()
+        self.trunk = Backbone()
         self.head = nn.Conv2d(128, n, kernel_size=8)
         self.basis = nn.Parameter(torch.zeros(n, 3, d, d, d))
 
@@ -30,12 +30,12 @@ class ImageAdaptive3DLut(Network):
         weights: Tensor = self.head(features)
         return weights.flatten(1)
 
-    def decode(self, codes: Tensor) -> Tables:
+    def decode(self, codes: Tensor) -> LutBatch:
         """Weights (B, N) -> tables (B, 3, D, D, D)."""
-        return Tables(torch.einsum("bn,nczyx->bczyx", codes, self.basis))
+        return LutBatch(torch.einsum("bn,nczyx->bczyx", codes, self.basis))
 
     @classmethod
-    def from_published(cls, state: Published) -> ImageAdaptive3DLut:
+    def from_checkpoint(cls, state: Checkpoint) -> ImageAdaptive3DLut:
         """Reads the authors' classifier and LUT checkpoints, given together.
 
         Raises:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from app.networks.base import Network, Tables
-from app.networks.published import Published
-from app.networks.trunk import Trunk
+from app.networks.backbone import Backbone
+from app.networks.base import LutBatch, Network
+from app.networks.checkpoints import Checkpoint
 
 
 class SepLut(Network):
@@ -30,7 +30,7 @@ class SepLut(Network):
         super().__init__(code_size=n + 3 * c, m=m, n=n, c=c, d=d)
         self.m, self.n, self.c, self.d = m, n, c, d
         widths = (m, 2 * m, 4 * m, 8 * m, 8 * m)
-        self.trunk = Trunk(widths)
+        self.trunk = Backbone(widths)
         self.weights = nn.Linear(widths[-1] * 2 * 2, n)
         self.curves = nn.Linear(widths[-1] * 2 * 2, 3 * c)
         self.basis = nn.Parameter(torch.zeros(n, 3, d, d, d))
@@ -40,14 +40,14 @@ class SepLut(Network):
         features = functional.adaptive_avg_pool2d(features, 2).flatten(1)
         return torch.cat((self.weights(features), self.curves(features).sigmoid()), dim=1)
 
-    def decode(self, codes: Tensor) -> Tables:
+    def decode(self, codes: Tensor) -> LutBatch:
         """Codes -> tables (B, 3, D, D, D) and shapers (B, 3, C)."""
         weights, curves = codes[:, : self.n], codes[:, self.n :]
         table = torch.einsum("bn,nczyx->bczyx", weights, self.basis)
-        return Tables(table, curves.reshape(-1, 3, self.c))
+        return LutBatch(table, curves.reshape(-1, 3, self.c))
 
     @classmethod
-    def from_published(cls, state: Published) -> SepLut:
+    def from_checkpoint(cls, state: Checkpoint) -> SepLut:
         """Reads the authors' checkpoint.
 
         Raises:

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from app.errors import BadModel, UnknownLook, UnknownModel
-from app.networks.architectures import ARCHITECTURES
 from app.networks.base import Network, ThumbnailRecipe
+from app.networks.registry import ARCHITECTURES
 
 log = logging.getLogger("clut")
 
@@ -28,7 +28,7 @@ FINGERPRINT_BYTES = 8
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 
 
-class Card(BaseModel):
+class ModelCard(BaseModel):
     """What a model is and where it comes from.
 
     Attributes:
@@ -36,7 +36,7 @@ class Card(BaseModel):
         name: what users ask for.
         version: whole numbers; the highest is served under the bare name.
         architecture: the method, a key of `ARCHITECTURES`.
-        sizes: the constructor's arguments of that method.
+        hparams: the constructor's arguments of that method.
         thumbnail: how the network wants its thumbnail made.
         lut_size: D of its tables.
         parameters: how many numbers were learned, in all.
@@ -52,7 +52,9 @@ class Card(BaseModel):
     name: Name
     version: Annotated[int, Field(ge=1)]
     architecture: str
-    sizes: dict[str, int | None]
+    hparams: Annotated[
+        dict[str, int | None], Field(validation_alias=AliasChoices("hparams", "sizes"))
+    ]
     thumbnail: ThumbnailRecipe
     lut_size: int
     parameters: int
@@ -62,7 +64,7 @@ class Card(BaseModel):
     training: dict[str, Any] = {}
 
     @property
-    def label(self) -> str:
+    def model_ref(self) -> str:
         """NAME@VERSION."""
         return f"{self.name}@{self.version}"
 
@@ -76,11 +78,11 @@ class Card(BaseModel):
 class Model:
     """A network and its card; two are the same if they are one."""
 
-    card: Card
+    card: ModelCard
     network: Network
 
 
-class Catalogue:
+class ModelRegistry:
     """The models at hand, by name and by fingerprint."""
 
     def __init__(self, models: Iterable[Model], default: str) -> None:
@@ -88,22 +90,22 @@ class Catalogue:
         self.models = sorted(models, key=lambda model: (model.card.name, model.card.version))
         # Versions rise, so that the bare name ends at the highest.
         self._by_name = {model.card.name: model for model in self.models}
-        self._by_label = {model.card.label: model for model in self.models}
+        self._by_label = {model.card.model_ref: model for model in self.models}
         self._by_fingerprint = {model.card.fingerprint: model for model in self.models}
-        self.default = self.named(default)
+        self.default = self.get(default)
 
-    def keeping(self, known: Iterable[Model]) -> Catalogue:
+    def reuse_loaded(self, known: Iterable[Model]) -> ModelRegistry:
         """The same models, but those that are known already as they are known."""
-        old = {model.card.label: model for model in known}
+        old = {model.card.model_ref: model for model in known}
         same = [
-            old[model.card.label]
-            if model.card.label in old and old[model.card.label].card == model.card
+            old[model.card.model_ref]
+            if model.card.model_ref in old and old[model.card.model_ref].card == model.card
             else model
             for model in self.models
         ]
-        return Catalogue(same, self.default.card.label)
+        return ModelRegistry(same, self.default.card.model_ref)
 
-    def named(self, name: str | None) -> Model:
+    def get(self, name: str | None) -> Model:
         """Finds NAME or NAME@VERSION; None is the default.
 
         Raises:
@@ -116,7 +118,7 @@ class Catalogue:
             raise UnknownModel(f"No model is called {name!r}.", accepted=list(self._by_name))
         return model
 
-    def of_look(self, fingerprint: bytes) -> Model:
+    def get_by_fingerprint(self, fingerprint: bytes) -> Model:
         """Finds the model that a look token was made with.
 
         Raises:
@@ -140,7 +142,7 @@ def read_store(root: Path) -> list[Model]:
     return [read_model(folder) for folder in _folders(root)]
 
 
-def read_catalogue(root: Path, default: str) -> Catalogue:
+def read_registry(root: Path, default: str) -> ModelRegistry:
     """Reads the models that can be served; a bad one beside good ones is left out, and logged.
 
     Raises:
@@ -154,12 +156,12 @@ def read_catalogue(root: Path, default: str) -> Catalogue:
             models.append(read_model(folder))
         except BadModel as error:
             bad[f"{folder.parent.name}@{folder.name}"] = error
-    meant = _meant([*bad, *(model.card.label for model in models)], default)
+    meant = _meant([*bad, *(model.card.model_ref for model in models)], default)
     if meant in bad:
         raise bad[meant]
     for label, complaint in bad.items():
         log.error("the model %s is left out: %s", label, complaint.detail)
-    return Catalogue(models, default)
+    return ModelRegistry(models, default)
 
 
 def read_model(folder: Path) -> Model:
@@ -191,7 +193,7 @@ def write_model(
     source: str,
     thumbnail: ThumbnailRecipe,
     training: dict[str, Any] | None = None,
-) -> Card:
+) -> ModelCard:
     """Writes a network as the next version of NAME; a reader sees all of it or nothing.
 
     Raises:
@@ -199,11 +201,11 @@ def write_model(
     """
     weights = save({key: value.contiguous() for key, value in network.state_dict().items()})
     try:
-        card = Card(
+        card = ModelCard(
             name=name,
             version=_next_version(root / name),
             architecture=network.architecture,
-            sizes=network.sizes,
+            hparams=network.hparams,
             thumbnail=thumbnail,
             lut_size=network.lut_size,
             parameters=sum(parameter.numel() for parameter in network.parameters()),
@@ -239,21 +241,21 @@ def _meant(labels: Iterable[str], default: str) -> str:
     return f"{name}@{max((int(v) for v in versions if v.isdecimal()), default='')}"
 
 
-def _read_card(path: Path) -> Card:
+def _read_card(path: Path) -> ModelCard:
     try:
-        return Card.model_validate_json(path.read_bytes())
+        return ModelCard.model_validate_json(path.read_bytes())
     except OSError as error:
         raise BadModel(f"{path}: cannot be read ({error.strerror})") from error
     except ValidationError as error:
         raise BadModel(f"{path}: {_first(error)}") from error
 
 
-def _network(card: Card, weights: bytes, path: Path) -> Network:
+def _network(card: ModelCard, weights: bytes, path: Path) -> Network:
     architecture = ARCHITECTURES.get(card.architecture)
     if architecture is None:
         raise BadModel(f"{path.with_name('card.json')}: no architecture {card.architecture!r}")
     try:
-        network = architecture(**card.sizes)
+        network = architecture(**card.hparams)
         network.load_state_dict(load(weights))
     except (SafetensorError, RuntimeError, TypeError) as error:
         raise BadModel(f"{path}: does not fit its card ({error})") from error

@@ -59,8 +59,8 @@ class Admission:
         self._policy = policy
         self._waiting: list[_Waiter] = []  # a heap
         self._numbers = count()
-        self._pace = 0.0  # seconds from one departure to the next, on average of late
-        self._departed = 0.0
+        self._service_interval = 0.0  # seconds from one departure to the next, on average of late
+        self._last_completion = 0.0
         self.requests = 0
         self.pixels_in_flight = 0
         self.closed = False
@@ -105,7 +105,7 @@ class Admission:
             yield
         finally:
             self.requests -= 1
-            self._note_departure(begun)
+            self._record_completion(begun)
 
     @asynccontextmanager
     async def pixels(self, pixels: int, turn: float) -> AsyncIterator[None]:
@@ -120,13 +120,15 @@ class Admission:
     @property
     def retry_after(self) -> int:
         """Seconds until those who are in the house now are answered, at the pace of late."""
-        return max(1, math.ceil(self.requests * self._pace))
+        return max(1, math.ceil(self.requests * self._service_interval))
 
-    def _note_departure(self, begun: float) -> None:
+    def _record_completion(self, begun: float) -> None:
         now = monotonic()
-        seconds = now - max(begun, self._departed)  # an empty house says nothing
-        self._pace += (SMOOTHING if self._pace else 1.0) * (seconds - self._pace)
-        self._departed = now
+        seconds = now - max(begun, self._last_completion)  # an empty house says nothing
+        self._service_interval += (SMOOTHING if self._service_interval else 1.0) * (
+            seconds - self._service_interval
+        )
+        self._last_completion = now
 
     async def _acquire(self, pixels: int, turn: float) -> None:
         if not self._waiting and self._fits(pixels):

@@ -17,11 +17,11 @@ from numpy.typing import DTypeLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from app.luts import kernel
-from app.luts.kernel import Pixels
+from app.luts import apply
+from app.luts.apply import Pixels
 from app.luts.lut3d import Interpolation, Lut3D
-from app.networks.base import Network, Tables
-from app.networks.lookup import tetrahedral, trilinear
+from app.networks.base import LutBatch, Network
+from app.networks.lut_ops import tetrahedral, trilinear
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -83,7 +83,7 @@ class Device:
         self._policy = policy
         self.interpolation = policy.interpolation
         self._failures = 0
-        self._device = _chosen(policy.name)
+        self._device = _choose_device(policy.name)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="device")
 
     async def __aenter__(self) -> Self:
@@ -106,7 +106,7 @@ class Device:
         return str(self._device)
 
     @property
-    def sound(self) -> bool:
+    def healthy(self) -> bool:
         """Whether predictions have not failed too many times in a row."""
         return self._failures < self._policy.max_failures
 
@@ -142,7 +142,7 @@ class Device:
         call both on worker threads. Strips of a photo may be passed at the same time.
         """
         if self._device.type == "cpu":
-            return kernel.prepare(lut, self.interpolation, dtype).apply
+            return apply.prepare(lut, self.interpolation, dtype).apply
         return partial(apply_on, self._device, lut, self.interpolation)
 
     async def _call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -162,11 +162,11 @@ class Device:
         self, network: Network, max_batch: int, thumbnails: Sequence[NDArray[np.float32]]
     ) -> list[Prediction]:
         begun = perf_counter()
-        batch = _padded(thumbnails, max_batch)
+        batch = _pad_batch(thumbnails, max_batch)
         codes = network.encode(_upload(torch.from_numpy(batch), self._device))
         if network.half_codes:
             codes = codes.half().float()  # so that the token holds the very look that is applied
-        luts = _luts(network.decode(codes))
+        luts = _to_luts(network.decode(codes))
         seconds = perf_counter() - begun
         return [
             Prediction(code, lut, seconds)
@@ -176,7 +176,7 @@ class Device:
     @torch.inference_mode()
     def _decode(self, network: Network, code: NDArray[np.float32]) -> Lut3D:
         codes = torch.from_numpy(code)[None].to(self._device)
-        return _luts(network.decode(codes))[0]
+        return _to_luts(network.decode(codes))[0]
 
 
 def padded_sizes(max_batch: int) -> list[int]:
@@ -200,7 +200,7 @@ def apply_on(
     The pixels travel as integers through pinned memory, a strip at a time.
     """
     lookup = tetrahedral if interpolation == "tetrahedral" else trilinear
-    tables = _tables(lut, device)
+    tables = _to_batch(lut, device)
     highest = float(np.iinfo(pixels.dtype).max)
     flat = pixels.reshape(-1, 3)
     for start in range(0, len(flat), PIXELS_AT_ONCE):
@@ -211,7 +211,7 @@ def apply_on(
         strip[:] = answer.int().cpu().numpy()
 
 
-def _chosen(name: str) -> torch.device:
+def _choose_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda:0" if torch.cuda.is_available() else "cpu"
     device = torch.device(name)
@@ -226,7 +226,7 @@ def _upload(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor
 
 
-def _padded(thumbnails: Sequence[NDArray[np.float32]], max_batch: int) -> NDArray[np.float32]:
+def _pad_batch(thumbnails: Sequence[NDArray[np.float32]], max_batch: int) -> NDArray[np.float32]:
     """B of (3, S, S) -> (size in use, 3, S, S), filled up with zeros."""
     size = next(size for size in padded_sizes(max_batch) if size >= len(thumbnails))
     batch = np.zeros((size, *thumbnails[0].shape), np.float32)
@@ -235,7 +235,7 @@ def _padded(thumbnails: Sequence[NDArray[np.float32]], max_batch: int) -> NDArra
     return batch
 
 
-def _luts(tables: Tables) -> list[Lut3D]:
+def _to_luts(tables: LutBatch) -> list[Lut3D]:
     """Tables (B, 3, D, D, D) -> B LUTs whose tables are (D, D, D, 3)."""
     arrays = tables.table.permute(0, 2, 3, 4, 1).contiguous().cpu().numpy()
     if tables.shaper is None:
@@ -244,8 +244,8 @@ def _luts(tables: Tables) -> list[Lut3D]:
     return [Lut3D(array, shaper) for array, shaper in zip(arrays, shapers, strict=True)]
 
 
-def _tables(lut: Lut3D, device: torch.device) -> Tables:
+def _to_batch(lut: Lut3D, device: torch.device) -> LutBatch:
     """A LUT -> a batch of one."""
     table = torch.from_numpy(lut.table).permute(3, 0, 1, 2)[None].to(device)
     shaper = None if lut.shaper is None else torch.from_numpy(lut.shaper)[None].to(device)
-    return Tables(table, shaper)
+    return LutBatch(table, shaper)

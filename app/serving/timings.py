@@ -41,10 +41,10 @@ class Timings:
         try:
             yield
         finally:
-            self.took(stage, perf_counter() - begun)
+            self.record(stage, perf_counter() - begun)
             self.stage = "queue"
 
-    def took(self, stage: str, seconds: float) -> None:
+    def record(self, stage: str, seconds: float) -> None:
         """Notes a stage that has just ended."""
         self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
         end = time_ns()

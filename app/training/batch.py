@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from app.networks.base import Network
-from app.networks.lookup import trilinear
+from app.networks.lut_ops import trilinear
 
 
 class Batch(NamedTuple):

@@ -8,7 +8,7 @@ from typing import TypeGuard
 from app.errors import BadParameter
 from app.networks.base import Network
 from app.networks.clutnet import ClutNet
-from app.networks.store import Card, Model, read_model, read_store, write_model
+from app.networks.store import Model, ModelCard, read_model, read_store, write_model
 from app.training.batch import psnr
 from app.training.comparison import Row, write_comparison
 from app.training.cost import cost
@@ -55,14 +55,14 @@ class _Students:
     def _lessons(self) -> KeptLessons:
         return KeptLessons(self._config.distil, self._config.distil.run / "batches")
 
-    def _finished(self, card: Card) -> bool:
+    def _finished(self, card: ModelCard) -> bool:
         steps = card.training.get("figures", {}).get("step")
         return bool(steps == self._config.distil.schedule.steps)
 
-    def _trained(self, name: str) -> Card:
+    def _trained(self, name: str) -> ModelCard:
         return distil(self._config.recipe(name), self._lessons)
 
-    def _compressed(self, name: str, variant: Variant) -> Card:
+    def _compressed(self, name: str, variant: Variant) -> ModelCard:
         source = self._ready.get(variant.pca_of or "")
         plain = source.network if source else None
         if not (source and _is_plain(plain) and variant.s and variant.w):
@@ -74,7 +74,7 @@ class _Students:
             network,
             name=name,
             licence=card.licence,
-            source=f"The basis of {card.label} after PCA. {card.source}",
+            source=f"The basis of {card.model_ref} after PCA. {card.source}",
             thumbnail=card.thumbnail,
             training=card.training | {"command": "clut-enhance compare", "figures": figures},
         )

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from app.networks.store import Card
+from app.networks.store import ModelCard
 from app.training.cost import Cost
 from app.training.scores import Score
 from app.training.variants import CompareConfig, Variant
@@ -42,7 +42,7 @@ class Row(NamedTuple):
     """
 
     variant: Variant
-    card: Card
+    card: ModelCard
     cost: Cost
     to_expert: Score
 

@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
-from app.networks.base import Tables
-from app.networks.lookup import trilinear
-from app.networks.store import Card, read_model
-from app.networks.trunk import WIDTHS
+from app.networks.backbone import WIDTHS
+from app.networks.base import LutBatch
+from app.networks.lut_ops import trilinear
+from app.networks.store import ModelCard, read_model
 from app.training.batch import Batch
 from app.training.export import Label, export
 from app.training.kept import KeptLessons
@@ -61,7 +61,7 @@ class DistilConfig(LessonsConfig):
     bfloat16: bool = False
 
 
-def distil(config: DistilConfig, lessons: Lessons | None = None) -> Card:
+def distil(config: DistilConfig, lessons: Lessons | None = None) -> ModelCard:
     """Trains a CLUT-Net to answer as the teachers do, and puts it into the store.
 
     Called again after an interruption, it goes on from the last checkpoint.
@@ -113,7 +113,7 @@ class Distillation:
         tables = self.network.decode(self.network.codes(features))
         answers = trilinear(tables, batch.colours)
         unread: Tensor = self.scaffold(features, batch.hints)
-        some = Tables(tables.table[: weights.tables])
+        some = LutBatch(tables.table[: weights.tables])
         return (
             colour_loss(answers, batch.targets)
             + weights.hints * unread
@@ -122,7 +122,7 @@ class Distillation:
             + weights.excess_variation * excess_variation(self._along_ramps(some))
         )
 
-    def _along_ramps(self, tables: Tables) -> Tensor:
+    def _along_ramps(self, tables: LutBatch) -> Tensor:
         """What is seen of the ramps (R, L, 3) through B tables: (B, R, L, 3) in 0..1."""
         colours = self._ramps.flatten(0, 1).expand(len(tables.table), -1, -1)
         seen = trilinear(tables, colours).clamp(0.0, 1.0)
@@ -152,7 +152,7 @@ class HintReader(nn.Module):
 
 def _label(config: DistilConfig, lessons: Lessons) -> Label:
     cards = lessons.teachers
-    sources = "; ".join(f"{card.label} ({card.licence}): {card.source}" for card in cards)
+    sources = "; ".join(f"{card.model_ref} ({card.licence}): {card.source}" for card in cards)
     # What is said of places on this machine is of use to nobody else.
     places = {"run": True, "store": True, "teacher_store": True, "start": True}
     places_of_photos = {"folder": True, "inventory": True}
@@ -167,7 +167,7 @@ def _label(config: DistilConfig, lessons: Lessons) -> Label:
             "command": "clut-enhance distil",
             "recipe": recipe,
             "photos": lessons.licences,
-            "teachers": {card.label: card.sha256 for card in cards},
+            "teachers": {card.model_ref: card.sha256 for card in cards},
         }
         | ({"start": read_model(config.start).card.sha256} if config.start else {}),
     )

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from app.errors import BadParameter
-from app.imaging.thumbnail import thumbnail
-from app.networks.base import Tables, ThumbnailRecipe
-from app.networks.lookup import trilinear
+from app.imaging.resize import make_thumbnail
+from app.networks.base import LutBatch, ThumbnailRecipe
+from app.networks.lut_ops import trilinear
 from app.networks.store import Model
 
 Look = Callable[[NDArray[Any]], NDArray[np.float32]]
@@ -58,7 +58,7 @@ class Ensemble:
 
     def look(self, pixels: NDArray[np.uint8]) -> Look:
         """Decides what to make of a photo (H, W, 3)."""
-        small = thumbnail(pixels, self.thumbnail.size, self.thumbnail.antialias)
+        small = make_thumbnail(pixels, self.thumbnail.size, self.thumbnail.antialias)
         tables = self._tables(torch.from_numpy(small)[None])
 
         def look(colours: NDArray[Any]) -> NDArray[np.float32]:
@@ -68,10 +68,10 @@ class Ensemble:
         return look
 
     @torch.no_grad()
-    def _tables(self, thumbnails: Tensor) -> list[tuple[Tables, float]]:
+    def _tables(self, thumbnails: Tensor) -> list[tuple[LutBatch, float]]:
         return [(network(thumbnails), weight) for network, weight in self._members]
 
 
-def _mixed(tables: list[tuple[Tables, float]], colours: Tensor) -> Tensor:
+def _mixed(tables: list[tuple[LutBatch, float]], colours: Tensor) -> Tensor:
     answers = [trilinear(it, colours).clamp(0.0, 1.0) * weight for it, weight in tables]
     return torch.stack(answers).sum(dim=0)

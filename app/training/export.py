@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from app.errors import BadModel
 from app.networks.base import ThumbnailRecipe
 from app.networks.clutnet import ClutNet
-from app.networks.store import Card, write_model
+from app.networks.store import ModelCard, write_model
 from app.training.checkpoint import read_checkpoint
 from app.training.config import NetworkConfig
 
@@ -35,7 +35,7 @@ class Label(BaseModel):
         (run / _NAME).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
-def export(run: Path, store: Path) -> Card:
+def export(run: Path, store: Path) -> ModelCard:
     """Writes the network of a run's last checkpoint into a model store; the run may go on.
 
     Raises:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from app.errors import BadParameter
 from app.networks.base import ThumbnailRecipe
-from app.networks.store import Catalogue, Model, read_store
+from app.networks.store import Model, ModelRegistry, read_store
 from app.training.batch import Batch, drawn
 from app.training.config import RunConfig
 from app.training.degrade import UNTOUCHED, Degradation, DegradeConfig, random_degradation
@@ -121,5 +121,5 @@ def _teachers(config: LessonsConfig) -> list[Model]:
     models = read_store(config.teacher_store)
     if not models:
         raise BadParameter(f"{config.teacher_store}: no models here to learn from")
-    catalogue = Catalogue(models, default=models[0].card.name)
-    return [catalogue.named(name) for name in config.teachers]
+    catalogue = ModelRegistry(models, default=models[0].card.name)
+    return [catalogue.get(name) for name in config.teachers]

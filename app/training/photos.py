@@ -14,7 +14,7 @@ from torch import Tensor
 
 from app.errors import BadParameter
 from app.imaging.decode import decode
-from app.imaging.source import Limits, open_source
+from app.imaging.probe import Limits, probe
 
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
 
@@ -89,13 +89,13 @@ def read_photo(path: Path) -> NDArray[np.uint8]:
 
     Raises:
         BadParameter: it cannot be opened.
-        Problem: it cannot be decoded; see `open_source` and `decode`.
+        Problem: it cannot be decoded; see `probe` and `decode`.
     """
     try:
         body = path.read_bytes()
     except OSError as error:
         raise BadParameter(f"{path}: cannot be read ({error.strerror})") from error
-    pixels = decode(open_source(body, Limits())).pixels
+    pixels = decode(probe(body, Limits())).pixels
     steps = np.iinfo(pixels.dtype).max // 255
     return np.rint(pixels / steps).astype(np.uint8)
 

@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image as PilImage
 from skimage.color import rgb2lab
 
 from app.imaging.decode import decode, decode_reduced
 from app.imaging.encode import encode
-from app.imaging.photo import ImageFormat, Metadata, Photo
-from app.imaging.source import Limits, open_source
+from app.imaging.probe import Limits, probe
+from app.imaging.types import Image, ImageFormat, Metadata
 from app.training.ensemble import Ensemble, Look
 from app.training.photos import read_photo
 from app.training.scores import mean_de2000
@@ -120,8 +120,8 @@ def _two_ways(pixels: NDArray[np.uint8], ensemble: Ensemble) -> Iterator[NDArray
     """A photo enlarged to a JPEG of 12 MP, decoded in full and reduced."""
     height, width = pixels.shape[:2]
     scale = (_TWELVE_MEGAPIXELS / (height * width)) ** 0.5
-    large = Image.fromarray(pixels).resize((round(width * scale), round(height * scale)))
-    photo = Photo(np.asarray(large), alpha=None, metadata=Metadata(), format=ImageFormat.JPEG)
-    source = open_source(encode(photo, ImageFormat.JPEG, quality=None), Limits())
+    large = PilImage.fromarray(pixels).resize((round(width * scale), round(height * scale)))
+    photo = Image(np.asarray(large), alpha=None, metadata=Metadata(), format=ImageFormat.JPEG)
+    source = probe(encode(photo, ImageFormat.JPEG, quality=None), Limits())
     for decoded in (decode(source), decode_reduced(source, ensemble.thumbnail.size)):
         yield decoded.pixels.astype(np.uint8, copy=False)

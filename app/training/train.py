@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, NonNegativeFloat
 from torch import Tensor, nn
 
 from app.errors import BadParameter
-from app.networks.lookup import trilinear
-from app.networks.store import Card
+from app.networks.lut_ops import trilinear
+from app.networks.store import ModelCard
 from app.training.batch import Batch, drawn
 from app.training.config import RunConfig
 from app.training.degrade import UNTOUCHED, Degradation, DegradeConfig, random_degradation
@@ -55,7 +55,7 @@ class TrainConfig(RunConfig):
     losses: TrainLosses = TrainLosses()
 
 
-def train(config: TrainConfig) -> Card:
+def train(config: TrainConfig) -> ModelCard:
     """Trains a CLUT-Net on pairs, and puts it into the store.
 
     Called again after an interruption, it goes on from the last checkpoint.

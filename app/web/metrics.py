@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from prometheus_client import (
@@ -29,11 +32,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import ClientDisconnect
 
 from app.errors import Problem
-from app.serving.batcher import Batcher
-from app.serving.enhancer import Enhancer
+from app.serving.batching import Batcher
+from app.serving.service import EnhancementService
 from app.serving.timings import Timings
-from app.web.body import Uploads
-from app.web.memory import memory_limit
+from app.web.uploads import Uploads
 
 DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 STAGE_DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -111,22 +113,22 @@ class Metrics:
         self._bytes_in = Counter("clut_received_bytes_total", "Body bytes in.", registry=registry)
         self._bytes_out = Counter("clut_sent_bytes_total", "Body bytes out.", registry=registry)
 
-    def watch(self, enhancer: Enhancer, uploads: Uploads) -> None:
+    def watch(self, service: EnhancementService, uploads: Uploads) -> None:
         """Looks at these whenever the metrics are read."""
-        self.registry.register(_State(enhancer, uploads))
+        self.registry.register(_State(service, uploads))
 
-    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
+    def observe_response(self, route: str, method: str, status: int, seconds: float) -> None:
         """Counts an answer."""
         self._requests.labels(route, method, status).inc()
         self._duration.labels(route, method).observe(seconds)
 
-    def moved(self, received: int, sent: int) -> None:
+    def observe_bytes(self, received: int, sent: int) -> None:
         """Counts the bytes of bodies."""
         self._bytes_in.inc(received)
         self._bytes_out.inc(sent)
 
     @contextmanager
-    def photo(self, timings: Timings) -> Iterator[None]:
+    def track_request(self, timings: Timings) -> Iterator[None]:
         """Counts the stages of a photograph that is answered, or where its caller departed."""
         try:
             yield
@@ -137,7 +139,7 @@ class Metrics:
             self._stages.labels(stage, timings.model).observe(seconds)
         self._queue.labels(timings.model).observe(timings.queue)
 
-    def refused(self, route: str, method: str, problem: Problem, sent: int) -> None:
+    def observe_shed(self, route: str, method: str, problem: Problem, sent: int) -> None:
         """Counts what was answered at the door: its duration, next to none, tells nothing."""
         self._requests.labels(route, method, problem.status).inc()
         self._bytes_out.inc(sent)
@@ -155,13 +157,13 @@ class Metrics:
 class _State(Collector):
     """What is read off the service at the moment of the scrape."""
 
-    def __init__(self, enhancer: Enhancer, uploads: Uploads) -> None:
-        self._enhancer, self._uploads = enhancer, uploads
+    def __init__(self, service: EnhancementService, uploads: Uploads) -> None:
+        self._service, self._uploads = service, uploads
 
     def collect(self) -> Iterator[Metric]:
-        enhancer, admission = self._enhancer, self._enhancer.admission
-        yield _gauge("clut_ready", "1 when new requests are welcome.", enhancer.ready)
-        yield _gauge("clut_alive", "0 when only a restart helps.", enhancer.alive)
+        service, admission = self._service, self._service.admission
+        yield _gauge("clut_ready", "1 when new requests are welcome.", service.ready)
+        yield _gauge("clut_alive", "0 when only a restart helps.", service.alive)
         yield _gauge("clut_in_flight_requests", "Requests in the house.", admission.requests)
         yield _gauge("clut_queue_capacity", "Most requests in the house.", admission.capacity)
         yield _gauge("clut_in_flight_pixels", "Pixels in memory.", admission.pixels_in_flight)
@@ -171,7 +173,7 @@ class _State(Collector):
         yield _gauge("clut_byte_budget", "Most bytes of bodies.", self._uploads.policy.budget_bytes)
         yield _gauge("clut_memory_limit_bytes", "What the process may take.", memory_limit())
         yield _gauge(
-            "clut_device_memory_bytes", "GPU memory held; 0 without.", enhancer.device_memory
+            "clut_device_memory_bytes", "GPU memory held; 0 without.", service.device_memory
         )
         yield self._queue_depths()
         yield self._batch_sizes()
@@ -182,7 +184,7 @@ class _State(Collector):
         family = GaugeMetricFamily(
             "clut_queue_depth", "Thumbnails waiting for the next batch.", labels=("model",)
         )
-        for model, batcher in self._enhancer.batchers.items():
+        for model, batcher in self._service.batchers.items():
             family.add_metric((model,), batcher.depth)
         return family
 
@@ -190,7 +192,7 @@ class _State(Collector):
         family = HistogramMetricFamily(
             "clut_batch_size", "Thumbnails in one run of a network.", labels=("model",)
         )
-        for model, batcher in self._enhancer.batchers.items():
+        for model, batcher in self._service.batchers.items():
             family.add_metric((model,), *_histogram(batcher))
         return family
 
@@ -198,7 +200,7 @@ class _State(Collector):
         family = CounterMetricFamily(
             "clut_batch_failures", "Runs of a network that failed.", labels=("model",)
         )
-        for model, batcher in self._enhancer.batchers.items():
+        for model, batcher in self._service.batchers.items():
             family.add_metric((model,), batcher.failures)
         return family
 
@@ -208,9 +210,14 @@ class _State(Collector):
             "The models that are served.",
             labels=("model", "architecture", "fingerprint", "device"),
         )
-        for model in self._enhancer.catalogue.models:
+        for model in self._service.registry.models:
             card = model.card
-            labels = (card.label, card.architecture, card.fingerprint.hex(), self._enhancer.device)
+            labels = (
+                card.model_ref,
+                card.architecture,
+                card.fingerprint.hex(),
+                self._service.device,
+            )
             family.add_metric(labels, {})
         return family
 
@@ -227,3 +234,20 @@ def _histogram(batcher: Batcher[Any, Any]) -> tuple[list[tuple[str, float]], flo
         for bound in BATCH_SIZES
     ]
     return [*buckets, ("+Inf", float(sizes.total()))], float(sum(s * n for s, n in sizes.items()))
+
+
+CGROUP_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),  # version 2
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),  # version 1
+)
+
+
+def memory_limit() -> float:
+    """Bytes: what the container's cgroup allows, or else what the machine has."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min([machine, *(_limit(path) for path in CGROUP_LIMITS if path.exists())])
+
+
+def _limit(path: Path) -> float:
+    text = path.read_text().strip()
+    return math.inf if text == "max" else int(text)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import mimeparse
 
-from app.imaging.photo import ImageFormat
+from app.imaging.types import ImageFormat
 
 # What is preferred when a caller takes several with the same weight, the best last: the formats
 # that cost the least time to write.

@@ -6,13 +6,13 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from app.imaging.photo import ImageFormat
+from app.imaging.types import ImageFormat
 from app.web.problems import MEDIA_TYPE
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 # Any content type is read: what counts is what the bytes are.
-PHOTO_BODY: dict[str, Any] = {
+IMAGE_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "description": "The bytes of an image, or a form with the image in a part named `file`.",
@@ -95,7 +95,7 @@ def _remove_keys(document: dict[str, Any]) -> None:
             operation.pop("security", None)
 
 
-PHOTO_PROBLEMS = problems(
+IMAGE_PROBLEMS = problems(
     _400="A parameter, the form or the look token is not understood.",
     _401="An API key is needed.",
     _403="The API key is for something else.",

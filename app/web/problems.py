@@ -49,10 +49,10 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(RequestValidationError, _on_bad_parameters)
     app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(ClientDisconnect, _on_departure)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
 
 
-def catalogue() -> list[dict[str, Any]]:
+def list_problems() -> list[dict[str, Any]]:
     """Every problem that this service answers with, for its readers."""
     # The kinds of status 500 are for operators; callers learn of a fault, not of which.
     answered = [kind for kind in Problem.__subclasses__() if kind.status != Problem.status]
@@ -72,7 +72,7 @@ async def on_problem(request: Request, error: Exception) -> Response:
 
 async def _on_bad_parameters(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 -- as above
-    parameters = [_complaint(item) for item in error.errors()]
+    parameters = [_parameter_error(item) for item in error.errors()]
     detail = " ".join(f"{item['name']}: {item['reason']}." for item in parameters)
     return await on_problem(request, BadParameter(detail, parameters=parameters))
 
@@ -98,15 +98,15 @@ def _allowed(request: Request) -> dict[str, str]:
         if route.matches(request.scope)[0] is not Match.NONE:
             methods |= route.methods or set()
     if "GET" in methods:
-        methods.add("HEAD")  # app.web.head
+        methods.add("HEAD")  # app.web.middleware
     return {"Allow": ", ".join(sorted(methods))}
 
 
-async def _on_departure(_: Request, __: Exception) -> Response:
+async def _on_disconnect(_: Request, __: Exception) -> Response:
     return Response(status_code=499)  # for the metrics: nobody is there to read it
 
 
-def _complaint(item: dict[str, Any]) -> dict[str, str]:
+def _parameter_error(item: dict[str, Any]) -> dict[str, str]:
     """One of pydantic's errors, as the parameter and what is wrong with it."""
     name = ".".join(str(part) for part in item["loc"][1:]) or str(item["loc"][0])
     if item["type"] == "extra_forbidden":

@@ -8,44 +8,50 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
-from app.serving.enhancer import Enhancer
-from app.serving.look import Look, Wish
-from app.serving.lut_file import LutFile, LutWish
+from app.serving.lut_export import LutFile, LutOptions
+from app.serving.options import EnhanceOptions, Look
+from app.serving.service import EnhancementService
 from app.serving.timings import STAGES, Timings
 from app.web import openapi, problems
-from app.web.access import Caller, MayAdminister, MayEnhance, MayLook, MayReadMetrics, MayTakeLuts
-from app.web.body import unless_departed
+from app.web.auth import (
+    Principal,
+    RequireAdmin,
+    RequireAnyKey,
+    RequireEnhance,
+    RequireLutScope,
+    RequireMetricsScope,
+)
+from app.web.dependencies import StateDep, receive_image
 from app.web.negotiation import output_format
-from app.web.photos import receiving
-from app.web.queries import (
+from app.web.params import (
     LOOK_TOKEN,
     EnhanceQuery,
+    GetLutQuery,
     LutQuery,
     NoQuery,
     PredictLutQuery,
-    RecallLutQuery,
 )
-from app.web.state import TheState
+from app.web.uploads import cancel_on_disconnect
 
-photos = APIRouter(responses=openapi.ANY_PROBLEM)  # behind the door
+image_router = APIRouter(responses=openapi.ANY_PROBLEM)  # behind the door
 router = APIRouter(responses=openapi.ANY_PROBLEM)
 
-FOR_EVER = "max-age=31536000, immutable"  # a token says all: its LUT never changes
+IMMUTABLE = "max-age=31536000, immutable"  # a token says all: its LUT never changes
 
 
-@photos.post(
+@image_router.post(
     "/enhance",
     tags=["photos"],
     summary="Enhance a photo",
     response_class=Response,
-    responses=openapi.ENHANCED | openapi.PHOTO_PROBLEMS,
-    openapi_extra=openapi.PHOTO_BODY,
+    responses=openapi.ENHANCED | openapi.IMAGE_PROBLEMS,
+    openapi_extra=openapi.IMAGE_BODY,
 )
 async def enhance(
     request: Request,
     query: Annotated[EnhanceQuery, Query()],
-    caller: MayEnhance,
-    state: TheState,
+    caller: RequireEnhance,
+    state: StateDep,
     accept: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> Response:
     """Answers the photo, made better by a 3D LUT that was predicted for it.
@@ -54,7 +60,7 @@ async def enhance(
     curl --data-binary @photo.jpg 'localhost:8000/enhance?max_side=2048' -o better.jpg
     ```
     """
-    wish = Wish(
+    options = EnhanceOptions(
         model=query.model,
         look=query.look,
         strength=query.strength,
@@ -62,12 +68,12 @@ async def enhance(
         quality=query.quality,
         max_side=query.max_side,
         metadata=query.metadata,
-        spend=caller.spend_pixels,
+        spend=caller.charge_pixels,
     )
     timings = Timings()
-    async with receiving(request, state, timings) as body:
-        work = state["enhancer"].enhance(body, wish, timings)
-        enhanced = await unless_departed(request, work)
+    async with receive_image(request, state, timings) as body:
+        work = state["service"].enhance(body, options, timings)
+        enhanced = await cancel_on_disconnect(request, work)
     return Response(
         enhanced.body,
         media_type=enhanced.format.media_type,
@@ -76,19 +82,19 @@ async def enhance(
     )
 
 
-@photos.post(
+@image_router.post(
     "/lut",
     tags=["looks"],
     summary="Predict a photo's LUT",
     response_class=Response,
-    responses=openapi.LUT_FILE | openapi.PHOTO_PROBLEMS,
-    openapi_extra=openapi.PHOTO_BODY,
+    responses=openapi.LUT_FILE | openapi.IMAGE_PROBLEMS,
+    openapi_extra=openapi.IMAGE_BODY,
 )
 async def predict_lut(
     request: Request,
     query: Annotated[PredictLutQuery, Query()],
-    caller: MayTakeLuts,
-    state: TheState,
+    caller: RequireLutScope,
+    state: StateDep,
 ) -> Response:
     """Answers the LUT that was predicted for a photo; a JPEG is not even decoded in full.
 
@@ -97,12 +103,12 @@ async def predict_lut(
     ```
     """
     timings = Timings()
-    wish = Wish(model=query.model, spend=caller.spend_pixels)
-    lut_wish = query.wish(gzipped=_takes_gzip(request))
-    async with receiving(request, state, timings) as body:
-        work = state["enhancer"].predict_lut(body, wish, lut_wish, timings)
-        file = await unless_departed(request, work)
-    return _lut_response(file, lut_wish, {"Server-Timing": _server_timing(timings)})
+    options = EnhanceOptions(model=query.model, spend=caller.charge_pixels)
+    lut_options = query.options(gzipped=_accepts_gzip(request))
+    async with receive_image(request, state, timings) as body:
+        work = state["service"].predict_lut(body, options, lut_options, timings)
+        file = await cancel_on_disconnect(request, work)
+    return _lut_response(file, lut_options, {"Server-Timing": _server_timing(timings)})
 
 
 @router.get(
@@ -112,11 +118,11 @@ async def predict_lut(
     response_class=Response,
     responses=openapi.LUT_FILE | openapi.TOKEN_PROBLEMS,
 )
-async def recall_lut_by_query(
+async def get_lut_by_query(
     request: Request,
-    query: Annotated[RecallLutQuery, Query()],
-    caller: MayTakeLuts,
-    state: TheState,
+    query: Annotated[GetLutQuery, Query()],
+    caller: RequireLutScope,
+    state: StateDep,
 ) -> Response:
     """As `GET /lut/{token}`, for tokens that are easier to pass as a parameter.
 
@@ -125,7 +131,7 @@ async def recall_lut_by_query(
     curl -G localhost:8000/lut --data-urlencode token@token -o look.cube
     ```
     """
-    return await _recalled(request, caller, state["enhancer"], query.token, query)
+    return await _get_lut_response(request, caller, state["service"], query.token, query)
 
 
 @router.get(
@@ -135,12 +141,12 @@ async def recall_lut_by_query(
     response_class=Response,
     responses=openapi.LUT_FILE | openapi.TOKEN_PROBLEMS,
 )
-async def recall_lut(
+async def get_lut(
     request: Request,
     token: Annotated[str, Path(json_schema_extra=LOOK_TOKEN)],
     query: Annotated[LutQuery, Query()],
-    caller: MayTakeLuts,
-    state: TheState,
+    caller: RequireLutScope,
+    state: StateDep,
 ) -> Response:
     """Makes the LUT from the token alone: on any replica, after any restart, for ever.
 
@@ -149,54 +155,56 @@ async def recall_lut(
     curl "localhost:8000/lut/$(cat token)" -o look.cube
     ```
     """
-    return await _recalled(request, caller, state["enhancer"], token, query)
+    return await _get_lut_response(request, caller, state["service"], token, query)
 
 
 @router.get("/models", tags=["models"], summary="List the models")
-async def models(_: Annotated[NoQuery, Query()], __: MayLook, state: TheState) -> dict[str, Any]:
+async def models(
+    _: Annotated[NoQuery, Query()], __: RequireAnyKey, state: StateDep
+) -> dict[str, Any]:
     """What is served, where it comes from, and under which licence."""
-    default = state["enhancer"].catalogue.default.card.label
+    default = state["service"].registry.default.card.model_ref
     return {
         "default": default,
         "models": [
             model.card.model_dump(mode="json")
             | {"fingerprint": model.card.fingerprint.hex(), "shaper": model.network.has_shaper}
-            for model in state["enhancer"].catalogue.models
+            for model in state["service"].registry.models
         ],
     }
 
 
 @router.post("/models/reload", tags=["operation"], summary="Read the model store again")
 async def reload(
-    _: Annotated[NoQuery, Query()], __: MayAdminister, state: TheState
+    _: Annotated[NoQuery, Query()], __: RequireAdmin, state: StateDep
 ) -> dict[str, list[str]]:
     """Needs a key with the scope admin. Requests under way end with the models they began with."""
-    await state["enhancer"].reload()
-    return {"models": [model.card.label for model in state["enhancer"].catalogue.models]}
+    await state["service"].reload()
+    return {"models": [model.card.model_ref for model in state["service"].registry.models]}
 
 
 @router.get("/problems", tags=["operation"], summary="List the problems")
 async def problem_types(_: Annotated[NoQuery, Query()]) -> list[dict[str, Any]]:
     """Every kind of problem document that the service answers with."""
-    return problems.catalogue()
+    return problems.list_problems()
 
 
 @router.get("/livez", tags=["operation"], summary="Is the process sound?")
-async def livez(state: TheState, response: Response) -> dict[str, bool]:
+async def livez(state: StateDep, response: Response) -> dict[str, bool]:
     """503 when only a restart helps."""
-    response.status_code = 200 if state["enhancer"].alive else 503
-    return {"alive": state["enhancer"].alive}
+    response.status_code = 200 if state["service"].alive else 503
+    return {"alive": state["service"].alive}
 
 
 @router.get("/readyz", tags=["operation"], summary="Are requests welcome?")
-async def readyz(state: TheState, response: Response) -> dict[str, bool]:
+async def readyz(state: StateDep, response: Response) -> dict[str, bool]:
     """503 until the networks have run on the device, and while draining."""
-    response.status_code = 200 if state["enhancer"].ready else 503
-    return {"ready": state["enhancer"].ready}
+    response.status_code = 200 if state["service"].ready else 503
+    return {"ready": state["service"].ready}
 
 
 @router.get("/metrics", tags=["operation"], summary="Prometheus metrics", response_class=Response)
-def read_metrics(_: MayReadMetrics, state: TheState) -> Response:
+def read_metrics(_: RequireMetricsScope, state: StateDep) -> Response:
     """The text exposition format."""
     # Writing it takes some 5 ms, so it is no coroutine: the event loop goes on meanwhile.
     return Response(
@@ -204,31 +212,31 @@ def read_metrics(_: MayReadMetrics, state: TheState) -> Response:
     )
 
 
-async def _recalled(
-    request: Request, caller: Caller, enhancer: Enhancer, token: str, query: LutQuery
+async def _get_lut_response(
+    request: Request, caller: Principal, service: EnhancementService, token: str, query: LutQuery
 ) -> Response:
-    wish = query.wish(gzipped=_takes_gzip(request))
-    etag = _etag(token, wish)
+    options = query.options(gzipped=_accepts_gzip(request))
+    etag = _etag(token, options)
     # What a key has opened must not lie in a cache that asks for none.
     reach = "public" if caller.key is None else "private"
-    headers = {"Cache-Control": f"{reach}, {FOR_EVER}", "ETag": etag}
+    headers = {"Cache-Control": f"{reach}, {IMMUTABLE}", "ETag": etag}
     known = request.headers.get("if-none-match", "")
     if etag in known:
         return _not_modified(headers)
-    file = await unless_departed(request, enhancer.recall_lut(token, wish))
-    return _not_modified(headers) if known.strip() == "*" else _lut_response(file, wish, headers)
+    file = await cancel_on_disconnect(request, service.get_lut(token, options))
+    return _not_modified(headers) if known.strip() == "*" else _lut_response(file, options, headers)
 
 
 def _not_modified(headers: dict[str, str]) -> Response:
     return Response(status_code=304, headers=headers | {"Vary": "Accept-Encoding"})
 
 
-def _etag(token: str, wish: LutWish) -> str:
+def _etag(token: str, options: LutOptions) -> str:
     """All that an answer depends on is known before it is made."""
-    return f'"{hashlib.sha256(f"{token} {wish}".encode()).hexdigest()[:32]}"'
+    return f'"{hashlib.sha256(f"{token} {options}".encode()).hexdigest()[:32]}"'
 
 
-def _lut_response(file: LutFile, wish: LutWish, headers: dict[str, str]) -> Response:
+def _lut_response(file: LutFile, options: LutOptions, headers: dict[str, str]) -> Response:
     name = f"{file.look.card.name}{file.format.suffix}"
     headers |= _look_headers(file.look)
     headers |= {
@@ -237,12 +245,12 @@ def _lut_response(file: LutFile, wish: LutWish, headers: dict[str, str]) -> Resp
     }
     if file.error is not None:
         headers["X-Lut-Error"] = str(file.error)
-    if wish.gzipped:
+    if options.gzipped:
         headers["Content-Encoding"] = "gzip"
     return Response(file.body, media_type=file.format.media_type, headers=headers)
 
 
-def _takes_gzip(request: Request) -> bool:
+def _accepts_gzip(request: Request) -> bool:
     """Whether Accept-Encoding names gzip with a weight above zero."""
     for coding in request.headers.get("accept-encoding", "").lower().split(","):
         name, _, weight = coding.replace(" ", "").partition(";q=")
@@ -254,7 +262,7 @@ def _takes_gzip(request: Request) -> bool:
 def _look_headers(look: Look) -> dict[str, str]:
     return {
         "X-Look": look.token,
-        "X-Model": look.card.label,
+        "X-Model": look.card.model_ref,
         "Link": f'</lut/{look.token}>; rel="describedby"',
     }
 

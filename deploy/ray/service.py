@@ -20,10 +20,10 @@ from ray.serve.schema import BackpressureConfig, LoggingConfig
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.main import create_app, create_enhancer
-from app.serving.process import prepare_process
+from app.main import create_app, create_service
+from app.serving.tuning import tune_process
 from app.settings import Settings
-from app.web import logs
+from app.web import observability
 from app.web.request_id import HEADER
 
 UTILISATION = 0.7  # of the cores, that is planned for: docs/capacity.md
@@ -78,14 +78,14 @@ class Service:
     """One replica."""
 
     def __init__(self, settings: Settings) -> None:
-        prepare_process()
-        logs.configure(settings.log)
+        tune_process()
+        observability.configure(settings.log)
         self._settings = settings
-        self._enhancer = create_enhancer(settings, cores())
+        self._service = create_service(settings, cores())
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """What Ray calls once the replica is made; it then enters the lifespan."""
-        app: FastAPI = create_app(self._settings, self._enhancer)
+        app: FastAPI = create_app(self._settings, self._service)
         return Replica(app)
 
     async def check_health(self) -> None:
@@ -95,8 +95,8 @@ class Service:
             RuntimeError: only a restart helps, which Ray then does.
             Exception: what the warm-up failed with.
         """
-        await self._enhancer.warmed_up()
-        if not self._enhancer.alive:
+        await self._service.wait_until_warm()
+        if not self._service.alive:
             raise RuntimeError("a loop that requests depend on has ended, or the device is broken")
 
 
@@ -120,10 +120,10 @@ def application(arguments: Mapping[str, Any]) -> serve.Application:
         max_ongoing_requests=2 * house,
         max_queued_requests=house,
         backpressure_config=BackpressureConfig(retry_after_s=1),
-        graceful_shutdown_timeout_s=settings.http.stop_seconds,
+        graceful_shutdown_timeout_s=settings.http.graceful_timeout,
         health_check_period_s=5,
         health_check_timeout_s=15,  # as the liveness probe of deploy/k8s
-        logging_config=LoggingConfig(enable_access_log=False),  # app.web.telemetry has one
+        logging_config=LoggingConfig(enable_access_log=False),  # app.web.middleware has one
     )
     return deployment.bind(settings)
 

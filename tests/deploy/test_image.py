@@ -80,7 +80,7 @@ def test_the_grace_of_compose_is_longer_than_the_way_out() -> None:
     for name in ("clut-enhance", "clut-enhance-gpu"):
         grace = int(services[name]["stop_grace_period"].removesuffix("s"))
         drain = float(services[name]["environment"]["CLUT_HTTP_DRAIN_SECONDS"])
-        assert grace > drain + Settings().http.stop_seconds
+        assert grace > drain + Settings().http.graceful_timeout
 
 
 def test_grafana_finds_what_is_mounted() -> None:

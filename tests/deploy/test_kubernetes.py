@@ -13,9 +13,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from app.main import create_app, create_enhancer
+from app.main import create_app, create_service
 from app.settings import PREFIX, Settings
-from app.web.routes import photos, router
+from app.web.routes import image_router, router
 from tests.conftest import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -27,7 +27,7 @@ GPU = {"components": ["../../components/gpu"], "resources": ["../../overlays/pro
 
 Manifest = dict[str, Any]
 
-PATHS = {route.path for route in (*photos.routes, *router.routes)}  # type: ignore[attr-defined]
+PATHS = {route.path for route in (*image_router.routes, *router.routes)}  # type: ignore[attr-defined]
 
 
 def render(folder: Path) -> dict[str, Manifest]:
@@ -100,7 +100,7 @@ def test_the_grace_is_longer_than_the_way_out(manifests: dict[str, Manifest]) ->
     only = container(manifests)
     drain = next(float(v["value"]) for v in only["env"] if v["name"] == "CLUT_HTTP_DRAIN_SECONDS")
     asleep = only["lifecycle"]["preStop"]["sleep"]["seconds"]
-    way_out = asleep + drain + Settings().http.stop_seconds
+    way_out = asleep + drain + Settings().http.graceful_timeout
     assert pod["terminationGracePeriodSeconds"] > way_out
 
 
@@ -192,7 +192,7 @@ def test_production_scales_and_is_watched() -> None:
     adapter = DEPLOY / "k8s" / "components" / "autoscaling" / "adapter.yaml"
     (rule,) = yaml.safe_load(adapter.read_text())["rules"]["custom"]
     assert rule["name"]["as"] == name
-    app = create_app(Settings(), create_enhancer(Settings()))
+    app = create_app(Settings(), create_service(Settings()))
     assert rule["seriesQuery"].split("{")[0] in (ROOT / "app/web/metrics.py").read_text()
     (endpoint,) = manifests["ServiceMonitor"]["spec"]["endpoints"]
     assert endpoint["path"] in app.openapi()["paths"]

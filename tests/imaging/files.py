@@ -11,11 +11,11 @@ import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image as PilImage
 
 from app.imaging.decode import decode
-from app.imaging.photo import Photo
-from app.imaging.source import Limits, Source, open_source
+from app.imaging.probe import EncodedImage, Limits, probe
+from app.imaging.types import Image
 from tests.imaging.heic import heic
 
 XMP = b"""<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>
@@ -50,10 +50,10 @@ def ramp(width: int = 96, height: int = 64) -> NDArray[np.uint8]:
     return np.rint(np.linspace(0, 255, width * height)).astype(np.uint8).reshape(height, width)
 
 
-def saved(image: Image.Image | NDArray[Any], image_format: str, **options: object) -> bytes:
+def saved(image: PilImage.Image | NDArray[Any], image_format: str, **options: object) -> bytes:
     """What Pillow writes."""
     target = BytesIO()
-    picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    picture = image if isinstance(image, PilImage.Image) else PilImage.fromarray(image)
     picture.save(target, image_format, **options)
     return target.getvalue()
 
@@ -67,7 +67,7 @@ def tiff(samples: NDArray[Any], **options: Any) -> bytes:
 
 def exif(orientation: int = 1) -> bytes:
     """A camera's EXIF: date, place, serial numbers, and a maker note."""
-    block = Image.Exif()
+    block = PilImage.Exif()
     block[0x010F] = "Pentax"
     block[0x0110] = "K-1"
     block[0x0112] = orientation
@@ -86,27 +86,27 @@ def exif(orientation: int = 1) -> bytes:
     return block.tobytes()
 
 
-def read_exif(block: bytes | None) -> Image.Exif:
+def read_exif(block: bytes | None) -> PilImage.Exif:
     """A block as Pillow understands it."""
     assert block is not None
-    understood = Image.Exif()
+    understood = PilImage.Exif()
     understood.load(block)
     return understood
 
 
-def source(body: bytes) -> Source:
+def source(body: bytes) -> EncodedImage:
     """A file within generous limits."""
-    return open_source(body, Limits())
+    return probe(body, Limits())
 
 
-def photo(body: bytes) -> Photo:
+def photo(body: bytes) -> Image:
     """A decoded file."""
     return decode(source(body))
 
 
 def one_of_each() -> dict[str, bytes]:
     """Every format, and the variants of it that take another way through a decoder."""
-    rgb, rgb_16 = Image.fromarray(scene()), scene_16()
+    rgb, rgb_16 = PilImage.fromarray(scene()), scene_16()
     tags = {"exif": exif(6), "icc_profile": imagecodecs.cms_profile("adobergb")}
     return {
         "jpeg": saved(rgb, "JPEG", xmp=XMP, **tags),

@@ -8,8 +8,8 @@ import pytest
 
 from app.errors import AnimatedImage, DamagedImage, NotAnImage, TooManyPixels
 from app.imaging.decode import decode, decode_reduced
-from app.imaging.metadata import MetadataPolicy, filtered
-from app.imaging.source import Limits, open_source
+from app.imaging.metadata import MetadataPolicy, filter_metadata
+from app.imaging.probe import Limits, probe
 from tests.imaging.files import one_of_each
 
 FILES = one_of_each()
@@ -32,8 +32,8 @@ def test_flipped_bytes(name: str) -> None:
     for _ in range(FLIPS):
         body = damaged(FILES[name], dice)
         try:
-            source = open_source(body, Limits(max_pixels=1_000_000))
-            filtered(decode(source).metadata, MetadataPolicy.SAFE)
+            source = probe(body, Limits(max_pixels=1_000_000))
+            filter_metadata(decode(source).metadata, MetadataPolicy.SAFE)
             decode_reduced(source, 16)
         except (NotAnImage, DamagedImage, TooManyPixels, AnimatedImage):
             continue
@@ -44,4 +44,4 @@ def test_heads_without_bodies(name: str) -> None:
     """The first bytes of a file are never enough, and never a crash."""
     for length in range(0, 200, 7):
         with pytest.raises((NotAnImage, DamagedImage)):
-            decode(open_source(FILES[name][:length], Limits()))
+            decode(probe(FILES[name][:length], Limits()))

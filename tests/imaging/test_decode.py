@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from app.errors import DamagedImage
 from app.imaging.decode import decode, decode_reduced
-from app.imaging.photo import ImageFormat
+from app.imaging.types import ImageFormat
 from tests.imaging.files import (
     exif,
     one_of_each,

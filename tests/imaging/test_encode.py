@@ -13,12 +13,12 @@ import pytest
 import simplejpeg
 from hypothesis import given, settings
 from hypothesis.extra import numpy as npst
-from PIL import Image
+from PIL import Image as PilImage
 
 from app.errors import BadParameter
 from app.imaging.encode import encode
-from app.imaging.photo import ImageFormat, Metadata, Photo, Samples
-from app.imaging.profiles import srgb_profile
+from app.imaging.icc import srgb_profile
+from app.imaging.types import Image, ImageFormat, Metadata, Samples
 from tests.imaging.files import XMP, exif, photo, ramp, read_exif, saved, scene, scene_16, source
 
 ENCODABLE = [it for it in ImageFormat if it.encodable]
@@ -27,13 +27,13 @@ LOSSLESS = [ImageFormat.PNG, ImageFormat.TIFF]
 WITH_ALPHA = [it for it in ENCODABLE if it is not ImageFormat.JPEG]
 
 
-def made(pixels: Samples, alpha: Samples | None = None) -> Photo:
+def made(pixels: Samples, alpha: Samples | None = None) -> Image:
     """A photo without metadata."""
-    return Photo(pixels, alpha, Metadata(), ImageFormat.PNG)
+    return Image(pixels, alpha, Metadata(), ImageFormat.PNG)
 
 
 @st.composite
-def photos(draw: st.DrawFn) -> Photo:
+def photos(draw: st.DrawFn) -> Image:
     """Photos of any size, depth and opacity."""
     dtype = np.dtype(draw(st.sampled_from([np.uint8, np.uint16])))
     height, width = draw(st.tuples(st.integers(1, 12), st.integers(1, 12)))
@@ -45,7 +45,7 @@ def photos(draw: st.DrawFn) -> Photo:
 @pytest.mark.parametrize("image_format", LOSSLESS)
 @given(original=photos())
 @settings(max_examples=60, deadline=None)
-def test_lossless_round_trip(image_format: ImageFormat, original: Photo) -> None:
+def test_lossless_round_trip(image_format: ImageFormat, original: Image) -> None:
     """Through PNG and TIFF every pixel and its alpha survive, with 8 and with 16 bits."""
     decoded = photo(encode(original, image_format, None))
     np.testing.assert_array_equal(decoded.pixels, original.pixels)
@@ -90,7 +90,7 @@ def test_metadata_travels(image_format: ImageFormat) -> None:
 def test_others_read_the_metadata(image_format: ImageFormat) -> None:
     """Pillow finds EXIF and XMP where it expects them."""
     original = photo(saved(scene(), "JPEG", exif=exif(6), xmp=XMP))
-    with Image.open(BytesIO(encode(original, image_format, None))) as image:
+    with PilImage.open(BytesIO(encode(original, image_format, None))) as image:
         assert image.getexif()[0x0110] == "K-1"
         assert image.getexif().get(0x0112, 1) == 1
         assert image.getexif().get_ifd(0x8769)[0x9003] == "2021:07:04 12:00:00"
@@ -112,13 +112,13 @@ def test_16_bit_png_carries_metadata_too(depth: int) -> None:
 @pytest.mark.parametrize("image_format", WITH_PROFILE)
 def test_tagged_srgb(image_format: ImageFormat) -> None:
     """Answers carry the small sRGB profile."""
-    with Image.open(BytesIO(encode(made(scene()), image_format, None))) as image:
+    with PilImage.open(BytesIO(encode(made(scene()), image_format, None))) as image:
         assert image.info["icc_profile"] == srgb_profile()
 
 
 def test_png_is_tagged_srgb() -> None:
     """A PNG says so in the chunk made for it."""
-    with Image.open(BytesIO(encode(made(scene()), ImageFormat.PNG, None))) as image:
+    with PilImage.open(BytesIO(encode(made(scene()), ImageFormat.PNG, None))) as image:
         assert image.info["srgb"] == 0
 
 

@@ -8,7 +8,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from app.imaging.exif import Exif, Tag, Value, orientation_of
+from app.imaging.exif import Exif, Tag, Value, read_orientation
 from tests.imaging.files import exif, read_exif
 
 
@@ -35,8 +35,8 @@ def test_both_byte_orders(order: str) -> None:
     """Blocks are read and written in their own byte order."""
     magic = b"II*\0" if order == "<" else b"MM\0*"
     block = magic + struct.pack(order + "IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
-    assert orientation_of(block) == 6
-    assert orientation_of(Exif.parse(block).upright().tobytes()) == 1
+    assert read_orientation(block) == 6
+    assert read_orientation(Exif.parse(block).upright().tobytes()) == 1
 
 
 def test_shared_bytes_do_not_multiply() -> None:

@@ -7,8 +7,8 @@ from xml.etree import ElementTree as ET
 import pytest
 from PIL.ExifTags import IFD
 
-from app.imaging.metadata import MetadataPolicy, filtered, upright
-from app.imaging.photo import Metadata
+from app.imaging.metadata import MetadataPolicy, filter_metadata, reset_orientation
+from app.imaging.types import Metadata
 from tests.imaging.files import XMP, exif, photo, read_exif, saved, scene, tiff
 
 
@@ -19,7 +19,7 @@ def decoded() -> Metadata:
 
 def test_keep() -> None:
     """KEEP keeps camera, dates, place, exposure, serial numbers and maker note."""
-    kept = filtered(decoded(), MetadataPolicy.KEEP)
+    kept = filter_metadata(decoded(), MetadataPolicy.KEEP)
     block = read_exif(kept.exif)
     assert block[0x0110] == "K-1"
     assert block[0x0132] == "2021:07:04 12:00:01"
@@ -35,7 +35,7 @@ def test_keep() -> None:
 
 def test_what_is_no_longer_true_goes_even_so() -> None:
     """Orientation becomes 1, dimensions and previews of the old picture go, whatever the policy."""
-    kept = filtered(decoded(), MetadataPolicy.KEEP)
+    kept = filter_metadata(decoded(), MetadataPolicy.KEEP)
     block = read_exif(kept.exif)
     assert block[0x0112] == 1
     assert 0xA002 not in block.get_ifd(IFD.Exif)
@@ -51,7 +51,7 @@ def test_exif_thumbnail_goes() -> None:
     original = exif()
     block = with_thumbnail(original)
     assert read_exif(block).get_ifd(IFD.IFD1)
-    kept = upright(Metadata(exif=block)).exif
+    kept = reset_orientation(Metadata(exif=block)).exif
     assert not read_exif(kept).get_ifd(IFD.IFD1)
     assert kept is not None
     assert b"THUMBNAIL" not in kept
@@ -74,7 +74,7 @@ def with_thumbnail(block: bytes) -> bytes:
 
 def test_safe() -> None:
     """SAFE drops places, serial numbers, owners and maker notes, and keeps dates and camera."""
-    safe = filtered(decoded(), MetadataPolicy.SAFE)
+    safe = filter_metadata(decoded(), MetadataPolicy.SAFE)
     block = read_exif(safe.exif)
     details = block.get_ifd(IFD.Exif)
     assert not block.get_ifd(IFD.GPSInfo)
@@ -93,7 +93,7 @@ def test_safe() -> None:
 
 def test_strip() -> None:
     """STRIP leaves nothing."""
-    assert filtered(decoded(), MetadataPolicy.STRIP) == Metadata()
+    assert filter_metadata(decoded(), MetadataPolicy.STRIP) == Metadata()
 
 
 def test_safe_knows_other_vendors() -> None:
@@ -101,7 +101,7 @@ def test_safe_knows_other_vendors() -> None:
     packet = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/" xmlns:drone="http://www.dji.com/drone-dji/1.0/"
         drone:GpsLatitude="48.2" drone:CameraSerialNumber="77" drone:Model="Mavic">
         <drone:GpsLongitude>16.3</drone:GpsLongitude></x:xmpmeta>"""
-    safe = filtered(Metadata(xmp=packet), MetadataPolicy.SAFE).xmp
+    safe = filter_metadata(Metadata(xmp=packet), MetadataPolicy.SAFE).xmp
     assert safe is not None
     assert b"Mavic" in safe
     assert not any(secret in safe for secret in (b"48.2", b"16.3", b"77"))
@@ -113,7 +113,7 @@ def test_orientation_as_an_element() -> None:
         b'<x:xmpmeta xmlns:x="adobe:ns:meta/" xmlns:tiff="http://ns.adobe.com/tiff/1.0/">'
         b"<tiff:Orientation>8</tiff:Orientation></x:xmpmeta>"
     )
-    kept = upright(Metadata(xmp=packet)).xmp
+    kept = reset_orientation(Metadata(xmp=packet)).xmp
     assert kept == packet.replace(b">8<", b">1<")
 
 
@@ -131,7 +131,7 @@ def test_gain_map_is_not_promised() -> None:
     packet = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"
         xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0"
         xmlns:GCamera="http://ns.google.com/photos/1.0/camera/" GCamera:MotionPhoto="1"/>"""
-    kept = upright(Metadata(xmp=packet)).xmp
+    kept = reset_orientation(Metadata(xmp=packet)).xmp
     assert kept is not None
     assert b"hdrgm:Version" not in kept
     assert b"MotionPhoto" not in kept
@@ -154,7 +154,7 @@ BOMB = b"""<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]><x>&
 )
 def test_bad_xmp_is_dropped(packet: bytes) -> None:
     """XMP that is malformed or malicious is dropped and does not fail its photo."""
-    assert upright(Metadata(xmp=packet)).xmp is None
+    assert reset_orientation(Metadata(xmp=packet)).xmp is None
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_bad_xmp_is_dropped(packet: bytes) -> None:
 )
 def test_bad_exif_is_dropped(block: bytes) -> None:
     """EXIF that is malformed is dropped and does not fail its photo."""
-    assert upright(Metadata(exif=block)).exif is None
+    assert reset_orientation(Metadata(exif=block)).exif is None
 
 
 def test_blocks_of_a_wrong_type() -> None:

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image as PilImage
 
-from app.imaging.photo import ImageFormat, Metadata, Photo
 from app.imaging.resize import fit
+from app.imaging.types import Image, ImageFormat, Metadata
 from tests.imaging.files import ramp, scene, scene_16
 
-PHOTO = Photo(scene(400, 300), None, Metadata(xmp=b"<x/>"), ImageFormat.JPEG, "444")
+PHOTO = Image(scene(400, 300), None, Metadata(xmp=b"<x/>"), ImageFormat.JPEG, "444")
 
 
 def test_a_photo_that_fits_is_itself() -> None:
@@ -34,7 +34,7 @@ def test_what_else_a_photo_is_stays() -> None:
 
 def test_it_is_lanczos() -> None:
     """The filter is Pillow's Lanczos."""
-    expected = Image.fromarray(scene(400, 300)).resize((200, 150), Image.Resampling.LANCZOS)
+    expected = PilImage.fromarray(scene(400, 300)).resize((200, 150), PilImage.Resampling.LANCZOS)
     np.testing.assert_array_equal(fit(PHOTO, 200).pixels, np.asarray(expected))
 
 
@@ -63,7 +63,7 @@ def test_no_halo_from_clear_pixels(full: int) -> None:
     alpha = np.full((64, 64), full, dtype)
     pixels[:, :33], pixels[:, 33:] = full, 0
     alpha[:, 33:] = 0
-    small = fit(Photo(pixels, alpha, Metadata(), ImageFormat.PNG), 16)
+    small = fit(Image(pixels, alpha, Metadata(), ImageFormat.PNG), 16)
     assert small.alpha is not None
     assert small.pixels[small.alpha > full // 10].min() >= full * 0.99
 

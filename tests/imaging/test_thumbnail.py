@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from app.imaging.thumbnail import thumbnail
+from app.imaging.resize import make_thumbnail
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -27,7 +27,7 @@ def test_agrees_with_torch(shape: tuple[int, int], dtype: type, antialias: bool)
         align_corners=False,
         antialias=antialias,
     )[0]
-    result = thumbnail(pixels, 256, antialias)
+    result = make_thumbnail(pixels, 256, antialias)
     assert result.shape == (3, 256, 256)
     assert result.dtype == np.float32
     assert result.flags.c_contiguous
@@ -39,5 +39,5 @@ def test_flat_stays_flat() -> None:
     """White is exactly 1 and black exactly 0."""
     for dtype in (np.uint8, np.uint16):
         white = np.full((333, 777, 3), np.iinfo(dtype).max, dtype)
-        assert (thumbnail(white, 64, False) == 1).all()
-        assert (thumbnail(white * 0, 64, True) == 0).all()
+        assert (make_thumbnail(white, 64, False) == 1).all()
+        assert (make_thumbnail(white * 0, 64, True) == 0).all()

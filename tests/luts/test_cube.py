@@ -11,8 +11,8 @@ from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
 from app.errors import BadCube
-from app.luts.cube import read_cube, write_cube, write_resolve_cube
-from app.luts.kernel import apply
+from app.luts.apply import apply
+from app.luts.formats.cube import read_cube, write_cube, write_resolve_cube
 from app.luts.lut3d import Lut3D
 
 CORNERS = """\

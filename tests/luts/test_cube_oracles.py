@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.luts.cube import read_cube, write_cube
-from app.luts.kernel import apply
+from app.luts.apply import apply
+from app.luts.formats.cube import read_cube, write_cube
 from app.luts.lut3d import Interpolation, Lut3D
 from tests.luts.conftest import published_look
 from tests.luts.oracles import Oracle, ffmpeg, opencolorio

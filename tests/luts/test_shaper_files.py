@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from app.luts.clf import write_clf
-from app.luts.csp import write_csp
-from app.luts.cube import write_resolve_cube
-from app.luts.kernel import apply
+from app.luts.apply import apply
+from app.luts.formats.clf import write_clf
+from app.luts.formats.csp import write_csp
+from app.luts.formats.cube import write_resolve_cube
 from app.luts.lut3d import Interpolation, Lut3D
 from tests.luts.oracles import opencolorio
 

@@ -10,8 +10,8 @@ from torch import nn
 
 from app.errors import BadModel
 from app.networks.base import identity_table
+from app.networks.checkpoints import Checkpoint
 from app.networks.clutnet import ClutNet
-from app.networks.published import Published
 
 FORMS = [(5, 10), (5, None), (None, 10), (None, None)]
 D = 9
@@ -66,7 +66,7 @@ def test_all_published_forms_are_read(s: int | None, w: int | None, tmp_path: Pa
     """Each of the four published layouts gives back the network, its sizes inferred."""
     network = random_network(s, w)
     torch.save(published(network), tmp_path / "network.pth")
-    read = ClutNet.from_published(Published.read([tmp_path / "network.pth"]))
+    read = ClutNet.from_checkpoint(Checkpoint.read([tmp_path / "network.pth"]))
     assert read.sizes == {"n": 4, "s": s, "w": w, "d": D}
     codes = torch.randn(2, 4)
     torch.testing.assert_close(read.decode(codes).table, network.decode(codes).table)
@@ -116,4 +116,4 @@ def test_what_does_not_fit_is_named(change, named: str) -> None:
     state = published(random_network(5, 10))
     change(state)
     with pytest.raises(BadModel, match=named):
-        ClutNet.from_published(Published(state))
+        ClutNet.from_checkpoint(Checkpoint(state))

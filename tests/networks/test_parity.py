@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 
 from app.networks.adaint import AdaInt
 from app.networks.base import Network
-from app.networks.lookup import trilinear
+from app.networks.lut_ops import trilinear
 from app.networks.store import read_model
 from tests.published import (
     CHECKPOINTS,

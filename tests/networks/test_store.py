@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from app.errors import BadModel, UnknownLook, UnknownModel
-from app.networks.architectures import ARCHITECTURES, import_published
 from app.networks.base import Network, ThumbnailRecipe
 from app.networks.clutnet import ClutNet
+from app.networks.registry import ARCHITECTURES, import_checkpoint
 from app.networks.store import (
-    Card,
-    Catalogue,
-    read_catalogue,
+    ModelCard,
+    ModelRegistry,
     read_model,
+    read_registry,
     read_store,
     write_model,
 )
@@ -39,7 +39,7 @@ def small(architecture: str = "clutnet") -> Network:
     return network
 
 
-def written(root: Path, network: Network, name: str = "a") -> Card:
+def written(root: Path, network: Network, name: str = "a") -> ModelCard:
     """The network as the store's next version of a name."""
     recipe = ThumbnailRecipe(antialias=True)
     return write_model(root, network, name=name, licence="CC0-1.0", source="us", thumbnail=recipe)
@@ -62,29 +62,29 @@ def test_round_trip(tmp_path: Path, architecture: str) -> None:
 
 def test_versions_rise(tmp_path: Path) -> None:
     """Writing a name again makes its next version, and the bare name means the newest."""
-    labels = [written(tmp_path, small()).label for _ in range(3)]
+    labels = [written(tmp_path, small()).model_ref for _ in range(3)]
     assert labels == ["a@1", "a@2", "a@3"]
-    catalogue = Catalogue(read_store(tmp_path), "a")
+    catalogue = ModelRegistry(read_store(tmp_path), "a")
     assert catalogue.default.card.version == 3
-    assert catalogue.named("a@2").card.version == 2
+    assert catalogue.get("a@2").card.version == 2
 
 
 def test_unknown_names_are_told_what_there_is(tmp_path: Path) -> None:
     """Asking for another model, or another model's look, is a problem that helps."""
     written(tmp_path, small())
-    catalogue = Catalogue(read_store(tmp_path), "a")
+    catalogue = ModelRegistry(read_store(tmp_path), "a")
     with pytest.raises(UnknownModel) as unknown:
-        catalogue.named("b")
+        catalogue.get("b")
     assert unknown.value.extra == {"accepted": ["a"]}
     with pytest.raises(UnknownLook, match="0102030405060708"):
-        catalogue.of_look(bytes(range(1, 9)))
+        catalogue.get_by_fingerprint(bytes(range(1, 9)))
 
 
 def test_looks_find_their_model(tmp_path: Path) -> None:
     """A fingerprint leads to the very version that it belongs to."""
     cards = [written(tmp_path, small(architecture)) for architecture in ("clutnet", "adaint")]
-    catalogue = Catalogue(read_store(tmp_path), "a")
-    assert [catalogue.of_look(card.fingerprint).card for card in cards] == cards
+    catalogue = ModelRegistry(read_store(tmp_path), "a")
+    assert [catalogue.get_by_fingerprint(card.fingerprint).card for card in cards] == cards
 
 
 def broken_weights(folder: Path) -> None:
@@ -157,10 +157,10 @@ def test_other_files_are_not_imported(tmp_path: Path) -> None:
     other = tmp_path / "other.pth"
     other.write_bytes(b"not a checkpoint")
     with pytest.raises(BadModel, match=r"other\.pth: not a checkpoint"):
-        import_published([other])
+        import_checkpoint([other])
     torch.save({"weight": torch.zeros(1)}, other)
     with pytest.raises(BadModel, match="not a checkpoint of a known method"):
-        import_published([other])
+        import_checkpoint([other])
 
 
 def test_a_bad_model_does_not_stop_the_good_ones(
@@ -172,16 +172,16 @@ def test_a_bad_model_does_not_stop_the_good_ones(
     weights = tmp_path / "b" / "1" / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     (tmp_path / "c" / "1").mkdir(parents=True)
-    catalogue = read_catalogue(tmp_path, "a")
-    assert [model.card.label for model in catalogue.models] == ["a@1", "a@2"]
+    catalogue = read_registry(tmp_path, "a")
+    assert [model.card.model_ref for model in catalogue.models] == ["a@1", "a@2"]
     assert "b/1/weights.safetensors: its SHA-256" in caplog.text
     assert "c/1/card.json: cannot be read" in caplog.text
     for default, file in (("b", "b/1/weights"), ("b@1", "b/1/weights"), ("c", "c/1/card.json")):
         with pytest.raises(BadModel, match=file):
-            read_catalogue(tmp_path, default)
+            read_registry(tmp_path, default)
     with pytest.raises(UnknownModel):
-        read_catalogue(tmp_path, "d")
+        read_registry(tmp_path, "d")
     edited_card(format=2)(tmp_path / "a" / "2")
-    assert read_catalogue(tmp_path, "a@1").default.card.label == "a@1"
+    assert read_registry(tmp_path, "a@1").default.card.model_ref == "a@1"
     with pytest.raises(BadModel, match=r"a/2/card\.json: format"):
-        read_catalogue(tmp_path, "a")  # an older version in its place would be another look
+        read_registry(tmp_path, "a")  # an older version in its place would be another look

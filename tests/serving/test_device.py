@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from app.luts import kernel
+from app.luts import apply
 from app.luts.lut3d import Interpolation, Lut3D
-from app.networks.architectures import ARCHITECTURES
 from app.networks.base import Network
+from app.networks.registry import ARCHITECTURES
 from app.serving.device import Device, DevicePolicy, apply_on, padded_sizes
 from tests.networks.test_store import small
 
@@ -82,7 +82,7 @@ def test_torch_and_the_cpu_kernel_agree(
         photo *= 257
     lut = rough_lut(shaped=shaped)
     expected, answer = photo.copy(), photo.copy()
-    kernel.apply(expected, lut, interpolation)
+    apply.apply(expected, lut, interpolation)
     apply_on(torch.device(hardware), lut, interpolation, answer)
     levels = np.abs(expected.astype(int) - answer) / (257 if dtype is np.uint16 else 1)
     assert levels.max() <= 1

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from app.networks.base import Network, Tables
-from app.serving.batcher import Batcher, BatchPolicy
+from app.networks.base import LutBatch, Network
+from app.serving.batching import Batcher, BatchPolicy
 from app.serving.device import Device, DevicePolicy, Prediction
 
 pytestmark = pytest.mark.anyio
@@ -45,9 +45,9 @@ class Faulty(Network):
         """Is not asked."""
         raise NotImplementedError
 
-    def decode(self, codes: Tensor) -> Tables:
+    def decode(self, codes: Tensor) -> LutBatch:
         """A table of each code alone."""
-        return Tables(codes[:, :, None, None, None].expand(-1, 3, 2, 2, 2))
+        return LutBatch(codes[:, :, None, None, None].expand(-1, 3, 2, 2, 2))
 
 
 def thumbnail(corner: float) -> np.ndarray:
@@ -72,7 +72,7 @@ async def test_out_of_memory_on_a_batch_hurts_nobody() -> None:
     network.most = 1
     async with Device(DevicePolicy(name="cpu")) as device:
         assert await together(device, network, [1, 2, 3, 4]) == [1, 2, 3, 4]
-        assert device.sound
+        assert device.healthy
 
 
 async def test_a_poisoned_item_fails_alone() -> None:
@@ -82,7 +82,7 @@ async def test_a_poisoned_item_fails_alone() -> None:
             answers = await together(device, Faulty(), [1, POISON, 3, 4])
             assert [answers[0], *answers[2:]] == [1, 3, 4]
             assert "poisoned" in str(answers[1])
-            assert device.sound
+            assert device.healthy
 
 
 async def test_a_broken_device_fails_liveness() -> None:
@@ -92,7 +92,7 @@ async def test_a_broken_device_fails_liveness() -> None:
         network.broken = True
         answers = await together(device, network, [1, 2, 3, 4])
         assert all(isinstance(answer, RuntimeError) for answer in answers)
-        assert not device.sound
+        assert not device.healthy
         network.broken = False
         assert await together(device, network, [1]) == [1]
-        assert device.sound
+        assert device.healthy

@@ -10,12 +10,12 @@ import pytest
 
 from app.errors import BadModel, UnknownLook, UnknownModel
 from app.luts.token import LookToken
-from app.main import create_enhancer
+from app.main import create_service
 from app.networks.base import ThumbnailRecipe
 from app.networks.store import write_model
-from app.serving.enhancer import Enhancer
-from app.serving.look import Wish
-from app.serving.lut_file import LutWish
+from app.serving.lut_export import LutOptions
+from app.serving.options import EnhanceOptions
+from app.serving.service import EnhancementService
 from app.serving.timings import Timings
 from app.settings import STORE, ModelsPolicy, Settings
 from tests.networks.test_store import small
@@ -44,19 +44,21 @@ def write_other(store: Path) -> None:
     write_model(store, small(), name="other", licence="", source="", thumbnail=ThumbnailRecipe())
 
 
-def house(store: Path) -> Enhancer:
+def house(store: Path) -> EnhancementService:
     """An enhancer with the models of a store."""
-    return create_enhancer(Settings(models=ModelsPolicy(store=store)))
+    return create_service(Settings(models=ModelsPolicy(store=store)))
 
 
-def served(enhancer: Enhancer) -> list[str]:
+def served(service: EnhancementService) -> list[str]:
     """What is served, by NAME@VERSION."""
-    return [model.card.label for model in enhancer.catalogue.models]
+    return [model.card.model_ref for model in service.registry.models]
 
 
-async def token_of(enhancer: Enhancer, photo: bytes, model: str) -> str:
+async def token_of(service: EnhancementService, photo: bytes, model: str) -> str:
     """The look that a model predicts for a photo."""
-    return (await enhancer.predict_lut(photo, Wish(model=model), LutWish(), Timings())).look.token
+    return (
+        await service.predict_lut(photo, EnhanceOptions(model=model), LutOptions(), Timings())
+    ).look.token
 
 
 def maker(token: str) -> bytes:
@@ -66,40 +68,40 @@ def maker(token: str) -> bytes:
 
 async def test_models_come_and_go(store: Path, photo: bytes) -> None:
     """A new one is served, a removed one is unknown by name and by look, the rest is the same."""
-    async with house(store) as enhancer:
-        token = await token_of(enhancer, photo, "other")
-        await enhancer.recall_lut(token, LutWish())
-        kept = enhancer.catalogue.default
+    async with house(store) as service:
+        token = await token_of(service, photo, "other")
+        await service.get_lut(token, LutOptions())
+        kept = service.registry.default
         shutil.rmtree(store / "other")
         write_model(
             store, small("ia3dlut"), name="new", licence="", source="", thumbnail=ThumbnailRecipe()
         )
-        await enhancer.reload()
-        assert {"default@1", "new@1"} <= set(served(enhancer))
-        assert "other@1" not in served(enhancer)
-        assert enhancer.catalogue.default is kept
-        assert set(enhancer.batchers) == set(served(enhancer))
-        await token_of(enhancer, photo, "new")
-        await token_of(enhancer, photo, "default")
+        await service.reload()
+        assert {"default@1", "new@1"} <= set(served(service))
+        assert "other@1" not in served(service)
+        assert service.registry.default is kept
+        assert set(service.batchers) == set(served(service))
+        await token_of(service, photo, "new")
+        await token_of(service, photo, "default")
         with pytest.raises(UnknownModel):
-            await token_of(enhancer, photo, "other")
+            await token_of(service, photo, "other")
         with pytest.raises(UnknownLook):
-            await enhancer.recall_lut(token, LutWish())
-        assert enhancer.alive
+            await service.get_lut(token, LutOptions())
+        assert service.alive
 
 
 async def test_requests_end_with_the_network_they_began_with(store: Path, photo: bytes) -> None:
     """Whoever is in the house when its model goes gets the answer of that model."""
-    async with house(store) as enhancer:
-        before = await token_of(enhancer, photo, "other")
+    async with house(store) as service:
+        before = await token_of(service, photo, "other")
         gate = Gate()
-        wish = Wish(model="other", output_format=gate)
-        inside = asyncio.create_task(enhancer.enhance(photo, wish, Timings()))
+        options = EnhanceOptions(model="other", output_format=gate)
+        inside = asyncio.create_task(service.enhance(photo, options, Timings()))
         await gate.wait_until_reached()
         shutil.rmtree(store / "other")
-        reloading = asyncio.create_task(enhancer.reload())
+        reloading = asyncio.create_task(service.reload())
         async with asyncio.timeout(60):
-            while "other@1" in served(enhancer):
+            while "other@1" in served(service):
                 await asyncio.sleep(0.01)
         assert not inside.done()
         gate.opened.set()
@@ -109,32 +111,32 @@ async def test_requests_end_with_the_network_they_began_with(store: Path, photo:
 
 async def test_a_broken_default_changes_nothing(store: Path, photo: bytes) -> None:
     """The store may be damaged while the service runs: it says which file, and goes on."""
-    async with house(store) as enhancer:
-        before = served(enhancer)
+    async with house(store) as service:
+        before = served(service)
         card = store / "default" / "1" / "card.json"
         text = card.read_text()
         card.write_text("{")
         with pytest.raises(BadModel, match=r"default/1/card\.json"):
-            await enhancer.reload()
-        assert served(enhancer) == before
-        await token_of(enhancer, photo, "default")
+            await service.reload()
+        assert served(service) == before
+        await token_of(service, photo, "default")
         card.write_text(text)
-        await enhancer.reload()
+        await service.reload()
 
 
 async def test_reloading_under_load(store: Path, photo: bytes) -> None:
     """With requests coming all the time and the store changing, every one is answered."""
-    async with house(store) as enhancer:
-        await token_of(enhancer, photo, "default")
+    async with house(store) as service:
+        await token_of(service, photo, "default")
 
         async def caller() -> list[str]:
-            return [await token_of(enhancer, photo, "default") for _ in range(6)]
+            return [await token_of(service, photo, "default") for _ in range(6)]
 
         async def changes() -> None:
             for _ in range(3):
                 write_other(store)
-                await enhancer.reload()
+                await service.reload()
 
         *tokens, _ = await asyncio.gather(*(caller() for _ in range(4)), changes())
         assert len({maker(token) for some in tokens for token in some}) == 1
-        assert "other@4" in served(enhancer)
+        assert "other@4" in served(service)

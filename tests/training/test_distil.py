@@ -54,7 +54,7 @@ def test_the_student_is_in_the_store_with_a_card_that_says_all(config, teacher):
 
     [model] = read_store(config.store)
     assert model.card == card
-    assert (card.label, card.licence, card.lut_size) == ("student@1", "CC0-1.0", 9)
+    assert (card.model_ref, card.licence, card.lut_size) == ("student@1", "CC0-1.0", 9)
     assert "bright@1 (CC0-1.0): a test" in card.source
     assert card.training["teachers"] == {"bright@1": teacher.card.sha256}
     assert card.training["figures"]["step"] == 40

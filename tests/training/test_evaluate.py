@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from app.networks.architectures import import_published
 from app.networks.base import ThumbnailRecipe
+from app.networks.registry import import_checkpoint
 from app.networks.store import read_model, read_store, write_model
 from app.training.ensemble import Ensemble
 from app.training.evaluate import evaluate
@@ -37,7 +37,7 @@ def test_a_contact_sheet_shows_input_answer_and_target(pairs, teacher, tmp_path)
 @pytest.mark.reference
 def test_the_published_network_has_its_known_psnr(shared, tmp_path):
     """Given the published CLUT-Net 20+05+10 and the eight pairs, the mean is 29.38 dB."""
-    network = import_published([shared / "weights" / "clutnet-fivek-20+05+10.pth"])
+    network = import_checkpoint([shared / "weights" / "clutnet-fivek-20+05+10.pth"])
     write_model(
         tmp_path, network, name="it", licence="none", source="", thumbnail=ThumbnailRecipe()
     )

@@ -8,7 +8,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from app.errors import BadModel, TrainingDiverged
-from app.networks.lookup import trilinear
+from app.networks.lut_ops import trilinear
 from app.training.batch import Batch
 from app.training.checkpoint import read_checkpoint
 from app.training.losses import colour_loss

@@ -7,12 +7,12 @@ import schemathesis
 from hypothesis import strategies as st
 
 from app.luts.token import LookToken
-from app.main import create_enhancer
+from app.main import create_service
 from app.settings import Settings
 from tests.imaging.files import one_of_each
 
 _PHOTOS = st.sampled_from(list(one_of_each().values()))
-_MODEL = create_enhancer(Settings()).catalogue.default
+_MODEL = create_service(Settings()).registry.default
 _TOKEN = LookToken(_MODEL.card.fingerprint, np.zeros(_MODEL.network.code_size, np.float32))
 
 # Any content type is read, and what a photograph is, its bytes decide.

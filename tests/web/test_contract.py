@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from app.web.keys import Scope, new_key
+from app.web.api_keys import Scope, new_key
 from tests.conftest import ROOT
 from tests.server import serving
 

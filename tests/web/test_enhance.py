@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.luts.cube import read_cube
-from app.luts.kernel import apply
+from app.luts.apply import apply
+from app.luts.formats.cube import read_cube
 
 
 def opened(response: httpx.Response) -> Image.Image:

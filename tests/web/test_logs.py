@@ -12,9 +12,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from app.main import create_app, create_enhancer
+from app.main import create_app, create_service
 from app.settings import Settings
-from app.web.keys import Scope, new_key
+from app.web.api_keys import Scope, new_key
 from tests.imaging.files import XMP, exif, saved, scene
 from tests.server import Server, serving
 
@@ -94,7 +94,7 @@ async def test_a_fault_is_told_to_operators_alone(caplog: pytest.LogCaptureFixtu
 def faulty() -> FastAPI:
     """The service with one endpoint that fails."""
     settings = Settings()
-    app = create_app(settings, create_enhancer(settings))
+    app = create_app(settings, create_service(settings))
 
     @app.get("/fault")
     async def fault() -> None:

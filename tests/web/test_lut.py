@@ -8,7 +8,7 @@ import httpx
 import numpy as np
 import pytest
 
-from app.luts.cube import read_cube
+from app.luts.formats.cube import read_cube
 from app.luts.lut3d import Lut3D
 
 

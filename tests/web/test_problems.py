@@ -171,7 +171,7 @@ def test_limits(otters: bytes) -> None:
 
 def test_uploads_are_bounded_in_bytes_and_time(otters: bytes) -> None:
     """Bodies that together are too large are 503; one that does not arrive in time is 408."""
-    with serving(UPLOAD_BUDGET_BYTES=300_000, UPLOAD_SECONDS=2) as server:
+    with serving(UPLOAD_BUDGET_BYTES=300_000, UPLOAD_TIMEOUT=2) as server:
         with socket.create_connection(("127.0.0.1", server.port), timeout=60) as slow:
             head = "POST /enhance HTTP/1.1\r\nHost: x\r\nContent-Length: 250000\r\n\r\n"
             slow.sendall(head.encode() + bytes(240_000))

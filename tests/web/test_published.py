@@ -13,8 +13,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.luts.cube import read_cube
-from app.luts.difference import difference
+from app.luts.formats.cube import read_cube
+from app.luts.lut_error import lut_error
 from tests.metrics import grown, samples
 from tests.published import (
     CHECKPOINTS,
@@ -151,4 +151,4 @@ def test_what_resampling_loses_is_measured(client: httpx.Client, otters: bytes, 
     plain = client.get(f"/lut/{posted.headers['x-look']}")
     resampled = read_cube(plain.text)
     assert (resampled.shaper, resampled.size) == (None, 65)
-    assert plain.headers["x-lut-error"] == str(difference(exact, resampled))
+    assert plain.headers["x-lut-error"] == str(lut_error(exact, resampled))

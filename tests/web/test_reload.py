@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 
 from app.settings import STORE
-from app.web.keys import Scope, new_key
+from app.web.api_keys import Scope, new_key
 from tests.server import PATIENCE, serving
 from tests.serving.test_reload import write_other
 from tests.web.test_access import bearer

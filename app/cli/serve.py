@@ -1,0 +1,46 @@
+"""Serving over HTTP, and what can be set."""
+
+from __future__ import annotations
+
+from typing import Annotated, get_args
+
+import typer
+
+from app.cli.errors import exit_on_error
+from app.luts.lut3d import Interpolation
+from app.main import create_app, create_service
+from app.serving.tuning import tune_process
+from app.serving.warmup import compile_loops
+from app.settings import Settings
+from app.web import observability
+from app.web.run import open_metrics_socket
+from app.web.run import serve as serve_http
+
+Host = Annotated[str | None, typer.Option(help="Instead of CLUT_HTTP_HOST.")]
+Port = Annotated[int | None, typer.Option(help="Instead of CLUT_HTTP_PORT.")]
+
+
+def serve(host: Host = None, port: Port = None) -> None:
+    """Serve over HTTP; every setting is an environment variable, see `settings`."""
+    tune_process()
+    given = {"host": host, "port": port}
+    with exit_on_error():
+        settings = Settings.from_environment(
+            http={name: value for name, value in given.items() if value is not None}
+        )
+        observability.configure(settings.log)
+        service = create_service(settings)
+        app = create_app(settings, service)
+        metrics = open_metrics_socket(settings.metrics)
+    serve_http(app, service, settings.http, settings.connection, metrics)
+
+
+def settings() -> None:
+    """Print every setting, its default and what it does, as a Markdown table."""
+    for variable, default, description in Settings.variables():
+        typer.echo(f"| `{variable}` | `{default}` | {description} |")
+
+
+def compile_kernel() -> None:
+    """Compile the inner loops for good, into NUMBA_CACHE_DIR; else it happens on first use."""
+    compile_loops(get_args(Interpolation))

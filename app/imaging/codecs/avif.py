@@ -1,0 +1,93 @@
+"""AVIF: Pillow reads and writes the container, libavif decodes straight into numpy.
+
+Box layouts: ISO/IEC 14496-12 (ISOBMFF), 23000-22 (MIAF) and the AV1 codec mapping.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from io import BytesIO
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.AvifImagePlugin import AvifImageFile
+
+from app.imaging.exif import read_orientation, remove_orientation
+from app.imaging.icc import cicp_profile
+from app.imaging.types import Header, Metadata, Raster, scale_to_16bit, to_raster
+
+SPEED = 9  # 0 smallest .. 10 fastest: 8 takes three times as long for 5 % smaller files
+
+
+def read_header(body: bytes) -> Header:
+    """Parse the container."""
+    image = AvifImageFile(BytesIO(body))
+    exif = image.info.get("exif")
+    return Header(
+        width=image.width,
+        height=image.height,
+        frames=image.n_frames,
+        # Pillow has put the container's own rotation and mirroring, which rule, into the EXIF.
+        orientation=read_orientation(exif),
+        profile=image.info.get("icc_profile") or _nclx_profile(body),
+        metadata=Metadata(exif, image.info.get("xmp")),
+    )
+
+
+def decode(body: bytes) -> Raster:
+    """Decode the only frame; 10 and 12 bits become 16."""
+    samples = imagecodecs.avif_decode(body, index=0, numthreads=1)
+    return to_raster(samples if samples.dtype == np.uint8 else scale_to_16bit(samples, _bits(body)))
+
+
+def encode(samples: NDArray[np.uint8], quality: int, metadata: Metadata, profile: bytes) -> bytes:
+    """Encode (H, W, 3 | 4), lossy, on one thread."""
+    target = BytesIO()
+    Image.fromarray(samples).save(
+        target,
+        "AVIF",
+        quality=quality,
+        speed=SPEED,
+        max_threads=1,
+        icc_profile=profile,
+        # Pillow rewrites a block that has the tag, and loses what it does not know.
+        exif=remove_orientation(metadata.exif) or b"",
+        xmp=metadata.xmp or b"",
+    )
+    return target.getvalue()
+
+
+def _nclx_profile(body: bytes) -> bytes | None:
+    for kind, payload in _properties(body):
+        if kind == b"colr" and payload[:4] == b"nclx":
+            primaries, transfer = struct.unpack_from(">HH", payload, 4)
+            return cicp_profile(primaries, transfer)
+    return None
+
+
+def _bits(body: bytes) -> int:
+    flags = next(payload[2] for kind, payload in _properties(body) if kind == b"av1C")
+    return 12 if flags & 0x20 else 10
+
+
+def _properties(body: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The item properties in file order; the primary image's come first in practice."""
+    meta = _box(body, b"meta")[4:]  # a full box: version and flags
+    return _boxes(_box(_box(meta, b"iprp"), b"ipco"))
+
+
+def _box(data: bytes, wanted: bytes) -> bytes:
+    return next(payload for kind, payload in _boxes(data) if kind == wanted)
+
+
+def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    position = 0
+    while position + 8 <= len(data):
+        size, kind = struct.unpack_from(">I4s", data, position)
+        if size < 8:  # to the end of the file, or longer than 4 GB: only mdat is like that
+            return
+        yield kind, data[position + 8 : position + size]
+        position += size

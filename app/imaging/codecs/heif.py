@@ -1,0 +1,45 @@
+"""HEIC and HEIF, read only, through the optional pi_heif (libheif and libde265)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from app.imaging.icc import cicp_profile
+from app.imaging.types import Header, Metadata, Raster, scale_to_16bit, to_raster
+
+try:
+    import pi_heif
+except ImportError:  # installed without the extra `heif`
+    pi_heif = None
+
+AVAILABLE = pi_heif is not None
+
+
+def read_header(body: bytes) -> Header:
+    """Read the primary image's properties; burst shots and depth maps beside it are ignored."""
+    image = _primary(body)
+    width, height = image.size  # libheif turns the picture itself, so `size` is upright
+    profile = image.info.get("icc_profile")
+    nclx = image.info.get("nclx_profile")
+    if profile is None and nclx:
+        profile = cicp_profile(nclx["color_primaries"], nclx["transfer_characteristics"])
+    return Header(
+        width=width,
+        height=height,
+        profile=profile,
+        metadata=Metadata(image.info.get("exif"), image.info.get("xmp")),
+    )
+
+
+def decode(body: bytes) -> Raster:
+    """Decode the primary image, upright; 10 and 12 bits become 16."""
+    image = _primary(body)
+    bits = image.info["bit_depth"]
+    samples = np.array(image)
+    return to_raster(samples if bits == 8 else scale_to_16bit(samples, bits))
+
+
+def _primary(body: bytes) -> pi_heif.HeifImage:
+    pi_heif.options.THUMBNAILS = pi_heif.options.DEPTH_IMAGES = pi_heif.options.AUX_IMAGES = False
+    images = pi_heif.open_heif(body, convert_hdr_to_8bit=False, hdr_to_16bit=False)
+    return images[images.primary_index]

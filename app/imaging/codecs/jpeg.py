@@ -1,0 +1,159 @@
+"""JPEG: the segments by hand, the pixels by libjpeg-turbo straight into numpy.
+
+Segments: ITU-T T.81, annex B; their uses: Exif 3.0 section 4.5.4, XMP part 3, ICC.1 annex B.4.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterable, Iterator
+from io import BytesIO
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL.JpegImagePlugin import JpegImageFile
+
+from app.imaging.exif import read_orientation
+from app.imaging.types import ColourSpace, Header, Metadata, Raster
+
+_APP1, _APP2, _SCAN = 0xE1, 0xE2, 0xDA
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # DHT, JPG and DAC are no frames
+_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+_EXIF = b"Exif\0\0"
+_XMP = b"http://ns.adobe.com/xap/1.0/\0"
+_ICC = b"ICC_PROFILE\0"
+_MAX_SCANS = 100  # ordinary ones have about 10; each costs a pass over all coefficients
+_MAX_SEGMENTS = 10_000  # before the scan; the longest metadata take some hundred
+_MAX_PAYLOAD = 0xFFFF - 2  # the length field counts itself
+
+_MARKER = re.compile(rb"\xff([^\x00\xff])")  # not a stuffed byte, nor padding
+
+_SPACES: dict[int, ColourSpace] = {1: "gray", 3: "rgb", 4: "cmyk"}
+_COLORSPACES = {"gray": "GRAY", "rgb": "RGB", "cmyk": "CMYK"}
+_SUBSAMPLINGS = {0x11: "444", 0x21: "422", 0x22: "420", 0x12: "440", 0x41: "411"}
+
+
+class _LenientJpeg(JpegImageFile):
+    def _read_dpi_from_exif(self) -> None:
+        """Leave the EXIF alone: a malformed one would be warned about."""
+
+
+def read_header(body: bytes) -> Header:
+    """Read the segments up to the first scan; of an MPO they are the primary image's."""
+    segments = list(_segments(body))
+    frame = _frame(segments)
+    _check_scans(segments, body)
+    height, width, components = struct.unpack_from(">xHHB", frame)
+    exif = _payload(segments, _APP1, _EXIF)
+    return Header(
+        width=width,
+        height=height,
+        orientation=read_orientation(exif),
+        profile=_profile(segments),
+        metadata=Metadata(exif, _payload(segments, _APP1, _XMP)),
+        subsampling=_SUBSAMPLINGS.get(frame[7]) if components == 3 else None,
+    )
+
+
+def decode(body: bytes) -> Raster:
+    """Decode at full size."""
+    return decode_reduced(body, 0)
+
+
+def decode_reduced(body: bytes, side: int) -> Raster:
+    """Decode at the smallest scale of the DCT that leaves both sides at least `side` pixels."""
+    space = _SPACES[_frame(_segments(body))[5]]
+    try:
+        samples = simplejpeg.decode_jpeg(body, _COLORSPACES[space], min_height=side, min_width=side)
+    except ValueError:
+        # libjpeg-turbo was strict about something harmless, or its simple interface does not
+        # know the subsampling. Pillow is lenient there, but refuses what is cut short.
+        image = _LenientJpeg(BytesIO(body))
+        if side:
+            image.draft(image.mode, (side, side))
+        return Raster(np.array(image).reshape(image.height, image.width, -1), space)
+    return Raster(255 - samples if space == "cmyk" else samples, space)  # files hold ~ink
+
+
+def encode(
+    pixels: NDArray[np.uint8],
+    quality: int,
+    subsampling: str,
+    metadata: Metadata,
+    profile: bytes,
+) -> bytes:
+    """Encode (H, W, 3) RGB; EXIF or XMP that outgrow a segment (64 KB) are left out."""
+    jpeg = simplejpeg.encode_jpeg(pixels, quality, "RGB", subsampling)
+    (jfif_length,) = struct.unpack_from(">H", jpeg, 4)
+    split = 4 + jfif_length  # SOI and JFIF's APP0 come first, as every reader expects
+    segments = (
+        _segment(_APP1, _EXIF, metadata.exif),
+        _segment(_APP1, _XMP, metadata.xmp),
+        _segment(_APP2, _ICC + b"\1\1", profile),
+    )
+    return b"".join((jpeg[:split], *segments, jpeg[split:]))
+
+
+def _segment(marker: int, signature: bytes, payload: bytes | None) -> bytes:
+    if not payload or len(signature) + len(payload) > _MAX_PAYLOAD:
+        return b""
+    length = 2 + len(signature) + len(payload)
+    return struct.pack(">BBH", 0xFF, marker, length) + signature + payload
+
+
+def _check_scans(segments: list[tuple[int, bytes]], body: bytes) -> None:
+    """Refuses to decode a photograph again for each of countless scans."""
+    (frame_marker, frame), (_, scan) = _frame_of(segments), segments[-1]
+    if frame_marker not in _PROGRESSIVE and scan[:1] == frame[5:6]:
+        return  # all components are in the first scan, and libjpeg reads no other
+    scans = body.count(b"\xff\xda")  # entropy-coded data cannot hold this marker
+    if scans > _MAX_SCANS:
+        raise ValueError(f"it has {scans} scans; {_MAX_SCANS} are accepted")
+
+
+def _segments(body: bytes) -> Iterator[tuple[int, bytes]]:
+    """Marker and payload of each segment, the first scan's header last; stray bytes are skipped."""
+    position = 2
+    for _ in range(_MAX_SEGMENTS):
+        found = _MARKER.search(body, position)
+        if found is None:
+            return
+        (length,) = struct.unpack_from(">H", body, found.end())
+        position = found.end() + max(length, 2)
+        yield found[1][0], body[found.end() + 2 : position]
+        if found[1][0] == _SCAN:
+            return
+    raise ValueError(f"it has more than {_MAX_SEGMENTS} segments")
+
+
+def _frame(segments: Iterable[tuple[int, bytes]]) -> bytes:
+    """The frame header: precision, height, width, components, and three bytes for each."""
+    return _frame_of(segments)[1]
+
+
+def _frame_of(segments: Iterable[tuple[int, bytes]]) -> tuple[int, bytes]:
+    for marker, payload in segments:
+        if marker in _FRAMES:
+            return marker, payload
+    raise ValueError("it has no frame")
+
+
+def _payload(segments: list[tuple[int, bytes]], marker: int, signature: bytes) -> bytes | None:
+    """What follows a signature, in as many segments as it takes."""
+    parts = [
+        payload[len(signature) :]
+        for kind, payload in segments
+        if kind == marker and payload.startswith(signature)
+    ]
+    return b"".join(parts) or None
+
+
+def _profile(segments: list[tuple[int, bytes]]) -> bytes | None:
+    parts = sorted(
+        payload[len(_ICC) :]
+        for marker, payload in segments
+        if marker == _APP2 and payload.startswith(_ICC)
+    )
+    return b"".join(part[2:] for part in parts) or None  # after its number and their count

@@ -1,0 +1,47 @@
+"""The cineSpace .csp file, which holds a shaper before its table.
+
+Source: Rising Sun Research, "cineSpace LUT file format", version 1.00: a line for the version,
+one for the kind, metadata, a pre-LUT for each channel as a row of inputs over a row of outputs,
+and the table, red fastest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.luts.formats.text_format import comment, triples
+from app.luts.lut3d import Lut3D
+
+# Readers differ in how they interpolate between the points of a pre-LUT (OpenColorIO lays a
+# spline), so it has one for each 8-bit level.
+_LEVELS = np.linspace(0, 1, 256)
+_ENDS = np.linspace(0, 1, 2)
+
+
+def write_csp(lut: Lut3D, *, title: str, comments: Iterable[str] = ()) -> str:
+    """A .csp file; exact for 8-bit colours if the LUT has a shaper, and for all if it has none.
+
+    Args:
+        lut: with a shaper or without.
+        title: for the first line of the metadata.
+        comments: for the lines after it.
+    """
+    lines = ["CSPLUTV100", "3D", "", "BEGIN METADATA"]
+    lines += [comment(line) for line in (title, *comments)]  # the mark hides an END METADATA
+    lines += ["END METADATA", "", *_pre_lut(lut.shaper), "", " ".join(3 * [str(lut.size)])]
+    return "\n".join(lines) + "\n" + triples(lut.table.reshape(-1, 3))
+
+
+def _pre_lut(shaper: NDArray[np.float32] | None) -> Iterator[str]:
+    inputs = _ENDS if shaper is None else _LEVELS
+    for curve in [_ENDS] * 3 if shaper is None else shaper:
+        yield str(len(inputs))
+        yield _numbers(inputs)
+        yield _numbers(np.interp(inputs, np.linspace(0, 1, len(curve)), curve))
+
+
+def _numbers(values: NDArray[np.floating]) -> str:
+    return " ".join(f"{value:.6f}" for value in values)

@@ -1,0 +1,213 @@
+"""The compiled loops of the pixel kernel, and the layout of the integers that they read.
+
+Each value of a channel has a **key**, looked up once a pixel: 64 bits that hold, from the top,
+the fraction of the way to the next lattice position, the offset of its own lattice position in
+the flattened table, and the distance from there to the next. So keys sort by fraction, which
+tetrahedral interpolation needs, and take their axis along; their sum holds the near corner of
+the cell; and a shaper costs nothing.
+
+A **packed** entry of a table holds its three channels in one 64-bit integer, 21 bits apart, 13
+bits each. A sum of entries weighted by fractions of 8 bits, which add up to 256, fills the 21
+bits without carrying into its neighbour: one multiplication does three channels.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.luts.jit import jit
+
+Colour: TypeAlias = tuple[np.uint64, np.uint64, np.uint64]  # the keys of red, green and blue
+
+# Numba makes a float64 of uint64 and a signed integer, so all of these are unsigned.
+ONE = np.uint64(1)
+
+# A key: 21 bits of fraction, 25 of offset, 18 of distance; the last two hold sums of three.
+FRACTION, OFFSET = np.uint64(43), np.uint64(18)
+OFFSET_MASK, DISTANCE_MASK = np.uint64((1 << 25) - 1), np.uint64((1 << 18) - 1)
+
+# The fraction 1 in the keys of the packed and of the float loops.
+WEIGHT_BITS, WEIGHT_ONE, WEIGHT_HALF = np.uint64(8), np.uint64(256), np.uint64(128)
+FLOAT_ONE = np.uint64(1 << 20)
+
+# A packed entry.
+GREEN, BLUE = np.uint64(21), np.uint64(42)
+LANES = ONE | ONE << GREEN | ONE << BLUE
+VALUE_MASK = np.uint64((1 << 13) - 1)
+
+
+@jit
+def tetrahedral_packed(
+    keys: NDArray[np.uint64],
+    table: NDArray[np.uint64],
+    levels: NDArray[np.uint8],
+    size: np.uint64,
+    pixels: NDArray[np.uint8],
+) -> None:
+    """Tetrahedral interpolation of (N, 3) pixels in place.
+
+    Args:
+        keys: (3, 256), fractions of 8 bits.
+        table: (size ** 3,), packed.
+        levels: (8192,), the level of each interpolated value.
+        size: of the table, along each axis.
+        pixels: (N, 3), changed.
+    """
+    count = pixels.shape[0]
+    if count == 0:
+        return
+    # The next pixel's keys are looked up before this one is answered. The processor looks ahead
+    # as well, but not far: it was waiting, for an eighth of the time.
+    colour = _colour(keys, pixels[0])
+    for i in range(1, count):
+        total = _tetrahedral(table, colour, size)
+        colour = _colour(keys, pixels[i])
+        _unpack(total, levels, pixels[i - 1])
+    _unpack(_tetrahedral(table, colour, size), levels, pixels[count - 1])
+
+
+@jit
+def trilinear_packed(
+    keys: NDArray[np.uint64],
+    table: NDArray[np.uint64],
+    levels: NDArray[np.uint8],
+    size: np.uint64,
+    pixels: NDArray[np.uint8],
+) -> None:
+    """Trilinear interpolation in place; the arguments are those of `tetrahedral_packed`."""
+    for i in range(pixels.shape[0]):  # faster than `for pixel in pixels`
+        pixel = pixels[i]
+        red, green, blue = _colour(keys, pixel)
+        corner = ((red + green + blue) >> OFFSET) & OFFSET_MASK
+        x, y, z = red >> FRACTION, green >> FRACTION, blue >> FRACTION
+        # Only the product is rounded: the four weights add up to exactly 256.
+        both = (x * y + WEIGHT_HALF) >> WEIGHT_BITS
+        weights = WEIGHT_ONE - x - y + both, x - both, y - both, both
+        near = _face(table, corner, size, weights)
+        far = _face(table, corner + size * size, size, weights)
+        _unpack(near * (WEIGHT_ONE - z) + far * z, levels, pixel)
+
+
+@jit
+def tetrahedral_float(
+    keys: NDArray[np.uint64],
+    table: NDArray[np.float32],
+    top: np.float32,
+    size: np.uint64,
+    pixels: NDArray[Any],
+) -> None:
+    """Tetrahedral interpolation of (N, 3) pixels in place.
+
+    Args:
+        keys: (3, top + 1), fractions of 20 bits.
+        table: (size ** 3, 3).
+        top: the highest level.
+        size: of the table, along each axis.
+        pixels: (N, 3) unsigned integers, changed.
+    """
+    scale = top / np.float32(FLOAT_ONE)
+    for i in range(pixels.shape[0]):
+        pixel = pixels[i]
+        near, second, third, far, largest, middle, smallest = _tetrahedron(
+            _colour(keys, pixel), size
+        )
+        w0 = scale * np.float32(FLOAT_ONE - largest)
+        w1 = scale * np.float32(largest - middle)
+        w2 = scale * np.float32(middle - smallest)
+        w3 = scale * np.float32(smallest)
+        for c in range(3):
+            total = w0 * table[near, c] + w1 * table[second, c]
+            total += w2 * table[third, c] + w3 * table[far, c]
+            pixel[c] = _rounded(total, top)
+
+
+@jit
+def trilinear_float(
+    keys: NDArray[np.uint64],
+    table: NDArray[np.float32],
+    top: np.float32,
+    size: np.uint64,
+    pixels: NDArray[Any],
+) -> None:
+    """Trilinear interpolation in place; the arguments are those of `tetrahedral_float`."""
+    unit = np.float32(1)  # a literal would make float64 of the weights
+    scale = unit / np.float32(FLOAT_ONE)
+    for i in range(pixels.shape[0]):
+        pixel = pixels[i]
+        red, green, blue = _colour(keys, pixel)
+        near = ((red + green + blue) >> OFFSET) & OFFSET_MASK
+        far = near + size * size
+        x = np.float32(red >> FRACTION) * scale
+        y = np.float32(green >> FRACTION) * scale
+        z = np.float32(blue >> FRACTION) * scale
+        w3 = x * y
+        w0, w1, w2 = unit - x - y + w3, x - w3, y - w3
+        for c in range(3):
+            front = w0 * table[near, c] + w1 * table[near + ONE, c]
+            front += w2 * table[near + size, c] + w3 * table[near + size + ONE, c]
+            back = w0 * table[far, c] + w1 * table[far + ONE, c]
+            back += w2 * table[far + size, c] + w3 * table[far + size + ONE, c]
+            pixel[c] = _rounded(top * (front + z * (back - front)), top)
+
+
+@jit
+def _colour(keys: NDArray[np.uint64], pixel: NDArray[Any]) -> Colour:
+    """The keys of a pixel's channels."""
+    return keys[0, pixel[0]], keys[1, pixel[1]], keys[2, pixel[2]]
+
+
+@jit
+def _tetrahedral(table: NDArray[np.uint64], colour: Colour, size: np.uint64) -> np.uint64:
+    """A colour in a packed table, 256 times."""
+    near, second, third, far, largest, middle, smallest = _tetrahedron(colour, size)
+    total: np.uint64 = (
+        table[near] * (WEIGHT_ONE - largest)
+        + table[second] * (largest - middle)
+        + table[third] * (middle - smallest)
+        + table[far] * smallest
+    )
+    return total
+
+
+@jit
+def _tetrahedron(colour: Colour, size: np.uint64) -> tuple[np.uint64, ...]:
+    """Offsets of the four corners around a colour, nearest first, and the sorted fractions."""
+    red, green, blue = colour
+    total = red + green + blue
+    larger, smaller = max(red, green), min(red, green)
+    largest, smallest = max(larger, blue), min(smaller, blue)
+    middle = total - largest - smallest
+    near = (total >> OFFSET) & OFFSET_MASK
+    far = near + ONE + size + size * size
+    second = near + (largest & DISTANCE_MASK)
+    third = far - (smallest & DISTANCE_MASK)
+    return near, second, third, far, largest >> FRACTION, middle >> FRACTION, smallest >> FRACTION
+
+
+@jit
+def _face(
+    table: NDArray[np.uint64], near: np.uint64, size: np.uint64, weights: tuple[np.uint64, ...]
+) -> np.uint64:
+    """Bilinear interpolation in a plane of equal blue, rounded back to 13 bits a lane."""
+    total: np.uint64 = (
+        table[near] * weights[0]
+        + table[near + ONE] * weights[1]
+        + table[near + size] * weights[2]
+        + table[near + size + ONE] * weights[3]
+    )
+    return ((total + WEIGHT_HALF * LANES) >> WEIGHT_BITS) & (VALUE_MASK * LANES)
+
+
+@jit
+def _unpack(total: np.uint64, levels: NDArray[np.uint8], pixel: NDArray[np.uint8]) -> None:
+    pixel[0] = levels[(total >> WEIGHT_BITS) & VALUE_MASK]
+    pixel[1] = levels[(total >> (WEIGHT_BITS + GREEN)) & VALUE_MASK]
+    pixel[2] = levels[total >> (WEIGHT_BITS + BLUE)]
+
+
+@jit
+def _rounded(value: np.float32, top: np.float32) -> int:
+    return int(min(max(value, np.float32(0)), top) + np.float32(0.5))

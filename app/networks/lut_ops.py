@@ -1,0 +1,66 @@
+"""Applying LUTs in torch: differentiable for training, and for pixels that live on a GPU."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from app.networks.base import LutBatch
+
+
+def trilinear(tables: LutBatch, colours: Tensor) -> Tensor:
+    """Looks colours up by trilinear interpolation.
+
+    Args:
+        tables: a batch of B LUTs.
+        colours: float32 (B, P, 3), RGB in 0..1.
+
+    Returns:
+        float32 (B, P, 3), not clamped; differentiable in the tables.
+    """
+    shaped = _shaped(tables.shaper, colours)
+    grid = shaped[:, None, None] * 2.0 - 1.0  # (B, 1, 1, P, 3): grid_sample's x, y, z = r, g, b
+    found = functional.grid_sample(
+        tables.table, grid, mode="bilinear", padding_mode="border", align_corners=True
+    )
+    return found[:, :, 0, 0].transpose(1, 2)
+
+
+def tetrahedral(tables: LutBatch, colours: Tensor) -> Tensor:
+    """Looks colours up by tetrahedral interpolation; shapes as in `trilinear`.
+
+    The cell is cut into six tetrahedra along its gray diagonal. From the cell's dark corner one
+    walks along the axes in the order of falling fraction; the four corners met are mixed by the
+    differences of the sorted fractions.
+    """
+    batch, _, size = tables.table.shape[:3]
+    position = _shaped(tables.shaper, colours) * (size - 1)
+    cell = position.floor().clamp(max=size - 2)
+    fraction, order = (position - cell).sort(dim=2, descending=True)
+    strides = torch.tensor([1, size, size * size], device=colours.device)  # r, g, b
+    flat = tables.table.flatten(2)  # (B, 3, D^3)
+    corner = (cell.long() * strides).sum(dim=2)  # (B, P)
+    weight = 1.0 - fraction[..., 0]
+    mixed = torch.zeros_like(colours)
+    for step in range(4):
+        entry = flat.gather(2, corner[:, None].expand(batch, 3, -1)).transpose(1, 2)
+        mixed = mixed + weight[..., None] * entry
+        if step < 3:
+            corner = corner + strides[order[..., step]]
+            following = fraction[..., step + 1] if step < 2 else 0.0
+            weight = fraction[..., step] - following
+    return mixed
+
+
+def _shaped(shaper: Tensor | None, colours: Tensor) -> Tensor:
+    """Passes each channel of (B, P, 3) through its curve of (B, 3, M); clamps to 0..1."""
+    colours = colours.clamp(0.0, 1.0)
+    if shaper is None:
+        return colours
+    last = shaper.shape[2] - 1
+    position = (colours * last).transpose(1, 2)  # (B, 3, P)
+    left = position.floor().clamp(max=last - 1)
+    low = shaper.gather(2, left.long())
+    high = shaper.gather(2, left.long() + 1)
+    return torch.lerp(low, high, position - left).transpose(1, 2).clamp(0.0, 1.0)

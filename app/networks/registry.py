@@ -1,0 +1,44 @@
+"""The methods that are known here, by the name in their cards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from app.errors import BadModel
+from app.networks.adaint import AdaInt
+from app.networks.base import Network
+from app.networks.checkpoints import Checkpoint
+from app.networks.clutnet import ClutNet
+from app.networks.ia3dlut import ImageAdaptive3DLut
+from app.networks.seplut import SepLut
+
+ARCHITECTURES: dict[str, Callable[..., Network]] = {
+    network.architecture: network for network in (ClutNet, ImageAdaptive3DLut, AdaInt, SepLut)
+}
+
+
+# A tensor that only this method's checkpoints have -> what reads them.
+_IMPORTERS: dict[str, Callable[[Checkpoint], Network]] = {
+    "CLUTs.LUTs": ClutNet.from_checkpoint,
+    "0.LUT": ImageAdaptive3DLut.from_checkpoint,
+    "adaint.intervals_generator.weight": AdaInt.from_checkpoint,
+    "lut1d_generator.lut1d_generator.weight": SepLut.from_checkpoint,
+}
+
+
+def import_checkpoint(paths: Iterable[Path]) -> Network:
+    """Reads checkpoints as their authors published them; sizes are inferred from the shapes.
+
+    Args:
+        paths: the checkpoint; Image-Adaptive-3DLUT comes in two files.
+
+    Raises:
+        BadModel: no method's checkpoint, or a tensor that does not fit; it is named.
+    """
+    state = Checkpoint.read(paths)
+    for tensor, importer in _IMPORTERS.items():
+        if tensor in state:
+            return importer(state).eval()
+    known = ", ".join(_IMPORTERS)
+    raise BadModel(f"not a checkpoint of a known method: it has none of the tensors {known}")

@@ -1,0 +1,86 @@
+"""What is done once at the start, while the server already listens."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterable
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from app.imaging.resize import make_thumbnail
+from app.luts import apply
+from app.luts.formats.cube import write_cube
+from app.luts.lut3d import Interpolation, Lut3D
+
+log = logging.getLogger("clut")
+
+
+class WarmUp:
+    """Work that the first requests wait for.
+
+    An async context manager: entering begins the work, leaving waits until it has ended.
+    """
+
+    def __init__(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        self._work = work
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._work(), name="warm-up")
+        self._task.add_done_callback(_report_failure)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    @property
+    def done(self) -> bool:
+        """Whether it has run through."""
+        return self._task is not None and self._task.done() and not self.failed
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended before it was through."""
+        task = self._task
+        return task is not None and task.done() and _failed(task)
+
+    async def wait(self) -> None:
+        """Waits until it has run through.
+
+        Raises:
+            Exception: what it failed with.
+        """
+        if self._task is not None:
+            await asyncio.shield(self._task)
+
+
+def _failed(task: asyncio.Task[None]) -> bool:
+    return task.cancelled() or task.exception() is not None
+
+
+def _report_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        log.error("the warm-up failed", exc_info=task.exception())
+
+
+STEEP, SMOOTH = Lut3D.identity(2), Lut3D.identity(33)  # the first is too steep to pack
+
+
+def compile_loops(interpolations: Iterable[Interpolation]) -> None:
+    """Compiles every loop, or loads it from disk, before a request needs it."""
+    for dtype in (np.uint8, np.uint16):
+        pixel = np.zeros((1, 1, 3), dtype)
+        make_thumbnail(pixel, 1, antialias=False)
+        for interpolation in interpolations:
+            apply.apply(pixel, SMOOTH, interpolation)
+            apply.apply(pixel, STEEP, interpolation)
+    write_cube(STEEP, title="")

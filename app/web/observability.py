@@ -1,0 +1,96 @@
+"""Logs: one JSON object a line on standard output, whatever strangers send."""
+
+from __future__ import annotations
+
+import logging
+import logging.config
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from opentelemetry import trace
+from pydantic import BaseModel, ConfigDict, Field
+from pythonjsonlogger.core import RESERVED_ATTRS
+from pythonjsonlogger.json import JsonFormatter
+from starlette.datastructures import MutableHeaders
+from starlette.types import Scope
+
+from app.serving.timings import Timings
+
+
+class LogPolicy(BaseModel):
+    """What is logged."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    requests: bool = Field(
+        default=True,
+        description="A line for each request that is let in; the metrics count without it, too.",
+    )
+
+
+def configure(policy: LogPolicy) -> None:
+    """Sends everything that is logged in this process to standard output, as JSON."""
+    logging.captureWarnings(capture=True)
+    logging.config.dictConfig(_configuration(policy))
+
+
+def _configuration(policy: LogPolicy) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "json": {
+                "()": JsonFormatter,  # in ASCII: not even exotic line breaks get through
+                "fmt": ["levelname", "name", "message"],
+                "timestamp": "time",
+                "rename_fields": {"levelname": "level", "name": "logger"},
+                # uvicorn says some things twice, once in colours
+                "reserved_attrs": [*RESERVED_ATTRS, "color_message"],
+            }
+        },
+        "handlers": {
+            "stdout": {
+                "class": "logging.StreamHandler",
+                "stream": "ext://sys.stdout",
+                "formatter": "json",
+            }
+        },
+        "root": {"handlers": ["stdout"], "level": "INFO"},
+        "loggers": {
+            "clut.request": {"level": "INFO" if policy.requests else "WARNING"},
+            # It quotes damaged files, a line for every tag: whoever sends one could fill the disk.
+            "tifffile": {"level": "CRITICAL", "propagate": False},
+        },
+    }
+
+
+HEADER = "traceresponse"  # W3C Trace Context, level 2: the trace that the answer belongs to
+
+
+@contextmanager
+def trace_stages(timings: Timings) -> Iterator[None]:
+    """In the end, a span for each stage that has run, within that of the request."""
+    try:
+        yield
+    finally:
+        tracer = trace.get_tracer("clut-enhance")
+        attributes: dict[str, str | int] = {
+            "clut.model": timings.model,
+            "clut.pixels": timings.pixels,
+        }
+        for stage, begin, end in timings.spans:
+            tracer.start_span(stage, start_time=begin, attributes=attributes).end(end)
+
+
+def set_trace_header(headers: MutableHeaders) -> None:
+    """Tells the caller where to find what happened; nothing where nothing is traced."""
+    context = trace.get_current_span().get_span_context()
+    if context.is_valid:
+        flags = f"{context.trace_flags:02x}"
+        headers[HEADER] = f"00-{context.trace_id:032x}-{context.span_id:016x}-{flags}"
+
+
+def is_probe(scope: Scope) -> bool:
+    """What comes every few seconds and tells nothing."""
+    return scope["path"] in ("/livez", "/readyz", "/metrics")

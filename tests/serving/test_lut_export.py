@@ -1,0 +1,96 @@
+"""LUTs as files: what a format has no room for is resampled, and the loss is measured."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+
+from app.luts.formats.cube import read_cube
+from app.luts.lut3d import Lut3D
+from app.luts.lut_error import lut_error
+from app.serving.lut_export import LutCache, LutFormat, LutOptions, LutPolicy, export_lut
+from app.serving.options import Look
+from tests.networks.test_store import small, written
+
+SHAPER_FORMATS = [LutFormat.RESOLVE, LutFormat.CSP, LutFormat.CLF]
+
+
+@pytest.fixture
+def look(tmp_path: Path) -> Look:
+    """A contrasty look that overshoots, with curves before its table."""
+    table = np.float32(1.2) * Lut3D.identity(9).table ** 2 - np.float32(0.1)
+    curves = np.linspace(0, 1, 20, dtype=np.float32) ** np.array([[0.5], [0.8], [1.5]], np.float32)
+    return Look(written(tmp_path, small("seplut")), "token", Lut3D(table, curves))
+
+
+@pytest.mark.parametrize("lut_format", SHAPER_FORMATS)
+def test_formats_that_hold_a_shaper_lose_nothing(look: Look, lut_format: LutFormat) -> None:
+    """The table keeps its size, and no error is spoken of."""
+    file = export_lut(look, LutOptions(lut_format))
+    assert file.error is None
+    assert b"error" not in file.body
+    assert file.body.count(b"\n") < 9**3 + 100
+
+
+def test_a_plain_cube_is_resampled(look: Look) -> None:
+    """To 65 points an axis, with the loss in a comment."""
+    file = export_lut(look, LutOptions())
+    lut = read_cube(file.body.decode())
+    assert (lut.size, lut.shaper) == (65, None)
+    assert file.error is not None
+    assert f"# error in 8-bit levels {file.error}\n".encode() in file.body
+    assert file.error.worst == pytest.approx(lut_error(look.lut, lut).worst, abs=1e-3)
+
+
+def test_a_finer_cube_loses_less(look: Look) -> None:
+    """The size is the caller's to choose."""
+    errors = [export_lut(look, LutOptions(size=size)).error for size in (17, 33, 129)]
+    worst = [error.worst for error in errors if error is not None]
+    assert worst[0] > worst[1] > worst[2] > 0
+
+
+def test_json_says_what_it_lost(look: Look) -> None:
+    """As a .cube does."""
+    file = export_lut(look, LutOptions(LutFormat.JSON, size=17))
+    assert file.error is not None
+    document = orjson.loads(file.body)
+    assert document["error"] == {"worst": file.error.worst, "mean": file.error.mean}
+
+
+@pytest.mark.parametrize("lut_format", SHAPER_FORMATS)
+def test_another_size_takes_the_curves_in(look: Look, lut_format: LutFormat) -> None:
+    """A table of another size can only be had without them."""
+    file = export_lut(look, LutOptions(lut_format, size=5))
+    assert file.error is not None
+    assert b"LUT_1D" not in file.body
+    assert b"LUT1D" not in file.body
+
+
+def test_clamping_is_a_loss_too(look: Look) -> None:
+    """Where the table overshoots, colours nearby move."""
+    plain = replace(look, lut=replace(look.lut, shaper=None))
+    assert export_lut(plain, LutOptions()).error is None
+    file = export_lut(plain, LutOptions(clamp=True))
+    table = read_cube(file.body.decode()).table
+    assert (table.min(), table.max()) == (0, 1)
+    assert file.error is not None
+    assert file.error.worst > 1
+
+
+def test_files_are_kept_within_bounds(look: Look) -> None:
+    """Those asked for last stay; a file larger than all the room is not kept at all."""
+    small, large = LutOptions(size=5), LutOptions(size=33)
+    files = {options: export_lut(look, options) for options in (small, large)}
+    kept = LutCache(LutPolicy(cache_bytes=20_000))
+    for options, file in files.items():
+        kept.put("token", options, file)
+    assert kept.get(("token", small)) is files[small]
+    assert kept.get(("token", large)) is None
+    for number in range(10):
+        kept.put(f"token {number}", small, files[small])
+    assert kept.get(("token", small)) is None
+    assert kept.currsize <= kept.maxsize
