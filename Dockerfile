@@ -37,11 +37,11 @@ RUN mkdir app \
 
 COPY app app
 COPY model_store model_store
-# For any CPU of this architecture: see app/luts/shipped.py.
+# For any CPU of this architecture: see app/numba_cache.py.
 ENV NUMBA_CPU_NAME=generic \
     NUMBA_CPU_FEATURES= \
     NUMBA_CACHE_DIR=/srv/clut/kernel \
-    NUMBA_CACHE_LOCATOR_CLASSES=app.luts.numba_cache.ShippedCacheLocator
+    NUMBA_CACHE_LOCATOR_CLASSES=app.numba_cache.ShippedCacheLocator
 RUN python -m compileall -q app \
  && clut-enhance compile-kernel
 
@@ -59,7 +59,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     NUMBA_CPU_NAME=generic \
     NUMBA_CPU_FEATURES= \
     NUMBA_CACHE_DIR=/srv/clut/kernel \
-    NUMBA_CACHE_LOCATOR_CLASSES=app.luts.numba_cache.ShippedCacheLocator \
+    NUMBA_CACHE_LOCATOR_CLASSES=app.numba_cache.ShippedCacheLocator \
     CLUT_HTTP_HOST=0.0.0.0 \
     CLUT_AUTH_ALLOW_ANONYMOUS=true
 # Who reaches a container is for its network to say: publish its port where strangers are, and it

@@ -1,47 +1,45 @@
-"""Every setting of the service, read from the environment: CLUT_<LAYER>_<NAME>.
-
-Each layer owns its policy; the description of a field states the consequence of changing it.
-"""
+"""Read the settings from the environment: CLUT_<GROUP>_<NAME> sets a field of `app.policies`."""
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from app.imaging.probe import Limits
-from app.serving.admission import AdmissionPolicy
-from app.serving.batching import BatchPolicy
-from app.serving.device import DevicePolicy
-from app.serving.lut_export import LutPolicy
-from app.web.api_keys import AuthPolicy
-from app.web.metrics import MetricsPolicy
-from app.web.middleware import CorsPolicy
-from app.web.observability import LogPolicy
-from app.web.protocol import ConnectionPolicy
-from app.web.rate_limits import QuotaPolicy
-from app.web.run import HttpPolicy
-from app.web.uploads import UploadPolicy
+from app.policies import (
+    STORE,
+    AdmissionPolicy,
+    AuthPolicy,
+    BatchPolicy,
+    ConnectionPolicy,
+    CorsPolicy,
+    DevicePolicy,
+    HttpPolicy,
+    Limits,
+    LogPolicy,
+    LutPolicy,
+    MetricsPolicy,
+    ModelsPolicy,
+    QuotaPolicy,
+    UploadPolicy,
+)
+
+log = logging.getLogger("clut")
 
 PREFIX = "CLUT_"
-STORE = Path(__file__).parent.parent / "model_store"
 
-
-class ModelsPolicy(BaseModel):
-    """Which models are served."""
-
-    store: Path = Field(
-        default=STORE, description="Folder of NAME/VERSION models; all of them stay in memory."
-    )
-    default: str = Field(
-        default="default",
-        description="NAME or NAME@VERSION for requests that do not say; the server does not "
-        "start without it.",
-    )
+RENAMED = {  # settings of version 0.1; accepted with a warning until 0.3
+    "CLUT_AUTH_OPEN": "CLUT_AUTH_ALLOW_ANONYMOUS",
+    "CLUT_CONNECTION_HEAD_BYTES": "CLUT_CONNECTION_MAX_HEADER_BYTES",
+    "CLUT_CONNECTION_HEAD_SECONDS": "CLUT_CONNECTION_HEADER_TIMEOUT",
+    "CLUT_CONNECTION_STALL_SECONDS": "CLUT_CONNECTION_WRITE_TIMEOUT",
+    "CLUT_HTTP_STOP_SECONDS": "CLUT_HTTP_GRACEFUL_TIMEOUT",
+    "CLUT_UPLOAD_SECONDS": "CLUT_UPLOAD_TIMEOUT",
+}
 
 
 class Settings(BaseSettings):
@@ -71,22 +69,27 @@ class Settings(BaseSettings):
     image: Limits = Limits()
 
     @model_validator(mode="after")
-    def _one_photo_fits(self) -> Self:
+    def _check_largest_image_fits(self) -> Self:
         if self.admission.pixel_budget < self.image.max_pixels:
             raise ValueError(
                 "CLUT_ADMISSION_PIXEL_BUDGET must be at least CLUT_IMAGE_MAX_PIXELS, or the "
-                "largest photographs could never be let in"
+                "largest images could never be admitted"
             )
         return self
 
     @classmethod
     def from_environment(cls, http: dict[str, Any] | None = None) -> Self:
-        """Reads the environment; what is given here goes first.
+        """Read the environment.
+
+        Args:
+            http: fields of `HttpPolicy` that take precedence over the environment.
 
         Raises:
-            ValueError: a variable that begins with CLUT_ is not a setting, or a value is not
-                accepted (pydantic's ValidationError is one).
+            ValueError: a variable that begins with CLUT_ is not a setting, a renamed setting is
+                set under both names, or a value is not accepted (pydantic's ValidationError is a
+                ValueError).
         """
+        _rename_old_variables()
         known = {variable for variable, _, _ in cls.variables()}
         unknown = [name for name in os.environ if name.startswith(PREFIX) and name not in known]
         if unknown:
@@ -94,16 +97,31 @@ class Settings(BaseSettings):
         return cls(http=http or {})
 
     def without_deadline(self) -> Self:
-        """For files: nobody waits at the other end of a connection, so they may take their time."""
-        patient = self.admission.model_copy(update={"deadline": None})
-        return self.model_copy(update={"admission": patient})
+        """Return these settings without a deadline, for files that no client waits for."""
+        admission = self.admission.model_copy(update={"deadline": None})
+        return self.model_copy(update={"admission": admission})
 
     @classmethod
     def variables(cls) -> Iterator[tuple[str, str, str]]:
-        """Every setting as (variable, default, description)."""
+        """Yield every setting as (variable, default, description)."""
         for layer, field in cls.model_fields.items():
             policy = field.default
             for name, setting in type(policy).model_fields.items():
                 variable = f"{PREFIX}{layer}_{name}".upper()
                 default = "model_store" if setting.default == STORE else str(setting.default)
                 yield variable, default, setting.description or ""
+
+
+def _rename_old_variables() -> None:
+    """Move variables with an old name to their new name; child processes inherit the new one.
+
+    Raises:
+        ValueError: a setting is set under both names.
+    """
+    for old, new in RENAMED.items():
+        if old not in os.environ:
+            continue
+        if new in os.environ:
+            raise ValueError(f"{old} and {new} are one setting; set {new} alone")
+        log.warning("%s is deprecated; set %s instead", old, new)
+        os.environ[new] = os.environ.pop(old)

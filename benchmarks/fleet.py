@@ -1,6 +1,6 @@
 """Photographs that arrive at random at replicas of the service, simulated.
 
-What is simulated: admission, the pixel budget, the turns (app/serving/workers.py), two cores a
+What is simulated: admission, the pixel budget, the turns (app/serving/thread_pool.py), two cores a
 replica, decoding and the rest as two calls on one core. What is not: networks, garbage, neighbours,
 the deadline, for which a real fleet is slower; and that a lone photograph's LUT is applied on all
 cores, for which an idle one is faster.
@@ -17,7 +17,7 @@ from heapq import heappop, heappush
 
 import simpy
 
-from app.serving.admission import AdmissionPolicy
+from app.policies import AdmissionPolicy
 from app.serving.thread_pool import priority_of
 
 CORES = 2

@@ -1,4 +1,4 @@
-"""The service's own way with glibc's allocator (app/serving/malloc.py) against jemalloc.
+"""The service's own way with glibc's allocator (app/serving/tuning.py) against jemalloc.
 
 Run `python -m benchmarks.malloc`. Each allocator takes its turns with a server of its own; four
 clients send a 12 MP photograph again and again. Medians over the rounds, as a Markdown table.

@@ -11,7 +11,7 @@ import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from app.serving.admission import AdmissionPolicy
+from app.policies import AdmissionPolicy
 from benchmarks.photos import SIZES, jpeg
 from benchmarks.servers import Running, load, running
 

@@ -23,7 +23,8 @@ from app.imaging.resize import make_thumbnail
 from app.luts.apply import apply, prepare
 from app.luts.lut3d import Interpolation, Lut3D
 from app.networks.store import Model, read_store
-from app.serving.device import Device, DevicePolicy
+from app.policies import DevicePolicy
+from app.serving.device import Device
 from app.settings import Settings
 from benchmarks.kernel import in_turns
 from benchmarks.photos import PHOTOS, SIZES, mosaic

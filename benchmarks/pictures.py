@@ -16,7 +16,8 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from app.luts.apply import apply
 from app.networks.store import Model
-from app.serving.device import Device, DevicePolicy
+from app.policies import DevicePolicy
+from app.serving.device import Device
 from benchmarks.models import pixels, predicted, stored
 
 PHOTOS = Path(__file__).parent.parent / "tests" / "photos"

@@ -22,7 +22,7 @@ def grown(before: dict[Key, float], after: dict[Key, float]) -> dict[Key, float]
     return {key: after[key] - before.get(key, 0) for key in after}
 
 
-def observe_response(method: str, route: str, status: int) -> Key:
+def response_series(method: str, route: str, status: int) -> Key:
     """The metric of the requests that were answered so."""
     labels = ("method", method), ("route", route), ("status", str(status))
     return "clut_requests_total", labels

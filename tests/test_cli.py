@@ -166,7 +166,7 @@ def test_a_shipped_kernel_is_read_and_never_written(tmp_path: Path) -> None:
     """What was compiled for the image is found, and all of it, without a write."""
     shipped = {
         "NUMBA_CACHE_DIR": str(tmp_path),
-        "NUMBA_CACHE_LOCATOR_CLASSES": "app.luts.numba_cache.ShippedCacheLocator",
+        "NUMBA_CACHE_LOCATOR_CLASSES": "app.numba_cache.ShippedCacheLocator",
         "NUMBA_CPU_NAME": "generic",
         "NUMBA_CPU_FEATURES": "",
         "NUMBA_DEBUG_CACHE": "1",

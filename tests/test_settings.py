@@ -49,6 +49,26 @@ def test_the_largest_photograph_must_fit(monkeypatch: pytest.MonkeyPatch) -> Non
         Settings.from_environment()
 
 
+def test_a_renamed_setting_still_works(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The old name of a setting is accepted with a warning that gives the new name."""
+    monkeypatch.setenv("CLUT_UPLOAD_TIMEOUT", "")  # so that the new name is removed in the end
+    monkeypatch.delenv("CLUT_UPLOAD_TIMEOUT")
+    monkeypatch.setenv("CLUT_UPLOAD_SECONDS", "7")
+    settings = Settings.from_environment()
+    assert settings.upload.timeout == 7.0
+    assert "CLUT_UPLOAD_SECONDS is deprecated; set CLUT_UPLOAD_TIMEOUT instead" in caplog.text
+
+
+def test_a_setting_under_both_names_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old and the new name together are ambiguous."""
+    monkeypatch.setenv("CLUT_UPLOAD_SECONDS", "7")
+    monkeypatch.setenv("CLUT_UPLOAD_TIMEOUT", "8")
+    with pytest.raises(ValueError, match="set CLUT_UPLOAD_TIMEOUT alone"):
+        Settings.from_environment()
+
+
 def test_the_readme_tells_every_setting() -> None:
     """Each variable stands in the README with its default and its consequence."""
     readme = (ROOT / "README.md").read_text().splitlines()

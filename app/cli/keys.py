@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from app.cli.errors import exit_on_error
-from app.web.api_keys import Scope, dump_keys, new_key, read_keys, write_keys
+from app.policies import Scope
+from app.web.api_keys import dump_keys, new_key, read_keys, write_keys
 
 cli = typer.Typer(no_args_is_help=True, help="API keys.")
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import puremagic
 from PIL.Image import DecompressionBombError
-from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import (
     AnimatedImage,
@@ -23,37 +22,12 @@ from app.errors import (
 from app.imaging.codecs import Codec, codec_of, heif
 from app.imaging.sandbox import Sandbox
 from app.imaging.types import Header, ImageFormat
+from app.policies import Limits
 
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 _TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _BMP_HEADER_SIZES = (12, 40, 52, 56, 64, 108, 124)
-
-
-class Limits(BaseModel):
-    """How large a photograph may be."""
-
-    model_config = ConfigDict(frozen=True)
-
-    max_pixels: int = Field(
-        default=100_000_000,
-        gt=0,
-        description="Photographs with more pixels are refused before they are decoded. A request "
-        "needs some 10 bytes of memory a pixel, and up to 30 with 16 bits, CMYK or AVIF, so "
-        "raising this raises what one request can take.",
-    )
-    max_profile_bytes: int = Field(
-        default=4 * 2**20,
-        gt=0,
-        description="Photographs with a larger ICC profile are refused; those of printers come to "
-        "some 3 MB.",
-    )
-    max_metadata_bytes: int = Field(
-        default=16 * 2**20,
-        gt=0,
-        description="Photographs with more EXIF and XMP are refused; what is kept of them is read "
-        "and written again.",
-    )
 
 
 @dataclass(frozen=True, eq=False)

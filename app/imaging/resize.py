@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image as PilImage
 
 from app.imaging.types import Image, Samples
-from app.luts.jit import jit
+from app.jit import jit
 
 _REDUCING_GAP = 3.0  # Pillow: indistinguishable from 1-step Lanczos, and faster on large photos
 _FULL = 65535

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from app.luts.jit import jit
+from app.jit import jit
 
 Colour: TypeAlias = tuple[np.uint64, np.uint64, np.uint64]  # the keys of red, green and blue
 

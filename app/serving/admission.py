@@ -10,38 +10,11 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
 from time import monotonic
-from typing import Annotated
-
-from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import Draining, Overloaded
+from app.policies import AdmissionPolicy
 
 SMOOTHING = 0.1  # weight of the latest departure in the pace
-
-
-class AdmissionPolicy(BaseModel):
-    """How much is let in."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    max_requests: int = Field(
-        default=64,
-        ge=1,
-        description="Requests in the house at once, waiting ones included; one more is answered "
-        "503 with Retry-After. More make the queue longer, not the service faster.",
-    )
-    pixel_budget: int = Field(
-        default=200_000_000,
-        ge=1,
-        description="Decoded pixels in memory at once, 3 bytes each (6 for 16-bit photographs, "
-        "1 or 2 more with alpha); a photograph that does not fit waits before it is decoded. "
-        "Must be at least the pixel limit of one photograph.",
-    )
-    deadline: Annotated[float, Field(gt=0.0)] | None = Field(
-        default=30.0,
-        description="Seconds that a request may take in the house; then it is answered 504 and "
-        "its remaining work is dropped. None lets it take for ever.",
-    )
 
 
 @dataclass(order=True, frozen=True)

@@ -8,34 +8,13 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from app.policies import BatchPolicy
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 Run = Callable[[Sequence[T]], Awaitable[Sequence[R]]]
 _Entry = tuple[T, "asyncio.Future[R]"]
-
-
-class BatchPolicy(BaseModel):
-    """How items are gathered into batches."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    max_size: int = Field(
-        default=4,
-        ge=1,
-        le=256,
-        description="Most thumbnails in one run of the network. Larger batches pay on a GPU; on "
-        "a CPU they outgrow its caches: at 8 a thumbnail costs half as much again.",
-    )
-    max_wait: float = Field(
-        default=0.0,
-        ge=0.0,
-        le=1.0,
-        description="Seconds that an idle device waits for a batch to fill. Any wait is added to "
-        "the latency of a lone request; batches fill by themselves while the device is busy.",
-    )
 
 
 class BatcherStoppedError(RuntimeError):

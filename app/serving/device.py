@@ -14,7 +14,6 @@ from typing import ParamSpec, Self, TypeVar
 import numpy as np
 import torch
 from numpy.typing import DTypeLike, NDArray
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from app.luts import apply
@@ -22,36 +21,12 @@ from app.luts.apply import Pixels
 from app.luts.lut3d import Interpolation, Lut3D
 from app.networks.base import LutBatch, Network
 from app.networks.lut_ops import tetrahedral, trilinear
+from app.policies import DevicePolicy
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 PIXELS_AT_ONCE = 1 << 22  # looked up in one go on a GPU: bounds its memory to about 0.5 GB
-
-
-class DevicePolicy(BaseModel):
-    """Which hardware is used, and how."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str = Field(
-        default="auto",
-        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
-        description="auto, cpu, cuda or cuda:I. auto takes the first CUDA device where there is "
-        "one; cuda without a device fails at start.",
-    )
-    interpolation: Interpolation = Field(
-        default="tetrahedral",
-        description="tetrahedral gives what ffmpeg and OpenColorIO users see, and is faster; "
-        "trilinear is what the networks were trained with. They differ by a few levels on few "
-        "pixels.",
-    )
-    max_failures: int = Field(
-        default=10,
-        ge=1,
-        description="Runs of the networks that fail one after another until /livez says 503. A "
-        "device that has failed for good is not restarted sooner, nor a stumbling one spared.",
-    )
 
 
 @dataclass(frozen=True, eq=False)

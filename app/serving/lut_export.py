@@ -9,13 +9,13 @@ from enum import StrEnum
 import numpy as np
 import orjson
 from cachetools import LRUCache
-from pydantic import BaseModel, ConfigDict, Field
 
 from app.luts.formats.clf import write_clf
 from app.luts.formats.csp import write_csp
 from app.luts.formats.cube import write_cube, write_resolve_cube
 from app.luts.lut3d import FINE_SIZE, Lut3D
 from app.luts.lut_error import ErrorStats, lut_error
+from app.policies import LutPolicy
 from app.serving.options import Look
 
 
@@ -93,19 +93,6 @@ class LutFile:
     body: bytes
     format: LutFormat
     error: ErrorStats | None
-
-
-class LutPolicy(BaseModel):
-    """What is remembered of LUTs."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    cache_bytes: int = Field(
-        default=64 * 2**20,
-        ge=0,
-        description="Most bytes of the LUT files that are kept in memory, so that a look token "
-        "that is asked for again costs no more than sending its file; 0 keeps none.",
-    )
 
 
 class LutCache(LRUCache[tuple[str, LutOptions], LutFile]):

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.networks.store import Model
-from app.serving.batching import Batcher, BatchPolicy
+from app.policies import BatchPolicy
+from app.serving.batching import Batcher
 from app.serving.device import Device, Prediction
 
 Thumbnail = NDArray[np.float32]  # (3, S, S)

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from app.errors import BadParameter
 from app.imaging.decode import decode
-from app.imaging.probe import Limits, probe
+from app.imaging.probe import probe
+from app.policies import Limits
 
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
 

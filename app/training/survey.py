@@ -13,8 +13,9 @@ from skimage.color import rgb2lab
 
 from app.imaging.decode import decode, decode_reduced
 from app.imaging.encode import encode
-from app.imaging.probe import Limits, probe
+from app.imaging.probe import probe
 from app.imaging.types import Image, ImageFormat, Metadata
+from app.policies import Limits
 from app.training.ensemble import Ensemble, Look
 from app.training.photos import read_photo
 from app.training.scores import mean_de2000

@@ -10,78 +10,17 @@ import os
 import secrets
 import shutil
 import tempfile
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
 
 from limits import RateLimitItem, parse
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
+
+from app.policies import ApiKey, AuthPolicy, Scope
 
 log = logging.getLogger("clut")
 
 
-class Scope(StrEnum):
-    """What a key may open."""
-
-    ENHANCE = "enhance"
-    LUT = "lut"
-    METRICS = "metrics"
-    ADMIN = "admin"
-
-
-def _rate(text: str) -> str:
-    """Raises ValueError unless it is a rate such as 600/minute."""
-    parse(text)
-    return text
-
-
-Rate = Annotated[str, AfterValidator(_rate)]
-
-
-class ApiKey(BaseModel):
-    """One key as it is stored.
-
-    Attributes:
-        name: of its holder, for logs and quotas.
-        sha256: of the key. Keys are 256 random bits, so a slow password hash would add nothing.
-        scopes: what it opens.
-        requests: its own rate instead of CLUT_QUOTA_REQUESTS.
-        pixels: its own rate instead of CLUT_QUOTA_PIXELS.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    scopes: frozenset[Scope]
-    requests: Rate | None = None
-    pixels: Rate | None = None
-
-
 _KEYS = TypeAdapter(list[ApiKey])
-
-
-class AuthPolicy(BaseModel):
-    """Who is let in."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    keys: list[ApiKey] = Field(
-        default=[],
-        description="API keys as JSON, a list as `clut-enhance keys new` writes it; only hashes, "
-        "so it is no secret. With any key, requests need `Authorization: Bearer KEY`.",
-    )
-    file: Path | None = Field(
-        default=None,
-        description="File of such a list, beside CLUT_AUTH_KEYS. It is read again when it "
-        "changes: keys come and go without a restart. While it is damaged, the keys it last held "
-        "stay.",
-    )
-    open: bool = Field(
-        default=False,
-        description="True serves on another address than loopback without keys: whoever reaches "
-        "the port is let in. Only for a network or gateway that keeps strangers out.",
-    )
 
 
 class ApiKeyStore:
@@ -176,7 +115,7 @@ def check_exposure(host: str, keys: ApiKeyStore, policy: AuthPolicy) -> None:
     """
     if keys.required or _is_loopback(host):
         return
-    if not policy.open:
+    if not policy.allow_anonymous:
         raise ValueError(
             f"CLUT_HTTP_HOST={host} lets other machines in, and there are no API keys. Make some "
             "with `clut-enhance keys new` and set CLUT_AUTH_FILE; or, behind a gateway that keeps "

@@ -8,7 +8,8 @@ from fastapi import Depends, HTTPException, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
 from app.errors import Forbidden, Unauthorised
-from app.web.api_keys import ApiKey, ApiKeyStore
+from app.policies import ApiKey
+from app.web.api_keys import ApiKeyStore
 from app.web.rate_limits import RateLimits
 
 METRICS_PORT_PATHS = frozenset(

@@ -28,7 +28,6 @@ from prometheus_client.core import (
     Metric,
 )
 from prometheus_client.registry import Collector
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import ClientDisconnect
 
 from app.errors import Problem
@@ -40,25 +39,6 @@ from app.web.uploads import Uploads
 DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 STAGE_DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-
-
-class MetricsPolicy(BaseModel):
-    """Where metrics are read."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    port: int | None = Field(
-        default=None,
-        ge=1,
-        le=65535,
-        description="Port for /metrics and the probes alone, without a key; /metrics is then not "
-        "on the other port. None leaves it there, where API keys need the scope metrics.",
-    )
-    host: str = Field(
-        default="127.0.0.1",
-        description="Address of that port. Whoever reaches it learns how busy the service is and "
-        "which models it has.",
-    )
 
 
 class Metrics:

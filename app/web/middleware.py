@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from time import perf_counter
 
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -35,18 +34,6 @@ EXPOSED_HEADERS = (
     "X-Model",
     "X-Request-ID",
 )
-
-
-class CorsPolicy(BaseModel):
-    """Which pages of other origins may call."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    origins: list[str] = Field(
-        default=[],
-        description='Origins whose pages may call from a browser, as JSON: ["https://a.example"]; '
-        '["*"] is every page that somebody here may have open. Empty is none.',
-    )
 
 
 class SecurityHeaders:

@@ -9,24 +9,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from opentelemetry import trace
-from pydantic import BaseModel, ConfigDict, Field
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 from starlette.datastructures import MutableHeaders
 from starlette.types import Scope
 
+from app.policies import LogPolicy
 from app.serving.timings import Timings
-
-
-class LogPolicy(BaseModel):
-    """What is logged."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    requests: bool = Field(
-        default=True,
-        description="A line for each request that is let in; the metrics count without it, too.",
-    )
 
 
 def configure(policy: LogPolicy) -> None:

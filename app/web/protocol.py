@@ -8,11 +8,11 @@ from http import HTTPStatus
 from typing import Any, cast
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from app.policies import ConnectionPolicy
 from app.web.load_shedding import LoadShedder
 from app.web.problems import MEDIA_TYPE
 
@@ -23,37 +23,6 @@ _TOO_LARGE = (
 )
 _BETWEEN = len(": \r\n")  # of a header on the wire
 _UPGRADE = HTTPStatus.BAD_REQUEST, "A request with a body cannot ask for another protocol (Upgrade)"
-
-
-class ConnectionPolicy(BaseModel):
-    """What a connection may cost."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    max: int = Field(
-        default=1000,
-        ge=1,
-        description="Connections at once; one more is closed at once. Each needs a file "
-        "descriptor: keep it well below `ulimit -n`.",
-    )
-    max_header_bytes: int = Field(
-        default=65536,
-        ge=1024,
-        description="Most bytes of a request's line and headers; more are answered 431. A look "
-        "token or a cookie of a few kilobytes has to fit.",
-    )
-    header_timeout: float = Field(
-        default=10.0,
-        gt=0.0,
-        description="Seconds until a connection must have sent the head of a request, counted "
-        "from when it is opened or its last answer is complete; then it is closed.",
-    )
-    write_timeout: float = Field(
-        default=30.0,
-        gt=0.0,
-        description="Seconds that an answer may wait for its reader to take any of it; then the "
-        "connection is closed, and what the answer holds is free.",
-    )
 
 
 class RejectedHeadError(Exception):

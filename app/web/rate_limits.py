@@ -8,27 +8,10 @@ from time import time
 from limits import RateLimitItem
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import FixedWindowRateLimiter
-from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import QuotaExceeded
-from app.web.api_keys import ApiKey, Rate, rate
-
-
-class QuotaPolicy(BaseModel):
-    """What a key without a quota of its own may ask for."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    requests: Rate | None = Field(
-        default=None,
-        description="Requests of each API key, such as 600/minute; more are answered 429. "
-        "Counted in each process by itself. None is without limit.",
-    )
-    pixels: Rate | None = Field(
-        default=None,
-        description="Decoded pixels of each API key, such as 5000000000/hour; charged before a "
-        "photograph is decoded. None is without limit.",
-    )
+from app.policies import ApiKey, QuotaPolicy
+from app.web.api_keys import rate
 
 
 class RateLimits:

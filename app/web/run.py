@@ -13,38 +13,12 @@ from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
-from pydantic import BaseModel, ConfigDict, Field
 
+from app.policies import ConnectionPolicy, HttpPolicy, MetricsPolicy
 from app.serving.service import EnhancementService
-from app.web.metrics import MetricsPolicy
-from app.web.protocol import ConnectionPolicy, HttpProtocol
+from app.web.protocol import HttpProtocol
 
 log = logging.getLogger("clut")
-
-
-class HttpPolicy(BaseModel):
-    """How the service is reached."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    host: str = Field(
-        default="127.0.0.1",
-        description="Address to listen on. 0.0.0.0 lets other machines in, and so needs API keys "
-        "or CLUT_AUTH_ALLOW_ANONYMOUS.",
-    )
-    port: int = Field(default=8000, ge=0, le=65535, description="Port; 0 lets the system choose.")
-    drain_seconds: float = Field(
-        default=0.0,
-        ge=0.0,
-        description="Seconds that the server goes on listening after SIGTERM while /readyz "
-        "already says 503, so that load balancers can turn away. Set 5 to 15 behind one.",
-    )
-    graceful_timeout: int = Field(
-        default=35,
-        ge=0,
-        description="Seconds that requests under way get once the server has stopped listening; "
-        "then they are cut off. Keep it above the deadline, and what kills the process above it.",
-    )
 
 
 class Server(uvicorn.Server):

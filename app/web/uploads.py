@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from app.errors import BadRequestBody, BodyTooLarge, Overloaded, UploadTooSlow
+from app.policies import UploadPolicy
 
 R = TypeVar("R")
 
@@ -25,29 +25,6 @@ class _InMemoryParser(MultiPartParser):
     """Parts are never written to disk: the body's own limit bounds them."""
 
     spool_max_size = 1 << 62
-
-
-class UploadPolicy(BaseModel):
-    """How much may be uploaded, and how slowly."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    max_bytes: int = Field(
-        default=64 * 2**20,
-        ge=1,
-        description="Most bytes of one body, counted as they arrive; more are answered 413.",
-    )
-    budget_bytes: int = Field(
-        default=2**30,
-        ge=1,
-        description="Most bytes of all bodies in memory, from their first byte until they are "
-        "answered; who would exceed it is answered 503. Slow uploads count here, not as requests.",
-    )
-    seconds: float = Field(
-        default=60.0,
-        gt=0.0,
-        description="Seconds that a body may take to arrive; then it is answered 408.",
-    )
 
 
 class Uploads:
@@ -87,10 +64,10 @@ class Upload:
         """
         self._refuse_announced(request)
         try:
-            async with asyncio.timeout(self._policy.seconds):
+            async with asyncio.timeout(self._policy.timeout):
                 image = await self._read(request)
         except TimeoutError:
-            slow = f"The body did not arrive within {self._policy.seconds} seconds."
+            slow = f"The body did not arrive within {self._policy.timeout} seconds."
             raise UploadTooSlow(slow) from None
         if not image:
             raise BadRequestBody(

@@ -16,7 +16,7 @@ import yaml
 
 from deploy.ray.service import Fleet, application, in_the_house
 from tests.conftest import ROOT
-from tests.metrics import answered, cancelled_in, samples
+from tests.metrics import cancelled_in, response_series, samples
 from tests.ray_cluster import ServedByRay, served_by_ray
 from tests.server import PATIENCE, serving
 
@@ -69,7 +69,7 @@ def test_any_replica_recalls_a_look(cluster: ServedByRay, photos: Path) -> None:
             assert answer.status_code == 200
             files.add(answer.content)
         seen = samples(cluster.client)
-        if seen.get(answered("GET", "/lut/{token}", 200)):
+        if seen.get(response_series("GET", "/lut/{token}", 200)):
             recalled.add(seen["process_start_time_seconds", ()])
     assert len(files) == 1
 
@@ -139,7 +139,9 @@ def test_a_departure_reaches_the_replica(cluster: ServedByRay) -> None:
         free = not seen["clut_in_flight_bytes", ()]
         if (
             free
-            and 0 < seen.get(cancelled_in("receive"), 0) == seen[answered("POST", "/enhance", 499)]
+            and 0
+            < seen.get(cancelled_in("receive"), 0)
+            == seen[response_series("POST", "/enhance", 499)]
         ):
             return
         assert time.monotonic() < give_up, seen

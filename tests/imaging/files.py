@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image as PilImage
 
 from app.imaging.decode import decode
-from app.imaging.probe import EncodedImage, Limits, probe
+from app.imaging.probe import EncodedImage, probe
 from app.imaging.types import Image
+from app.policies import Limits
 from tests.imaging.heic import heic
 
 XMP = b"""<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>

@@ -9,7 +9,8 @@ import pytest
 from app.errors import AnimatedImage, DamagedImage, NotAnImage, TooManyPixels
 from app.imaging.decode import decode, decode_reduced
 from app.imaging.metadata import MetadataPolicy, filter_metadata
-from app.imaging.probe import Limits, probe
+from app.imaging.probe import probe
+from app.policies import Limits
 from tests.imaging.files import one_of_each
 
 FILES = one_of_each()

@@ -15,8 +15,9 @@ import tifffile
 from PIL import Image
 
 from app.errors import AnimatedImage, DamagedImage, NotAnImage, TooManyPixels, TooMuchMetadata
-from app.imaging.probe import Limits, probe
+from app.imaging.probe import probe
 from app.imaging.types import ImageFormat
+from app.policies import Limits
 from tests.imaging.files import exif, one_of_each, saved, scene, source, tiff, with_chunks
 from tests.imaging.heic import heic
 

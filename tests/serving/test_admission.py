@@ -8,7 +8,8 @@ from contextlib import ExitStack
 import pytest
 
 from app.errors import Draining, Overloaded
-from app.serving.admission import Admission, AdmissionPolicy
+from app.policies import AdmissionPolicy
+from app.serving.admission import Admission
 
 pytestmark = pytest.mark.anyio
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.serving.batching import Batcher, BatcherStoppedError, BatchPolicy
+from app.policies import BatchPolicy
+from app.serving.batching import Batcher, BatcherStoppedError
 
 pytestmark = pytest.mark.anyio
 

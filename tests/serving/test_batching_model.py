@@ -9,7 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from app.serving.batching import Batcher, BatcherStoppedError, BatchPolicy
+from app.policies import BatchPolicy
+from app.serving.batching import Batcher, BatcherStoppedError
 
 POISON = 13
 LARGEST = 3

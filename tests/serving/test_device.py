@@ -13,7 +13,8 @@ from app.luts import apply
 from app.luts.lut3d import Interpolation, Lut3D
 from app.networks.base import Network
 from app.networks.registry import ARCHITECTURES
-from app.serving.device import Device, DevicePolicy, apply_on, padded_sizes
+from app.policies import DevicePolicy
+from app.serving.device import Device, apply_on, padded_sizes
 from tests.networks.test_store import small
 
 pytestmark = pytest.mark.anyio

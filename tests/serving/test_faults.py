@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from app.networks.base import LutBatch, Network
-from app.serving.batching import Batcher, BatchPolicy
-from app.serving.device import Device, DevicePolicy, Prediction
+from app.policies import BatchPolicy, DevicePolicy
+from app.serving.batching import Batcher
+from app.serving.device import Device, Prediction
 
 pytestmark = pytest.mark.anyio
 

@@ -12,7 +12,8 @@ import pytest
 from app.luts.formats.cube import read_cube
 from app.luts.lut3d import Lut3D
 from app.luts.lut_error import lut_error
-from app.serving.lut_export import LutCache, LutFormat, LutOptions, LutPolicy, export_lut
+from app.policies import LutPolicy
+from app.serving.lut_export import LutCache, LutFormat, LutOptions, export_lut
 from app.serving.options import Look
 from tests.networks.test_store import small, written
 

@@ -13,13 +13,14 @@ from app.luts.token import LookToken
 from app.main import create_service
 from app.networks.base import ThumbnailRecipe
 from app.networks.store import write_model
+from app.policies import ModelsPolicy
 from app.serving.lut_export import LutOptions
 from app.serving.options import EnhanceOptions
 from app.serving.service import EnhancementService
 from app.serving.timings import Timings
-from app.settings import STORE, ModelsPolicy, Settings
+from app.settings import STORE, Settings
 from tests.networks.test_store import small
-from tests.serving.test_enhancer import Gate
+from tests.serving.test_service import Gate
 
 pytestmark = pytest.mark.anyio
 

@@ -27,12 +27,12 @@ from app.main import create_service
 from app.networks.adaint import AdaInt
 from app.networks.base import ThumbnailRecipe
 from app.networks.store import write_model
-from app.serving.admission import AdmissionPolicy
+from app.policies import AdmissionPolicy, ModelsPolicy
 from app.serving.lut_export import LutFile, LutOptions
 from app.serving.options import EnhancedImage, EnhanceOptions
 from app.serving.service import EnhancementService
 from app.serving.timings import STAGES, Timings
-from app.settings import ModelsPolicy, Settings
+from app.settings import Settings
 from tests.networks.test_store import small
 
 pytestmark = pytest.mark.anyio

@@ -11,15 +11,8 @@ import httpx
 import pytest
 from PIL import Image
 
-from app.web.api_keys import (
-    ApiKeyStore,
-    AuthPolicy,
-    Scope,
-    check_exposure,
-    new_key,
-    read_keys,
-    write_keys,
-)
+from app.policies import AuthPolicy, Scope
+from app.web.api_keys import ApiKeyStore, check_exposure, new_key, read_keys, write_keys
 from tests.server import free_port, serving
 from tests.web.test_problems import problem
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import httpx
 
-from app.web.api_keys import Scope, new_key
+from app.policies import Scope
+from app.web.api_keys import new_key
 from tests.conftest import ROOT
 from tests.server import serving
 

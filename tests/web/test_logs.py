@@ -13,8 +13,9 @@ import pytest
 from fastapi import FastAPI
 
 from app.main import create_app, create_service
+from app.policies import Scope
 from app.settings import Settings
-from app.web.api_keys import Scope, new_key
+from app.web.api_keys import new_key
 from tests.imaging.files import XMP, exif, saved, scene
 from tests.server import Server, serving
 

@@ -9,7 +9,7 @@ import time
 import httpx
 
 from app.settings import Settings
-from tests.metrics import answered, cancelled_in, grown, samples
+from tests.metrics import cancelled_in, grown, response_series, samples
 from tests.server import PATIENCE, Server, serving
 
 
@@ -39,9 +39,9 @@ def test_metrics_count_what_happened(client: httpx.Client, otters: bytes) -> Non
     after = samples(client)
     change = grown(before, after)
 
-    assert change[answered("POST", "/enhance", 200)] == 1
-    assert change[answered("POST", "/enhance", 415)] == 1
-    assert change[answered("GET", "unmatched", 404)] == 1
+    assert change[response_series("POST", "/enhance", 200)] == 1
+    assert change[response_series("POST", "/enhance", 415)] == 1
+    assert change[response_series("GET", "unmatched", 404)] == 1
     for stage in ("decode", "predict", "apply", "encode"):
         assert (
             change["clut_stage_duration_seconds_count", (("model", "default@1"), ("stage", stage))]

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import httpx
 
+from app.policies import Scope
 from app.settings import STORE
-from app.web.api_keys import Scope, new_key
+from app.web.api_keys import new_key
 from tests.server import PATIENCE, serving
 from tests.serving.test_reload import write_other
-from tests.web.test_access import bearer
+from tests.web.test_auth import bearer
 from tests.web.test_problems import problem
 
 

@@ -7,7 +7,7 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from app.luts.jit import jit
+from app.jit import jit
 
 MAX_LINE = 250  # bytes without the line feed: the limit of .cube files, kept everywhere
 

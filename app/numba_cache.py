@@ -2,7 +2,7 @@
 
 Numba stores compiled functions only in writable folders and raises an error where there are none,
 for example under a read-only root. Set
-`NUMBA_CACHE_LOCATOR_CLASSES=app.luts.numba_cache.ShippedCacheLocator` to read NUMBA_CACHE_DIR from
+`NUMBA_CACHE_LOCATOR_CLASSES=app.numba_cache.ShippedCacheLocator` to read NUMBA_CACHE_DIR from
 a read-only folder. Compile all functions beforehand with `clut-enhance compile-kernel`, and set
 NUMBA_CPU_NAME=generic if the image is built on another CPU than the one that runs it.
 """

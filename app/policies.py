@@ -1,0 +1,298 @@
+"""Every setting: one frozen policy for each part of the service.
+
+The description of a field states the consequence of changing it. Importing this module loads
+pydantic and the standard library alone, so that the command line starts quickly.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
+
+STORE = Path(__file__).parent.parent / "model_store"
+
+Interpolation = Literal["tetrahedral", "trilinear"]
+
+
+def _check_rate(text: str) -> str:
+    """Raise ValueError unless `text` is a rate such as 600/minute."""
+    from limits import parse  # here: it takes 0.1 s to load, and few installations set a rate
+
+    parse(text)
+    return text
+
+
+Rate = Annotated[str, AfterValidator(_check_rate)]
+
+
+class Policy(BaseModel):
+    """A group of settings that cannot be changed and has no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class HttpPolicy(Policy):
+    """Listening address and shutdown."""
+
+    host: str = Field(
+        default="127.0.0.1",
+        description="Address to listen on. 0.0.0.0 accepts connections from other machines and "
+        "requires API keys or CLUT_AUTH_ALLOW_ANONYMOUS.",
+    )
+    port: int = Field(default=8000, ge=0, le=65535, description="Port; 0 lets the system choose.")
+    drain_seconds: NonNegativeFloat = Field(
+        default=0.0,
+        description="Seconds that the server goes on accepting requests after SIGTERM while "
+        "/readyz already returns 503, so that load balancers can stop sending. Set 5 to 15 behind "
+        "a load balancer.",
+    )
+    graceful_timeout: NonNegativeInt = Field(
+        default=35,
+        description="Seconds that requests in flight may take once the server has stopped "
+        "listening; then they are cut off. Keep it above CLUT_ADMISSION_DEADLINE and below the "
+        "time after which the container runtime kills the process.",
+    )
+
+
+class ConnectionPolicy(Policy):
+    """Limits of each connection before and between requests."""
+
+    max: PositiveInt = Field(
+        default=1000,
+        description="Concurrent connections; further ones are closed. Each takes a file "
+        "descriptor: keep it well below `ulimit -n`.",
+    )
+    max_header_bytes: int = Field(
+        default=65536,
+        ge=1024,
+        description="Maximum size of a request line with its headers; larger ones are rejected "
+        "with 431. A look token or a cookie of a few kilobytes has to fit.",
+    )
+    header_timeout: PositiveFloat = Field(
+        default=10.0,
+        description="Seconds in which a connection must send the headers of its next request, "
+        "counted from when it is opened or its last response is complete; then it is closed.",
+    )
+    write_timeout: PositiveFloat = Field(
+        default=30.0,
+        description="Seconds that a response may wait for its client to read any of it; then the "
+        "connection is closed and the memory of the response is released.",
+    )
+
+
+class Scope(StrEnum):
+    """What an API key permits."""
+
+    ENHANCE = "enhance"
+    LUT = "lut"
+    METRICS = "metrics"
+    ADMIN = "admin"
+
+
+class ApiKey(Policy):
+    """One API key as it is stored: its holder, hash, permissions and own quotas."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+    # Keys are 256 random bits, so a slow password hash would add nothing.
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    scopes: frozenset[Scope]
+    requests: Rate | None = None
+    pixels: Rate | None = None
+
+
+class AuthPolicy(Policy):
+    """Authentication."""
+
+    keys: list[ApiKey] = Field(
+        default=[],
+        description="API keys as JSON, a list as `clut-enhance keys new` writes it. It holds "
+        "hashes alone, so it is no secret. With any key, requests need `Authorization: Bearer "
+        "KEY`.",
+    )
+    file: Path | None = Field(
+        default=None,
+        description="File with such a list, read again when it changes: keys are added and "
+        "revoked without a restart. While it is damaged, the keys that were last read stay valid.",
+    )
+    allow_anonymous: bool = Field(
+        default=False,
+        description="True serves an address other than loopback without API keys: every client "
+        "that reaches the port is served. Only for networks or gateways that authenticate clients.",
+    )
+
+
+class QuotaPolicy(Policy):
+    """Quotas of API keys that have none of their own."""
+
+    requests: Rate | None = Field(
+        default=None,
+        description="Requests of each API key, such as 600/minute; further ones are rejected with "
+        "429. Counted separately in each process. None sets no limit.",
+    )
+    pixels: Rate | None = Field(
+        default=None,
+        description="Decoded pixels of each API key, such as 5000000000/hour; charged before an "
+        "image is decoded. None sets no limit.",
+    )
+
+
+class CorsPolicy(Policy):
+    """Cross-origin resource sharing."""
+
+    origins: list[str] = Field(
+        default=[],
+        description='Origins whose pages may call from a browser, as JSON: ["https://a.example"]; '
+        '["*"] allows every page. Empty allows none.',
+    )
+
+
+class MetricsPolicy(Policy):
+    """A separate port for metrics and probes."""
+
+    port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="Port for /metrics and the probes alone, without authentication; /metrics is "
+        "then not served on the main port. None serves it on the main port, where API keys need "
+        "the scope metrics.",
+    )
+    host: str = Field(default="127.0.0.1", description="Address of that port.")
+
+
+class LogPolicy(Policy):
+    """Logging."""
+
+    requests: bool = Field(default=True, description="Log one line for each admitted request.")
+
+
+class UploadPolicy(Policy):
+    """Limits of request bodies."""
+
+    max_bytes: PositiveInt = Field(
+        default=64 * 2**20,
+        description="Maximum size of a request body; larger ones are rejected with 413.",
+    )
+    budget_bytes: PositiveInt = Field(
+        default=2**30,
+        description="Maximum size of all request bodies in memory together, from the first byte "
+        "to the response; requests that would exceed it are rejected with 503.",
+    )
+    timeout: PositiveFloat = Field(
+        default=60.0,
+        description="Seconds in which a request body must arrive; then it is rejected with 408.",
+    )
+
+
+class ModelsPolicy(Policy):
+    """The model store."""
+
+    store: Path = Field(
+        default=STORE, description="Folder of NAME/VERSION models; all of them stay in memory."
+    )
+    default: str = Field(
+        default="default",
+        description="NAME or NAME@VERSION for requests without `model`; the server does not start "
+        "if it is missing.",
+    )
+
+
+class AdmissionPolicy(Policy):
+    """Limits of the work in flight."""
+
+    max_requests: PositiveInt = Field(
+        default=64,
+        description="Requests in flight, including waiting ones; further ones are rejected with "
+        "503 and Retry-After. A higher limit makes the queue longer, not the service faster.",
+    )
+    pixel_budget: PositiveInt = Field(
+        default=200_000_000,
+        description="Decoded pixels in memory, 3 bytes each (6 for 16-bit images, 1 or 2 more "
+        "with alpha); an image that does not fit waits before it is decoded. Must be at least "
+        "CLUT_IMAGE_MAX_PIXELS.",
+    )
+    deadline: PositiveFloat | None = Field(
+        default=30.0,
+        description="Seconds that a request may take after its body has arrived; then it is "
+        "rejected with 504 and its remaining work is cancelled. None sets no limit.",
+    )
+
+
+class BatchPolicy(Policy):
+    """How thumbnails are collected into batches."""
+
+    max_size: int = Field(
+        default=4,
+        ge=1,
+        le=256,
+        description="Thumbnails in one run of the network. Larger batches pay on a GPU; on a CPU "
+        "they exceed its caches: at 8 a thumbnail costs half as much again.",
+    )
+    max_wait: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=1.0,
+        description="Seconds that an idle device waits for a batch to fill. The wait adds to the "
+        "latency of a lone request; batches fill without it while the device is busy.",
+    )
+
+
+class LutPolicy(Policy):
+    """The cache of exported LUTs."""
+
+    cache_bytes: NonNegativeInt = Field(
+        default=64 * 2**20,
+        description="Maximum size of the LUT files in memory, from which repeated requests for a "
+        "look token are served; 0 keeps none.",
+    )
+
+
+class DevicePolicy(Policy):
+    """The hardware that runs the networks."""
+
+    name: str = Field(
+        default="auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="auto, cpu, cuda or cuda:I. auto takes the first CUDA device, or the CPU if "
+        "there is none; cuda without a device fails at start.",
+    )
+    interpolation: Interpolation = Field(
+        default="tetrahedral",
+        description="tetrahedral is what ffmpeg and OpenColorIO use, and is faster; trilinear is "
+        "what the networks were trained with. They differ by a few levels on few pixels.",
+    )
+    max_failures: PositiveInt = Field(
+        default=10,
+        description="Consecutive failed runs of the networks after which /livez returns 503.",
+    )
+
+
+class Limits(Policy):
+    """Limits of one image."""
+
+    max_pixels: PositiveInt = Field(
+        default=100_000_000,
+        description="Images with more pixels are rejected before they are decoded. A request "
+        "needs about 10 bytes of memory for each pixel, and up to 30 with 16 bits, CMYK or AVIF.",
+    )
+    max_profile_bytes: PositiveInt = Field(
+        default=4 * 2**20,
+        description="Images with a larger ICC profile are rejected; printers' reach 3 MB.",
+    )
+    max_metadata_bytes: PositiveInt = Field(
+        default=16 * 2**20,
+        description="Images with more EXIF and XMP are rejected, since kept metadata are parsed "
+        "and written again.",
+    )
