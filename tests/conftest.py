@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ PHOTOS = Path(__file__).parent / "photos"
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
     """The networks are too small to be shared among cores, whose threads would wait and spin."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(os.environ.get("TEST_THREADS", "1")))
 
 
 @pytest.fixture(scope="session")

@@ -115,7 +115,7 @@ def test_models_are_imported_listed_and_shown(tmp_path: Path) -> None:
     assert imported.stdout.startswith("default@1: clutnet, ")
     assert "default@1" in run("models", "list", MODELS_STORE=store).stdout
     card = json.loads(run("models", "show", "default", MODELS_STORE=store).stdout)
-    assert (card["sizes"], card["licence"]) == ({"n": 4, "s": 5, "w": 10, "d": 9}, "MIT")
+    assert (card["hparams"], card["licence"]) == ({"n": 4, "s": 5, "w": 10, "d": 9}, "MIT")
 
 
 def test_what_is_wrong_at_start_is_one_line(tmp_path: Path) -> None:

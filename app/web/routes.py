@@ -232,8 +232,8 @@ def _not_modified(headers: dict[str, str]) -> Response:
 
 
 def _etag(token: str, options: LutOptions) -> str:
-    """All that an answer depends on is known before it is made."""
-    return f'"{hashlib.sha256(f"{token} {options}".encode()).hexdigest()[:32]}"'
+    """Return a weak ETag: replicas with other processors may round the last digit differently."""
+    return f'W/"{hashlib.sha256(f"{token} {options}".encode()).hexdigest()[:32]}"'
 
 
 def _lut_response(file: LutFile, options: LutOptions, headers: dict[str, str]) -> Response:

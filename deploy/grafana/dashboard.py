@@ -235,7 +235,7 @@ def resources() -> list[timeseries.Panel]:
 
 def dashboard() -> str:
     """The dashboard as JSON."""
-    instances = QueryVariable("instance").model_ref("Replica").datasource(SOURCE).multi(multi=True)
+    instances = QueryVariable("instance").label("Replica").datasource(SOURCE).multi(multi=True)
     instances.query("label_values(clut_ready, instance)").include_all(include_all=True)
     instances.refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
     page = (

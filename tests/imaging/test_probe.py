@@ -147,8 +147,8 @@ def test_heic_without_the_extra() -> None:
     program = (
         "import sys; sys.modules['pi_heif'] = None\n"
         "from app.errors import NotAnImage\n"
-        "from app.imaging.probe import Limits, open_source\n"
-        "try: open_source(sys.stdin.buffer.read(), Limits())\n"
+        "from app.imaging.probe import Limits, probe\n"
+        "try: probe(sys.stdin.buffer.read(), Limits())\n"
         "except NotAnImage as refused: print(refused.detail, refused.extra['accepted'])\n"
     )
     run = subprocess.run(

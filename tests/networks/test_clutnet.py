@@ -67,7 +67,7 @@ def test_all_published_forms_are_read(s: int | None, w: int | None, tmp_path: Pa
     network = random_network(s, w)
     torch.save(published(network), tmp_path / "network.pth")
     read = ClutNet.from_checkpoint(Checkpoint.read([tmp_path / "network.pth"]))
-    assert read.sizes == {"n": 4, "s": s, "w": w, "d": D}
+    assert read.hparams == {"n": 4, "s": s, "w": w, "d": D}
     codes = torch.randn(2, 4)
     torch.testing.assert_close(read.decode(codes).table, network.decode(codes).table)
 

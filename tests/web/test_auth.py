@@ -194,7 +194,7 @@ def test_a_port_for_metrics() -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", ""])  # noqa: S104
 def test_other_machines_are_let_in_on_purpose_only(host: str) -> None:
     """Beyond loopback the service needs keys, or to be told that it shall be open."""
-    closed, opened = AuthPolicy(), AuthPolicy(open=True)
+    closed, opened = AuthPolicy(), AuthPolicy(allow_anonymous=True)
     with pytest.raises(ValueError, match="CLUT_AUTH_ALLOW_ANONYMOUS"):
         check_exposure(host, ApiKeyStore(closed), closed)
     check_exposure(host, ApiKeyStore(opened), opened)
