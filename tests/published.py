@@ -19,6 +19,10 @@ CHECKPOINTS = {
     "adaint": ["adaint-fivek-srgb.pth"],
     "seplut": ["seplut-fivek-srgb-m8-3d17-1d17.pth"],
 }
+GUARDED = {  # served with a guard, which their authors' answers are without
+    "svdlut": ["svdlut-fivek-srgb.pth"],
+    "bgrid": ["lutwithbgrid-fivek-srgb.pth"],
+}
 CLUTNETS = ("20+05+10", "20+05+20")
 SIBLINGS = ("ia3dlut", "adaint", "seplut")
 PHOTOS = ("a1629", "a2803", "a2917", "a3102")

@@ -46,7 +46,7 @@ def import_model(
     licence: Annotated[str, typer.Option(help="The licence of the weights.")] = "not stated",
     source: Annotated[str, typer.Option(help="Where they come from, and whom to credit.")] = "",
 ) -> None:
-    """Import weights as their authors published them (CLUT-Net, LUT-3, AdaInt, SepLUT)."""
+    """Import weights as published: CLUT-Net, LUT-3, AdaInt, SepLUT, SVDLUT, LUTwithBGrid."""
     with exit_on_error():
         card = write_model(
             Settings.from_environment().models.store,

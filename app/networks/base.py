@@ -63,10 +63,10 @@ class Network(nn.Module, ABC):
     half_codes: ClassVar[bool] = False
     trunk: Backbone
 
-    def __init__(self, code_size: int, d: int, **hparams: int | None) -> None:
+    def __init__(self, code_size: int, d: int, **hparams: float | None) -> None:
         super().__init__()
         self.code_size, self.lut_size = code_size, d
-        self.hparams: dict[str, int | None] = {**hparams, "d": d}
+        self.hparams: dict[str, float | None] = {**hparams, "d": d}
 
     def encode(self, thumbnails: Tensor) -> Tensor:
         """Thumbnails float32 (B, 3, 256, 256) in 0..1 -> codes float32 (B, K)."""

@@ -53,14 +53,34 @@ def tetrahedral(tables: LutBatch, colours: Tensor) -> Tensor:
     return mixed
 
 
+def apply_guard(tables: Tensor, lattice: Tensor, guard: float) -> Tensor:
+    """Keep detail in shadows and highlights: y' = min(max(y, a x), 1 - a (1 - x)).
+
+    No channel falls below `guard` times its input, or rises above the mirror of that. With a
+    guard of 0 the tables are returned unchanged.
+
+    Args:
+        tables: float32 (B, 3, D, D, D), absolute, axes [channel][b][g][r].
+        lattice: float32 (3, D, D, D), the identity table.
+        guard: a, in 0..1.
+    """
+    if not guard:
+        return tables
+    lowest = guard * lattice
+    return tables.maximum(lowest).minimum(lowest + (1.0 - guard))
+
+
+def apply_curves(curves: Tensor, colours: Tensor) -> Tensor:
+    """Look each channel of colours (B, P, 3) up in its curve of (B, 3, M), linearly, unclamped."""
+    last = curves.shape[2] - 1
+    position = (colours * last).transpose(1, 2)  # (B, 3, P)
+    left = position.floor().clamp(max=last - 1)
+    low = curves.gather(2, left.long())
+    high = curves.gather(2, left.long() + 1)
+    return torch.lerp(low, high, position - left).transpose(1, 2)
+
+
 def _shaped(shaper: Tensor | None, colours: Tensor) -> Tensor:
     """Passes each channel of (B, P, 3) through its curve of (B, 3, M); clamps to 0..1."""
     colours = colours.clamp(0.0, 1.0)
-    if shaper is None:
-        return colours
-    last = shaper.shape[2] - 1
-    position = (colours * last).transpose(1, 2)  # (B, 3, P)
-    left = position.floor().clamp(max=last - 1)
-    low = shaper.gather(2, left.long())
-    high = shaper.gather(2, left.long() + 1)
-    return torch.lerp(low, high, position - left).transpose(1, 2).clamp(0.0, 1.0)
+    return colours if shaper is None else apply_curves(shaper, colours).clamp(0.0, 1.0)

@@ -11,10 +11,13 @@ from app.networks.base import Network
 from app.networks.checkpoints import Checkpoint
 from app.networks.clutnet import ClutNet
 from app.networks.ia3dlut import ImageAdaptive3DLut
+from app.networks.lutwithbgrid import LutWithBGrid
 from app.networks.seplut import SepLut
+from app.networks.svdlut import SvdLut
 
 ARCHITECTURES: dict[str, Callable[..., Network]] = {
-    network.architecture: network for network in (ClutNet, ImageAdaptive3DLut, AdaInt, SepLut)
+    network.architecture: network
+    for network in (ClutNet, ImageAdaptive3DLut, AdaInt, SepLut, SvdLut, LutWithBGrid)
 }
 
 
@@ -24,6 +27,8 @@ _IMPORTERS: dict[str, Callable[[Checkpoint], Network]] = {
     "0.LUT": ImageAdaptive3DLut.from_checkpoint,
     "adaint.intervals_generator.weight": AdaInt.from_checkpoint,
     "lut1d_generator.lut1d_generator.weight": SepLut.from_checkpoint,
+    "gen_2d_lut.basis_luts_bank.weight": SvdLut.from_checkpoint,
+    "gen_bilateral.basis_grids_bank.weight": LutWithBGrid.from_checkpoint,
 }
 
 

@@ -53,7 +53,7 @@ class ModelCard(BaseModel):
     version: Annotated[int, Field(ge=1)]
     architecture: str
     hparams: Annotated[
-        dict[str, int | None], Field(validation_alias=AliasChoices("hparams", "sizes"))
+        dict[str, int | float | None], Field(validation_alias=AliasChoices("hparams", "sizes"))
     ]
     thumbnail: ThumbnailRecipe
     lut_size: int

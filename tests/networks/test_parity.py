@@ -11,12 +11,16 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from app.networks.adaint import AdaInt
-from app.networks.base import Network
+from app.networks.base import Network, identity_table
 from app.networks.lut_ops import trilinear
+from app.networks.lutwithbgrid import LutWithBGrid
+from app.networks.registry import import_checkpoint
 from app.networks.store import read_model
+from app.networks.svdlut import SvdLut
 from tests.published import (
     CHECKPOINTS,
     CLUTNETS,
+    GUARDED,
     PHOTOS,
     answer,
     import_all,
@@ -101,3 +105,55 @@ def test_half_precision_changes_no_pixel_by_more_than_a_level(
         codes = network.encode(squeezed(image))
         whole, half = (enhanced(network, it, image) for it in (codes, codes.half().float()))
         assert np.abs(whole - half).max() <= 1
+
+
+def import_guarded(shared: Path, name: str) -> Network:
+    """Import one of the networks that are served with a guard."""
+    network = import_checkpoint(shared / "weights" / file for file in GUARDED[name])
+    return network.requires_grad_(requires_grad=False)
+
+
+def inner(levels: np.ndarray) -> np.ndarray:
+    """Leave out the last row and column, where the released operators read other grid points."""
+    return levels[:-1, :-1].astype(int)
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+def test_svdlut_without_guard(shared: Path, name: str) -> None:
+    """Its table answers within 1 level of the authors' code."""
+    network = import_guarded(shared, "svdlut")
+    assert isinstance(network, SvdLut)
+    network.guard = 0.0
+    image = unit(photo(shared, name))
+    levels = enhanced(network, network.encode(squeezed(image)), image)
+    assert np.abs(inner(levels) - inner(answer(shared, name, "svdlut"))).max() <= 1
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+def test_lutwithbgrid_without_guard(shared: Path, name: str) -> None:
+    """It answers within 1 level of the authors' code; its table within 1 on average."""
+    network = import_guarded(shared, "bgrid")
+    assert isinstance(network, LutWithBGrid)
+    network.guard = 0.0
+    image = unit(photo(shared, name))
+    codes = network.encode(squeezed(image))
+    exact = network.transform(codes, image.flatten(2).transpose(1, 2))[0]
+    levels = exact.clamp(0, 1).mul(255).round().numpy().reshape(*image.shape[2:], 3)
+    expected = inner(answer(shared, name, "bgrid"))
+    assert np.abs(inner(levels) - expected).max() <= 1
+    assert np.abs(inner(enhanced(network, codes, image)) - expected).mean() < 1
+
+
+@pytest.mark.parametrize("model", GUARDED)
+def test_a_guarded_table_keeps_to_its_bounds(shared: Path, photos: Path, model: str) -> None:
+    """By default no lattice point is below a fifth of its input, or above the mirror of that."""
+    network = import_guarded(shared, model)
+    lattice = identity_table(network.lut_size)
+    images = [unit(pixels(path)) for path in photos.glob("*.jpg")]
+    tables = torch.cat([network(squeezed(image)).table for image in images])
+    assert (tables >= 0.2 * lattice - 1e-6).all()
+    assert (tables <= 1.0 - 0.2 * (1.0 - lattice) + 1e-6).all()
+    assert isinstance(network, (SvdLut, LutWithBGrid))
+    network.guard = 0.0
+    unguarded = torch.cat([network(squeezed(image)).table for image in images])
+    assert (unguarded < 0.2 * lattice - 1e-6).any()

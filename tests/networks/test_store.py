@@ -27,6 +27,8 @@ SMALL = {
     "ia3dlut": {"n": 2, "d": 5},
     "adaint": {"n": 2, "d": 5},
     "seplut": {"m": 2, "n": 2, "c": 5, "d": 5},
+    "svdlut": {"r": 2, "k": 2, "v": 3, "d": 5},
+    "lutwithbgrid": {"r": 2, "v": 3, "g": 2, "d": 5},
 }
 
 
