@@ -93,10 +93,6 @@ class AnimatedImage(Problem):
     status, code, title = 422, "animated-image", "The image is animated"
 
 
-class BadCube(Problem):
-    status, code, title = 422, "bad-cube", "The .cube file cannot be read"
-
-
 class QuotaExceeded(Problem):
     status, code, title = 429, "quota-exceeded", "The quota of the key is used up"
 
@@ -119,3 +115,7 @@ class Draining(Problem):
 
 class DeadlineExceeded(Problem):
     status, code, title = 504, "deadline-exceeded", "The answer was not ready in time"
+
+
+class BadLutFile(ValueError):
+    """A LUT file cannot be read: no Problem, since no request holds one."""

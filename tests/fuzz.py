@@ -2,7 +2,8 @@
 
     python -m tests.fuzz cube -max_total_time=60
 
-A target ends with whatever is no Problem, and leaves the input in a file: a regression test to be.
+A target ends with whatever is neither a Problem nor a BadLutFile, and leaves the input in a
+file: a regression test to be.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ COMPILED = [
 ]  # of bytecode as it was
 
 with atheris.instrument_imports(include=["app", "tifffile"], exclude=COMPILED):
-    from app.errors import Problem
+    from app.errors import BadLutFile, Problem
     from app.imaging.exif import Exif
     from app.imaging.metadata import MetadataPolicy, filter_metadata, reset_orientation
     from app.imaging.probe import Limits, probe
@@ -105,7 +106,7 @@ def main() -> None:
     def survives(data: bytes) -> None:
         try:
             target(data)
-        except Problem:
+        except (Problem, BadLutFile):
             return
 
     atheris.Setup(sys.argv, survives)

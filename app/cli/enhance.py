@@ -15,15 +15,15 @@ from app.cli.errors import exit_on_error, reason
 from app.errors import BadParameter, Problem
 from app.imaging.metadata import MetadataPolicy
 from app.imaging.types import ImageFormat
+from app.luts.export import LutOptions
+from app.luts.formats import LutFormat, formats_by_suffix
 from app.main import create_service
-from app.serving.lut_export import LutFormat, LutOptions
 from app.serving.options import EnhancedImage, EnhanceOptions
 from app.serving.service import EnhancementService
 from app.serving.timings import Timings
 from app.settings import Settings
 
-# Resolve's dialect ends in .cube too, but that is not what the suffix asks for.
-LUT_SUFFIXES = {it.suffix: it for it in LutFormat if it is not LutFormat.RESOLVE}
+LUT_SUFFIXES = formats_by_suffix()
 AT_ONCE = 8  # files in memory: enough to keep a few cores and the network busy
 
 Process = Callable[[EnhancementService, Path], Awaitable[None]]

@@ -141,14 +141,6 @@ class Lut3D:
             table = _interpolated_along(table, axis, self.coordinates(inputs, channel))
         return Lut3D(table)
 
-    def then(self, other: Lut3D, size: int = FINE_SIZE) -> Lut3D:
-        """This LUT followed by `other`, as one table of `size` positions along each axis.
-
-        Exact (trilinear) at the new positions; as between two passes over a photo, what this
-        LUT answers is clamped to 0..1 before it enters the other.
-        """
-        return Lut3D(other.evaluate(self.resampled(size).table).astype(np.float32))
-
     def _identity_lattice(self) -> NDArray[np.float64] | None:
         """The inputs (3, size) that reach the lattice positions, if they make an identity."""
         positions = np.linspace(0, 1, self.size)

@@ -16,13 +16,14 @@ import numpy as np
 from app.errors import BadParameter, CorruptedLook, DeadlineExceeded
 from app.imaging.probe import EncodedImage, probe
 from app.imaging.sandbox import Sandbox
+from app.luts.export import LutOptions
 from app.luts.token import LookToken
 from app.networks.store import Model, ModelRegistry
 from app.policies import BatchPolicy, Limits, LutPolicy
 from app.serving.admission import Admission
 from app.serving.batching import Batcher
 from app.serving.device import Device, Prediction
-from app.serving.lut_export import LutCache, LutFile, LutOptions, memory_cost
+from app.serving.lut_export import LutCache, LutFile, memory_cost
 from app.serving.model_runners import ModelRunners, Thumbnail
 from app.serving.options import EnhancedImage, EnhanceOptions, Look
 from app.serving.stages import apply_and_encode, decode_image, decode_thumbnail, write_lut_file

@@ -12,9 +12,10 @@ from app.imaging.probe import EncodedImage
 from app.imaging.resize import fit, make_thumbnail
 from app.imaging.types import Image
 from app.luts.apply import Pixels
+from app.luts.export import LutOptions
 from app.networks.store import Model
 from app.serving.device import Device
-from app.serving.lut_export import LutFile, LutOptions, export_lut
+from app.serving.lut_export import LutFile, export_lut
 from app.serving.model_runners import Thumbnail
 from app.serving.options import EnhancedImage, EnhanceOptions, Look
 from app.serving.timings import Timings

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from app.imaging.types import ImageFormat
+from app.luts.formats import LutFormat
 from app.web.problems import MEDIA_TYPE
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -42,9 +43,8 @@ LUT_FILE: dict[int | str, dict[str, Any]] = {
         "description": "The LUT; `X-Look` names the look. `X-Lut-Error` says how far the file is "
         "from it in 8-bit levels, where it had to be resampled or clamped.",
         "content": {
-            "text/plain": {"schema": {"type": "string"}},
-            "application/xml": {"schema": {"type": "string"}},
-            "application/json": {"schema": {"type": "object"}},
+            media_type: {"schema": {"type": "object"}} if media_type.endswith("json") else _BINARY
+            for media_type in (it.codec.media_type.partition(";")[0] for it in LutFormat)
         },
     }
 }

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.imaging.metadata import MetadataPolicy
+from app.luts.export import LutOptions
+from app.luts.formats import LutFormat
 from app.luts.lut3d import MAX_RESAMPLED_SIZE
-from app.serving.lut_export import LutFormat, LutOptions
 
 Strength = Annotated[
     float, Field(ge=0.0, le=1.0, description="0 leaves the photo alone, 1 is the whole look.")
@@ -60,9 +61,10 @@ class LutQuery(_Query):
 
     format: LutFormat = Field(
         default=LutFormat.CUBE,
-        description="cube (Adobe Cube LUT 1.0) and json hold a table alone; resolve (a .cube of "
-        "DaVinci Resolve), csp (cineSpace) and clf (Academy/ASC Common LUT Format) also the "
-        "curves that some models put before it.",
+        description="; ".join(f"{it}: {it.codec.description}" for it in LutFormat)
+        + ". The curves that some models put before the table are held by "
+        + ", ".join(it for it in LutFormat if it.codec.holds_shaper)
+        + ".",
     )
     size: int | None = Field(
         default=None,

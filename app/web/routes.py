@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
-from app.serving.lut_export import LutFile, LutOptions
+from app.luts.export import LutOptions
+from app.serving.lut_export import LutFile
 from app.serving.options import EnhanceOptions, Look
 from app.serving.service import EnhancementService
 from app.serving.timings import STAGES, Timings
@@ -237,7 +238,7 @@ def _etag(token: str, options: LutOptions) -> str:
 
 
 def _lut_response(file: LutFile, options: LutOptions, headers: dict[str, str]) -> Response:
-    name = f"{file.look.card.name}{file.format.suffix}"
+    name = f"{file.look.card.name}{file.format.codec.suffix}"
     headers |= _look_headers(file.look)
     headers |= {
         "Content-Disposition": f'attachment; filename="{name}"',
@@ -247,7 +248,7 @@ def _lut_response(file: LutFile, options: LutOptions, headers: dict[str, str]) -
         headers["X-Lut-Error"] = str(file.error)
     if options.gzipped:
         headers["Content-Encoding"] = "gzip"
-    return Response(file.body, media_type=file.format.media_type, headers=headers)
+    return Response(file.body, media_type=file.format.codec.media_type, headers=headers)
 
 
 def _accepts_gzip(request: Request) -> bool:

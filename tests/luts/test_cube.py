@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
-from app.errors import BadCube
+from app.errors import BadLutFile
 from app.luts.apply import apply
-from app.luts.formats.cube import read_cube, write_cube, write_resolve_cube
+from app.luts.formats.cube import read_cube, write_cube
+from app.luts.formats.resolve import write_resolve_cube
 from app.luts.lut3d import Lut3D
 
 CORNERS = """\
@@ -277,16 +278,16 @@ class TestReadingResolve:
 )
 def test_what_cannot_be_read_is_named_by_its_line(text: str, line: int, expected: str) -> None:
     """The answer says in which line something else was expected, and what."""
-    with pytest.raises(BadCube) as caught:
+    with pytest.raises(BadLutFile) as caught:
         read_cube(text)
-    assert caught.value.detail.startswith(f"line {line}: expected ")
-    assert expected in caught.value.detail
+    assert str(caught.value).startswith(f"line {line}: expected ")
+    assert expected in str(caught.value)
 
 
 @given(text=st.text(st.sampled_from("LUT_13D SIZE\n\r\t0.5e-#\x00é"), max_size=200))
 def test_any_text_is_read_or_refused(text: str) -> None:
-    """Nothing but BadCube comes of a user's text."""
-    with suppress(BadCube):
+    """Nothing but BadLutFile comes of a user's text."""
+    with suppress(BadLutFile):
         read_cube("LUT_3D_SIZE 2\n" + text)
 
 
@@ -294,7 +295,7 @@ def test_an_announced_size_takes_no_memory() -> None:
     """Sixteen million rows are announced and three are there: three are paid for."""
     text = "LUT_3D_SIZE 256\n" + 3 * "0 0 0\n"
     tracemalloc.start()
-    with pytest.raises(BadCube, match="16777216 rows"):
+    with pytest.raises(BadLutFile, match="16777216 rows"):
         read_cube(text)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

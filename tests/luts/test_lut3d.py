@@ -151,22 +151,6 @@ class TestResampled:
             look.resampled(size)
 
 
-class TestThen:
-    def test_the_identity_is_neutral(self, look: Lut3D) -> None:
-        """Before and after a look, the identity leaves it as it is."""
-        identity, finer = Lut3D.identity(2), look.resampled(65).table
-        np.testing.assert_allclose(identity.then(look).table, finer, atol=1e-6)
-        clamped = np.clip(finer, 0, 1)
-        np.testing.assert_allclose(look.then(identity).table, clamped, atol=1e-6)
-
-    def test_it_is_one_pass_after_the_other(self, look: Lut3D, adaptive_look: Lut3D) -> None:
-        """At each position the composition answers what two passes over a photo would."""
-        positions = Lut3D.identity(40).table
-        expected = adaptive_look.evaluate(np.clip(look.evaluate(positions), 0, 1))
-        both = look.then(adaptive_look, size=40)
-        np.testing.assert_allclose(both.table, expected, atol=1e-5)
-
-
 @pytest.mark.parametrize(
     ("table", "shaper"),
     [

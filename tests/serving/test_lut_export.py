@@ -9,15 +9,17 @@ import numpy as np
 import orjson
 import pytest
 
+from app.luts.export import LutOptions
+from app.luts.formats import LutFormat
 from app.luts.formats.cube import read_cube
 from app.luts.lut3d import Lut3D
 from app.luts.lut_error import lut_error
 from app.policies import LutPolicy
-from app.serving.lut_export import LutCache, LutFormat, LutOptions, export_lut
+from app.serving.lut_export import LutCache, export_lut
 from app.serving.options import Look
 from tests.networks.test_store import small, written
 
-SHAPER_FORMATS = [LutFormat.RESOLVE, LutFormat.CSP, LutFormat.CLF]
+SHAPER_FORMATS = [it for it in LutFormat if it.codec.holds_shaper]
 
 
 @pytest.fixture

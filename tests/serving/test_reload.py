@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from app.errors import BadModel, UnknownLook, UnknownModel
+from app.luts.export import LutOptions
 from app.luts.token import LookToken
 from app.main import create_service
 from app.networks.base import ThumbnailRecipe
 from app.networks.store import write_model
 from app.policies import ModelsPolicy
-from app.serving.lut_export import LutOptions
 from app.serving.options import EnhanceOptions
 from app.serving.service import EnhancementService
 from app.serving.timings import Timings

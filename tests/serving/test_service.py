@@ -22,13 +22,14 @@ from app.errors import (
     UnknownModel,
 )
 from app.imaging.types import ImageFormat
+from app.luts.export import LutOptions
 from app.luts.token import LookToken
 from app.main import create_service
 from app.networks.adaint import AdaInt
 from app.networks.base import ThumbnailRecipe
 from app.networks.store import write_model
 from app.policies import AdmissionPolicy, ModelsPolicy
-from app.serving.lut_export import LutFile, LutOptions
+from app.serving.lut_export import LutFile
 from app.serving.options import EnhancedImage, EnhanceOptions
 from app.serving.service import EnhancementService
 from app.serving.timings import STAGES, Timings

@@ -8,6 +8,7 @@ import httpx
 import numpy as np
 import pytest
 
+from app.luts.formats import LutFormat
 from app.luts.formats.cube import read_cube
 from app.luts.lut3d import Lut3D
 
@@ -103,25 +104,23 @@ def test_json(client: httpx.Client, token: str) -> None:
     np.testing.assert_allclose(table, cube.table, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("lut_format", "suffix", "media_type", "beginning"),
-    [
-        ("cube", ".cube", "text/plain; charset=us-ascii", "# model default@1"),
-        ("resolve", ".cube", "text/plain; charset=us-ascii", "# default look"),
-        ("csp", ".csp", "text/plain; charset=us-ascii", "CSPLUTV100"),
-        ("clf", ".clf", "application/xml", "<?xml"),
-        ("json", ".json", "application/json", '{"title":"default look"'),
-    ],
-)
-def test_formats(
-    client: httpx.Client, token: str, lut_format: str, suffix: str, media_type: str, beginning: str
-) -> None:
-    """Each has its media type and its suffix, and holds the LUT as it is."""
+BEGINNINGS = {
+    "cube": "# model default@1",
+    "resolve": "# default look",
+    "csp": "CSPLUTV100",
+    "clf": "<?xml",
+    "json": '{"title":"default look"',
+}
+
+
+@pytest.mark.parametrize("lut_format", LutFormat)
+def test_formats(client: httpx.Client, token: str, lut_format: LutFormat) -> None:
+    """Each format has its media type and its suffix, and holds the exact LUT."""
     response = client.get(f"/lut/{token}?format={lut_format}")
-    assert response.headers["content-type"] == media_type
-    assert response.headers["content-disposition"].endswith(f'"default{suffix}"')
+    assert response.headers["content-type"] == lut_format.codec.media_type
+    assert response.headers["content-disposition"].endswith(f'"default{lut_format.codec.suffix}"')
     assert "x-lut-error" not in response.headers
-    assert response.text.startswith(beginning)
+    assert response.text.startswith(BEGINNINGS[lut_format])
     assert token in response.text
 
 

@@ -1,4 +1,4 @@
-"""The Common LUT Format, which holds a shaper before its table.
+"""The Common LUT Format, which holds a shaper before the table.
 
 Source: Academy of Motion Picture Arts and Sciences, S-2014-006, "A Common File Format for Look-Up
 Tables", version 3.0: an XML list of process nodes. A LUT1D is linear between its rows; a LUT3D
@@ -14,21 +14,22 @@ from xml.sax.saxutils import escape, quoteattr
 import numpy as np
 from numpy.typing import NDArray
 
-from app.luts.formats.text_format import printable, triples
+from app.luts.formats.base import LutCodec
+from app.luts.formats.text_format import format_triples, printable, text_writer
 from app.luts.lut3d import Lut3D
 
 
 def write_clf(lut: Lut3D, *, title: str, comments: Iterable[str] = ()) -> str:
-    """A .clf file, whose identifier depends on nothing but the LUT.
+    """Write a .clf file; its identifier depends on the LUT alone.
 
     Args:
         lut: with a shaper or without.
         title: the name of the list.
         comments: for its descriptions.
     """
-    nodes = _node("LUT3D", 'interpolation="tetrahedral"', lut.table.transpose(2, 1, 0, 3))
+    nodes = _format_node("LUT3D", 'interpolation="tetrahedral"', lut.table.transpose(2, 1, 0, 3))
     if lut.shaper is not None:
-        nodes = _node("LUT1D", 'interpolation="linear"', lut.shaper.T) + nodes
+        nodes = _format_node("LUT1D", 'interpolation="linear"', lut.shaper.T) + nodes
     descriptions = [
         f"  <Description>{escape(printable(line))}</Description>\n" for line in comments
     ]
@@ -40,10 +41,20 @@ def write_clf(lut: Lut3D, *, title: str, comments: Iterable[str] = ()) -> str:
     )
 
 
-def _node(kind: str, interpolation: str, array: NDArray[np.float32]) -> str:
+CODEC = LutCodec(
+    name="clf",
+    suffix=".clf",
+    media_type="application/xml",
+    description="Academy/ASC Common LUT Format, XML",
+    write=text_writer(write_clf),
+    holds_shaper=True,
+)
+
+
+def _format_node(kind: str, interpolation: str, array: NDArray[np.float32]) -> str:
     size = " ".join(map(str, array.shape))
     return (
         f'  <{kind} inBitDepth="32f" outBitDepth="32f" {interpolation}>\n'
-        f'    <Array dim="{size}">\n{triples(array.reshape(-1, 3))}    </Array>\n'
+        f'    <Array dim="{size}">\n{format_triples(array.reshape(-1, 3))}    </Array>\n'
         f"  </{kind}>\n"
     )

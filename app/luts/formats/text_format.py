@@ -1,13 +1,17 @@
-"""What the text files of LUTs are made of: lines of printable ASCII, and rows of numbers."""
+"""The parts of text LUT files: lines of printable ASCII, and rows of numbers."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.jit import jit
+from app.luts.formats.base import LutMetadata
+from app.luts.lut3d import Lut3D
 
 MAX_LINE = 250  # bytes without the line feed: the limit of .cube files, kept everywhere
 
@@ -17,18 +21,39 @@ MILLION = THOUSAND * THOUSAND
 THREE_DIGITS = np.array([list(b"%03d" % number) for number in range(1000)], np.uint8)
 
 
+class TextWriter(Protocol):
+    """A function that writes a text file."""
+
+    def __call__(self, lut: Lut3D, *, title: str, comments: Iterable[str]) -> str:
+        """Return the file."""
+
+
+def text_writer(write: TextWriter) -> Callable[[Lut3D, LutMetadata], bytes]:
+    """Turn a writer of text into one that a codec takes."""
+
+    def write_bytes(lut: Lut3D, metadata: LutMetadata) -> bytes:
+        return write(lut, title=metadata.title, comments=metadata.comments).encode("ascii")
+
+    return write_bytes
+
+
+def text_reader(read: Callable[[str], Lut3D]) -> Callable[[bytes], Lut3D]:
+    """Turn a reader of text into one that a codec takes; other bytes than UTF-8 are replaced."""
+    return lambda data: read(data.decode("utf-8", errors="replace"))
+
+
 def printable(text: str, length: int = MAX_LINE) -> str:
-    """At most `length` characters of a text, in one line of ASCII without quotation marks."""
+    """Return at most `length` characters of a text, as a line of ASCII without quotation marks."""
     return re.sub(r"[^ !#-~]+", " ", text).strip()[:length]
 
 
 def comment(text: str) -> str:
-    """A line that begins with "# "."""
+    """Return a comment line, which begins with "# "."""
     return f"# {printable(text, MAX_LINE - 2)}"
 
 
-def triples(entries: NDArray[np.float32]) -> str:
-    """A line of three "%.6f" for each of (N, 3) finite entries."""
+def format_triples(entries: NDArray[np.float32]) -> str:
+    """Format (N, 3) finite entries as lines of three "%.6f"."""
     longest = len(f"{np.abs(entries).max():.6f}") + 2  # a sign before, a space after
     characters = np.empty(entries.size * longest, np.uint8)
     return str(characters[: _write(entries, characters)].tobytes(), "ascii")
@@ -36,7 +61,7 @@ def triples(entries: NDArray[np.float32]) -> str:
 
 @jit
 def _write(entries: NDArray[np.float32], characters: NDArray[np.uint8]) -> int:
-    """Writes the lines; returns how many characters they have."""
+    """Write the lines; return the number of characters."""
     end = 0
     for i in range(entries.shape[0]):
         for c in range(3):
@@ -44,7 +69,7 @@ def _write(entries: NDArray[np.float32], characters: NDArray[np.uint8]) -> int:
             if millionths < 0:
                 characters[end] = MINUS
                 end += 1
-            number = np.uint64(abs(millionths))  # divides faster than signed ones
+            number = np.uint64(abs(millionths))  # unsigned division is faster
             whole = number // MILLION
             fraction = number - MILLION * whole
             end = _write_whole(whole, characters, end)
@@ -61,7 +86,7 @@ def _write(entries: NDArray[np.float32], characters: NDArray[np.uint8]) -> int:
 
 @jit
 def _write_whole(number: np.uint64, characters: NDArray[np.uint8], begin: int) -> int:
-    """Writes a number; returns where it ends."""
+    """Write a number; return where it ends."""
     end, rest = begin + 1, number
     while rest >= TEN:
         rest //= TEN
@@ -75,6 +100,6 @@ def _write_whole(number: np.uint64, characters: NDArray[np.uint8], begin: int) -
 
 @jit
 def _write_three(number: np.uint64, characters: NDArray[np.uint8], begin: int) -> None:
-    """Writes three digits; looked up together: a division for each takes half as long again."""
+    """Write three digits from a table, in two thirds of the time of a division for each."""
     for place in range(3):
         characters[begin + place] = THREE_DIGITS[number, place]

@@ -1,0 +1,35 @@
+"""The LUT as a JSON document, for programs that read no LUT format."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import numpy as np
+import orjson
+
+from app.luts.formats.base import LutCodec, LutMetadata
+from app.luts.lut3d import Lut3D
+
+
+def write_json(lut: Lut3D, metadata: LutMetadata) -> bytes:
+    """Write a JSON object: the metadata, `size`, `order`, and `table` as rows of [r, g, b].
+
+    Args:
+        lut: without a shaper; resample it first.
+        metadata: its fields become members; those that are None become null.
+    """
+    document = asdict(metadata) | {
+        "size": lut.size,
+        "order": "rows of [r, g, b], red fastest, as in a .cube file",
+        "table": np.ascontiguousarray(lut.table.reshape(-1, 3)),
+    }
+    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+CODEC = LutCodec(
+    name="json",
+    suffix=".json",
+    media_type="application/json",
+    description="rows of [r, g, b]",
+    write=write_json,
+)
