@@ -20,8 +20,12 @@ PIP_INSTALL_LOCKED := $(PIP) install --no-deps --require-hashes $(PIP_ARGS)
 serve: .venv/server
 	$(BIN)/clut-enhance serve
 
+# The numeric tests run twice: matrix products round by instruction set and number of threads.
 test: .venv/dev tools
 	$(BIN)/pytest
+	TEST_PROCESSOR=generic TEST_THREADS=2 $(BIN)/pytest $(NUMERIC_TESTS)
+
+NUMERIC_TESTS := tests/networks tests/luts/test_apply.py tests/training/test_trainer.py
 
 check: .venv/dev
 	$(BIN)/ruff check .

@@ -6,16 +6,27 @@ import os
 from pathlib import Path
 
 import pytest
-import torch
+
+from tests.processors import PROCESSORS
+
+# Before torch, numpy and numba are imported, which read it once.
+if wanted := os.environ.get("TEST_PROCESSOR"):
+    os.environ.update(PROCESSORS[wanted])
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
 PHOTOS = Path(__file__).parent / "photos"
 
 
-@pytest.fixture(autouse=True, scope="session")
-def one_thread() -> None:
-    """The networks are too small to be shared among cores, whose threads would wait and spin."""
+@pytest.fixture(autouse=True)
+def threads() -> None:
+    """Run torch on TEST_THREADS threads, one by default.
+
+    The networks are too small to be shared among cores, whose threads would wait and spin. Every
+    test begins with that number: training and the device set others.
+    """
+    import torch
+
     torch.set_num_threads(int(os.environ.get("TEST_THREADS", "1")))
 
 

@@ -221,8 +221,8 @@ async def _get_lut_response(
     # What a key has opened must not lie in a cache that asks for none.
     reach = "public" if caller.key is None else "private"
     headers = {"Cache-Control": f"{reach}, {IMMUTABLE}", "ETag": etag}
-    known = request.headers.get("if-none-match", "")
-    if etag in known:
+    known = ", ".join(request.headers.getlist("if-none-match"))
+    if etag.removeprefix("W/") in known:  # compared weakly: RFC 9110, section 13.1.2
         return _not_modified(headers)
     file = await cancel_on_disconnect(request, service.get_lut(token, options))
     return _not_modified(headers) if known.strip() == "*" else _lut_response(file, options, headers)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from tests.conftest import PHOTOS
 from tests.ray_cluster import LOCAL
+from tests.tolerances import assert_same_pixels
 
 NAME = "manifest.jsonl"
 PHOTOS_IN_ALL = 40  # that a run is killed in the middle of
@@ -70,11 +71,12 @@ def test_a_folder(engine: str, source: Path, tmp_path: Path) -> None:
 
 
 def test_the_engines_answer_alike_and_as_one_photo(source: Path, tmp_path: Path) -> None:
-    """Bulk answers, byte for byte, what `enhance` does."""
-    bulk(source, tmp_path / "target", "--engine", "local")
+    """Bulk makes the pixels that `enhance` makes, within a level."""
+    bulk(source, tmp_path / "target", "--engine", "local", "--format", "png")
     one = [sys.executable, "-m", "app", "enhance", str(source / "lake.jpg"), "-o"]
-    subprocess.run([*one, str(tmp_path / "one.jpg")], check=True, timeout=120)
-    assert (tmp_path / "target/lake.jpg").read_bytes() == (tmp_path / "one.jpg").read_bytes()
+    subprocess.run([*one, str(tmp_path / "one.png")], check=True, timeout=120)
+    made = (tmp_path / "target/lake.jpg.png").read_bytes()
+    assert_same_pixels(made, (tmp_path / "one.png").read_bytes())
 
 
 def test_another_format_tells_by_its_suffix(source: Path, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from tests.published import (
     pixels,
 )
 from tests.server import Server, serving
+from tests.tolerances import assert_same_lut
 
 pytestmark = pytest.mark.reference
 
@@ -133,12 +134,12 @@ async def test_each_model_has_its_own_batches(server: Server, otters: bytes) -> 
 def test_tokens_bring_each_models_lut_back(
     client: httpx.Client, otters: bytes, model: str, lut_format: str
 ) -> None:
-    """To the byte, and without naming the model."""
+    """Within rounding, and without naming the model."""
     options = {"format": lut_format, "size": 33} if lut_format == "cube" else {"format": lut_format}
     posted = client.post("/lut", content=otters, params={"model": model_name(model), **options})
     again = client.get(f"/lut/{posted.headers['x-look']}", params=options)
     assert again.headers["x-model"] == f"{model_name(model)}@1"
-    assert again.content == posted.content
+    assert_same_lut(again.text, posted.text)
 
 
 @pytest.mark.parametrize("model", ["adaint", "seplut"])
@@ -151,4 +152,8 @@ def test_what_resampling_loses_is_measured(client: httpx.Client, otters: bytes, 
     plain = client.get(f"/lut/{posted.headers['x-look']}")
     resampled = read_cube(plain.text)
     assert (resampled.shaper, resampled.size) == (None, 65)
-    assert plain.headers["x-lut-error"] == str(lut_error(exact, resampled))
+    told = dict(part.split("=") for part in plain.headers["x-lut-error"].split(", "))
+    error = lut_error(exact, resampled)
+    # The header has one decimal and two; the files have six, which may round it the other way.
+    assert float(told["max"]) == pytest.approx(error.worst, abs=0.1)
+    assert float(told["mean"]) == pytest.approx(error.mean, abs=0.01)
