@@ -20,7 +20,7 @@ ENV PATH=/opt/venv/bin:$PATH \
 
 # Dependencies before source: they change seldom, and are nearly all of the image.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-COPY pyproject.toml constraints.txt ./
+COPY pyproject.toml constraints.txt LICENSE NOTICE ./
 COPY locked/server.txt locked/
 # As the Makefile does: file by file by its hash, and then torch, whose wheel depends on the index.
 # What only compiles extensions of torch is left out, and the packages' own tests.
@@ -36,7 +36,6 @@ RUN mkdir app \
  && pip uninstall --yes setuptools pip
 
 COPY app app
-COPY model_store model_store
 # For any CPU of this architecture: see app/numba_cache.py.
 ENV NUMBA_CPU_NAME=generic \
     NUMBA_CPU_FEATURES= \

@@ -21,7 +21,7 @@ from pydantic import (
     PositiveInt,
 )
 
-STORE = Path(__file__).parent.parent / "model_store"
+STORE = Path(__file__).parent / "model_store"  # package data: the embedded default model
 
 Interpolation = Literal["tetrahedral", "trilinear"]
 

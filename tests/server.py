@@ -28,17 +28,28 @@ class Server:
 
 @contextmanager
 def serving(
-    log: Path | None = None, *, wrapper: Sequence[str] = (), **settings: object
+    log: Path | None = None,
+    *,
+    wrapper: Sequence[str] = (),
+    program: Sequence[str] = (sys.executable, "-m", "app"),
+    **settings: object,
 ) -> Iterator[Server]:
-    """Starts the service with CLUT_* settings (without the prefix), and stops it in the end.
+    """Start the service with CLUT_* settings (without the prefix), and stop it in the end.
 
-    What it writes goes to the file `log`, or where the tests write. A wrapper is a command that
-    runs the command which follows it.
+    Args:
+        log: the file that receives the server's output; None is the tests' own output.
+        wrapper: a command that runs the command which follows it.
+        program: the command line of `clut-enhance`.
+        settings: the settings.
+
+    Raises:
+        RuntimeError: the server ended before it was ready.
+        TimeoutError: the server did not become ready.
     """
     port = free_port()
     environment = {k: v for k, v in os.environ.items() if not k.startswith("CLUT_")}
     environment |= {f"CLUT_{name}": str(value) for name, value in settings.items()}
-    command = [*wrapper, sys.executable, "-m", "app", "serve", "--port", str(port)]
+    command = [*wrapper, *program, "serve", "--port", str(port)]
     output = None if log is None else log.open("wb")
     process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
     try:

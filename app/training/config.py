@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, Validat
 from app.errors import BadParameter
 from app.networks.base import ThumbnailRecipe
 from app.networks.store import Name
+from app.policies import STORE
 from app.training.trainer import ScheduleConfig
 
 
@@ -49,7 +50,7 @@ class RunConfig(BaseModel):
     name: Name
     licence: str
     run: Path
-    store: Path = Path("model_store")
+    store: Path = STORE
     seed: NonNegativeInt = 0
     network: NetworkConfig
     thumbnail: ThumbnailRecipe = ThumbnailRecipe()

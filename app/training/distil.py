@@ -50,7 +50,7 @@ class DistilConfig(LessonsConfig):
     Attributes:
         fixed_matrices: whether M_s and M_w stay as they start, so that psi alone is learned.
         losses: their weights.
-        start: folder of the model that the student starts as, as model_store/NAME/VERSION.
+        start: folder of the model that the student starts as, as app/model_store/NAME/VERSION.
         bfloat16: whether the student's trunk computes in 16 bits while it learns: twice as fast
             on a CPU that can.
     """

@@ -14,6 +14,7 @@ from torch import Tensor
 from app.errors import BadParameter
 from app.networks.base import ThumbnailRecipe
 from app.networks.store import Model, ModelRegistry, read_store
+from app.policies import STORE
 from app.training.batch import Batch, drawn
 from app.training.config import RunConfig
 from app.training.degrade import UNTOUCHED, Degradation, DegradeConfig, random_degradation
@@ -39,7 +40,7 @@ class LessonsConfig(RunConfig):
     """
 
     teachers: dict[str, PositiveFloat] = Field(min_length=1)
-    teacher_store: Path = Path("model_store")
+    teacher_store: Path = STORE
     photos: PhotosConfig
     degrade: DegradeConfig = DegradeConfig()
     collaged: float = Field(default=0.0, ge=0, le=1)

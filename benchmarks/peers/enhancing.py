@@ -7,7 +7,6 @@ write it, at quality 90 with the colours of the input's kind (4:2:0).
 from __future__ import annotations
 
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,8 +17,7 @@ from torch.nn import functional
 
 from app.networks.base import Network
 from app.networks.store import read_store
-
-STORE = Path(__file__).parents[2] / "model_store"
+from app.policies import STORE
 
 
 def network() -> Network:

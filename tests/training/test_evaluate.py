@@ -6,9 +6,9 @@ from PIL import Image
 from app.networks.base import ThumbnailRecipe
 from app.networks.registry import import_checkpoint
 from app.networks.store import read_model, read_store, write_model
+from app.policies import STORE
 from app.training.ensemble import Ensemble
 from app.training.evaluate import evaluate
-from tests.conftest import ROOT
 
 
 def test_each_test_pair_has_its_score(pairs, teacher):
@@ -50,7 +50,7 @@ def test_the_published_network_has_its_known_psnr(shared, tmp_path):
 @pytest.mark.reference
 def test_the_embedded_network_is_worth_serving(shared):
     """Given the eight pairs, of which it has seen none, it is far above the inputs' 18.0 dB."""
-    model = read_model(ROOT / "model_store" / "default" / "1")
+    model = read_model(STORE / "default" / "1")
 
     report = evaluate(Ensemble([model]), shared / "pairs")
 
