@@ -69,7 +69,7 @@ def overhead(seconds: float) -> None:
     with running("ours", jpeg(1)) as plain:
         loads["uvicorn"] = measured(plain)
     for name, environment in (("Ray Serve", {}), ("Ray Serve, HAProxy", HAPROXY)):
-        fleet = {"replica_cores": 2, "least": 1, "most": 1}
+        fleet = {"replica_cores": 2, "min_replicas": 1, "max_replicas": 1}
         with served_by_ray(environment, nodes=1, cores=NODE_CORES, **fleet) as cluster:
             loads[name] = measured(through_ray(cluster))
     for number, (megapixels, clients) in enumerate(cases):
@@ -82,7 +82,9 @@ def replicas(seconds: float) -> None:
     print("| replicas | MP | requests/s | p50 ms | p99 ms | CPU ms | failed |")
     print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for count in (1, 2, 4):
-        with served_by_ray(nodes=2, cores=NODE_CORES, least=count, most=count) as cluster:
+        with served_by_ray(
+            nodes=2, cores=NODE_CORES, min_replicas=count, max_replicas=count
+        ) as cluster:
             server = through_ray(cluster)
             under_load(server, 1, CALLERS, 2)
             for megapixels in (1, 12):
@@ -139,7 +141,7 @@ def cpu_seconds(family: list[psutil.Process]) -> float:
 def scaling(seconds: float) -> None:
     """From one replica to four, under a load that comes at once."""
     with (
-        served_by_ray(nodes=2, cores=NODE_CORES, least=1, most=4) as cluster,
+        served_by_ray(nodes=2, cores=NODE_CORES, min_replicas=1, max_replicas=4) as cluster,
         calling(cluster, CALLERS) as outcomes,
     ):
         print("| s | replicas | answered/s | mean ms |")
@@ -158,7 +160,7 @@ def scaling(seconds: float) -> None:
 def killing(seconds: float) -> None:
     """Two nodes with a replica each; one node is killed, and then replaced."""
     with (
-        served_by_ray(nodes=2, cores=1, least=2, most=2) as cluster,
+        served_by_ray(nodes=2, cores=1, min_replicas=2, max_replicas=2) as cluster,
         calling(cluster, CALLERS) as outcomes,
     ):
         time.sleep(seconds)

@@ -79,7 +79,7 @@ def served_by_ray(
 ) -> Iterator[ServedByRay]:
     """Starts nodes, the head among them, with so many cores each as Ray counts, and the service.
 
-    Further arguments are those of `deploy.ray.service.Fleet`.
+    Further arguments are those of `app.ray_app.ReplicaConfig`.
     """
     port = free_port()
     fleet["cores"] = replica_cores
@@ -141,7 +141,7 @@ if __name__ == "__main__":
     from ray import serve
     from ray.cluster_utils import Cluster
 
-    from deploy.ray.service import application
+    from app.ray_app import application
 
     main(
         *map(int, sys.argv[1:4]),

@@ -82,7 +82,9 @@ def test_contents(wheel: Path) -> None:
     assert {name.split("/")[0] for name in names} == {"app", information}
 
 
-def test_serve(installed: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_serve(
+    installed: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`clut-enhance serve` from the wheel enhances a photo with the embedded model."""
     monkeypatch.delenv("PYTHONPATH", raising=False)
     monkeypatch.chdir(tmp_path)
@@ -115,3 +117,17 @@ def test_the_installed_package_is_used(installed: Path, tmp_path: Path) -> None:
     assert packaged.is_relative_to(installed.parent)
     expected = {path.relative_to(ROOT / "app") for path in (ROOT / "app").rglob("*.py")}
     assert {path.relative_to(packaged) for path in packaged.rglob("*.py")} == expected
+
+
+def test_the_ray_application_is_importable(installed: Path, tmp_path: Path) -> None:
+    """Ray Serve finds the application in the wheel."""
+    code = "from app.ray_app import application; print(application({}).__class__.__name__)"
+    printed = subprocess.run(
+        [installed / "python", "-W", "ignore", "-c", code],
+        env=without_checkout() | {"CLUT_AUTH_ALLOW_ANONYMOUS": "true"},
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert printed == "Application\n"

@@ -14,7 +14,7 @@ import httpx
 import pytest
 import yaml
 
-from deploy.ray.service import Fleet, application, in_the_house
+from app.ray_app import ReplicaConfig, application, target_ongoing_requests
 from tests.conftest import ROOT
 from tests.metrics import cancelled_in, response_series, samples
 from tests.ray_cluster import ServedByRay, served_by_ray
@@ -33,7 +33,9 @@ ANSWERED = 20  # photographs before, and again after, a node is killed
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[ServedByRay]:
     """Two nodes with a replica each, which lets four requests in."""
-    with served_by_ray({"CLUT_ADMISSION_MAX_REQUESTS": "4"}, least=2, most=2) as running:
+    with served_by_ray(
+        {"CLUT_ADMISSION_MAX_REQUESTS": "4"}, min_replicas=2, max_replicas=2
+    ) as running:
         yield running
 
 
@@ -185,12 +187,16 @@ def test_the_configuration_is_of_this_application() -> None:
     configuration = yaml.safe_load((ROOT / "deploy/ray/serve.yaml").read_text())
     (described,) = configuration["applications"]
     assert described["import_path"] == f"{application.__module__}:{application.__name__}"
-    assert Fleet(**described["args"])
+    assert ReplicaConfig(**described["args"])
     assert configuration["http_options"]["request_timeout_s"] > 60 + 30
 
 
 def test_scaling_follows_the_queue() -> None:
     """At 70 % one core holds 0.7 / 0.3 requests, by M/M/1; more cores hold more, each fewer."""
-    assert in_the_house(1) == pytest.approx(0.7 / 0.3)
-    assert in_the_house(2) == pytest.approx(2 * 0.7 / (1 - 0.49))
-    assert in_the_house(8) / 8 < in_the_house(4) / 4 < in_the_house(2) / 2
+    assert target_ongoing_requests(1) == pytest.approx(0.7 / 0.3)
+    assert target_ongoing_requests(2) == pytest.approx(2 * 0.7 / (1 - 0.49))
+    assert (
+        target_ongoing_requests(8) / 8
+        < target_ongoing_requests(4) / 4
+        < target_ongoing_requests(2) / 2
+    )
