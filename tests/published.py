@@ -1,4 +1,4 @@
-"""What the methods' authors published: weights, and what they make of photographs."""
+"""Published checkpoints, and the images that their authors' code computes."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ PHOTOS = ("a1629", "a2803", "a2917", "a3102")
 
 
 def model_name(published: str) -> str:
-    """The name in our stores, which have no plus sign."""
+    """Return the name in our stores, which allow no plus sign."""
     return published.replace("+", "-")
 
 
 def import_all(shared: Path, store: Path) -> None:
-    """Puts every published network into a model store."""
+    """Import every published network into a model store."""
     for name, files in CHECKPOINTS.items():
         write_model(
             store,
@@ -47,7 +47,7 @@ def import_all(shared: Path, store: Path) -> None:
 
 
 def photo(shared: Path, name: str) -> NDArray[np.uint8]:
-    """One of the photographs that the published answers are about, (H, W, 3)."""
+    """Read one of the input images of the published results, (H, W, 3)."""
     path = shared / "parity" / f"{name}.jpg"
     if not path.exists():
         path = shared / "pairs" / f"{name}-input.png"
@@ -55,11 +55,11 @@ def photo(shared: Path, name: str) -> NDArray[np.uint8]:
 
 
 def answer(shared: Path, name: str, model: str) -> NDArray[np.uint8]:
-    """What the authors' code makes of it."""
+    """Read the image (H, W, 3) that the authors' code computes."""
     return pixels(shared / "parity" / f"{name}-{model}.png")
 
 
 def pixels(path: Path) -> NDArray[np.uint8]:
-    """An image file, as it lies there: no profile is applied, nothing turned."""
+    """Read the pixels (H, W, 3) of an image file, without its profile and orientation."""
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))

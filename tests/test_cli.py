@@ -16,7 +16,7 @@ from PIL import Image
 from app.cli import health as health_module
 from app.luts.formats.cube import read_cube
 from app.settings import Settings
-from tests.networks.test_clutnet import published, random_network
+from tests.networks.test_clutnet import make_network, to_published
 from tests.server import serving
 
 
@@ -107,7 +107,7 @@ def test_wrong_usage(arguments: tuple[str, ...], complaint: str) -> None:
 def test_models_are_imported_listed_and_shown(tmp_path: Path) -> None:
     """A published checkpoint becomes a model of the store."""
     checkpoint, store = tmp_path / "network.pth", tmp_path / "store"
-    torch.save(published(random_network(5, 10)), checkpoint)
+    torch.save(to_published(make_network(5, 10)), checkpoint)
     imported = run(
         "models", "import", checkpoint, "--name", "default", "--licence", "MIT", MODELS_STORE=store
     )
@@ -122,7 +122,7 @@ def test_what_is_wrong_at_start_is_one_line(tmp_path: Path) -> None:
     """No default model, an unknown setting, a bad value: one line each, and no traceback."""
     empty = run("serve", MODELS_STORE=tmp_path)
     assert (empty.returncode, len(empty.stderr.splitlines())) == (1, 1)
-    assert "No model is called 'default'" in empty.stderr
+    assert "There is no model 'default'" in empty.stderr
     assert "CLUT_TYPO: no such setting" in run("serve", TYPO=1).stderr
     assert "CLUT_BATCH_MAX_SIZE: " in run("serve", BATCH_MAX_SIZE=0).stderr
 

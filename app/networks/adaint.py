@@ -20,8 +20,8 @@ SHAPER_SIZE = 256  # a point for every 8-bit level, so that 8-bit pixels are map
 class AdaInt(Network):
     """N absolute LUTs on non-uniform lattices; a code is N weights and 3 (D-1) interval logits.
 
-    A lattice that is not uniform is a piecewise-linear shaper onto one that is, so the answer is
-    a uniform table with a shaper before it.
+    A piecewise-linear shaper maps a non-uniform lattice onto a uniform one, so each LUT is a
+    uniform table with a shaper before it.
     """
 
     architecture = "adaint"
@@ -37,26 +37,26 @@ class AdaInt(Network):
         self.basis = nn.Parameter(torch.zeros(n, 3, d, d, d))
 
     def codes(self, features: Tensor) -> Tensor:
-        """Features (B, 128, 8, 8) -> codes (B, N + 3 (D-1))."""
+        """Map features (B, 128, 8, 8) to codes (B, N + 3 (D-1))."""
         features = functional.adaptive_avg_pool2d(features, 2).flatten(1)
         return torch.cat((self.weights(features), self.intervals(features)), dim=1)
 
     def decode(self, codes: Tensor) -> LutBatch:
-        """Codes -> tables (B, 3, D, D, D) and the shapers (B, 3, 256) of their lattices."""
+        """Map codes to tables (B, 3, D, D, D) and the shapers (B, 3, 256) of their lattices."""
         table = torch.einsum("bn,nczyx->bczyx", codes[:, : self.n], self.basis)
         return LutBatch(table, lattice_shaper(self.vertices(codes)))
 
     def vertices(self, codes: Tensor) -> Tensor:
-        """The lattice positions (B, 3, D), rising from 0 to 1 (equation 4 of the paper)."""
+        """Return the lattice positions (B, 3, D), rising from 0 to 1 (equation 4 of the paper)."""
         intervals = codes[:, self.n :].reshape(-1, 3, self.d - 1).softmax(dim=2)
         return functional.pad(intervals.cumsum(dim=2), (1, 0)).clamp(max=1.0)
 
     @classmethod
     def from_checkpoint(cls, state: Checkpoint) -> AdaInt:
-        """Reads the authors' checkpoint.
+        """Read the authors' checkpoint.
 
         Raises:
-            BadModel: a tensor is missing, left over, or of a shape that does not fit; it is named.
+            BadModel: a tensor is missing, left over or of a wrong shape; the message names it.
         """
         n, _ = state.shape("lut_generator.weights_generator.weight", None, 512)
         logits, _ = state.shape("adaint.intervals_generator.weight", None, 512)
@@ -64,7 +64,7 @@ class AdaInt(Network):
         network = cls(n, d)
         bank = state.take("lut_generator.basis_luts_bank.weight", 3 * d**3, n)
         network.load_state_dict(
-            state.trunk(network.trunk, lambda layer: f"backbone.{layer // 3}.{layer % 3}")
+            state.take_backbone(network.trunk, lambda layer: f"backbone.{layer // 3}.{layer % 3}")
             | {
                 "weights.weight": state.take("lut_generator.weights_generator.weight", n, 512),
                 "weights.bias": state.take("lut_generator.weights_generator.bias", n),
@@ -78,7 +78,7 @@ class AdaInt(Network):
 
 
 def lattice_shaper(vertices: Tensor) -> Tensor:
-    """Lattice positions (B, 3, D) -> the curves (B, 3, 256) that lead onto a uniform lattice."""
+    """Map lattice positions (B, 3, D) to the curves (B, 3, 256) onto a uniform lattice."""
     last = vertices.shape[2] - 1
     levels = torch.linspace(0.0, 1.0, SHAPER_SIZE, device=vertices.device)
     levels = levels.expand(*vertices.shape[:2], -1).contiguous()

@@ -1,4 +1,4 @@
-"""The small convolutional trunk that all the methods share."""
+"""The small convolutional backbone that all methods share."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ WIDTHS = (16, 32, 64, 128, 128)
 class Backbone(nn.Sequential):
     """Five 3x3 convolutions of stride 2: (B, 3, 256, 256) -> (B, widths[-1], 8, 8).
 
-    Each is followed by LeakyReLU(0.2) and, but for the last, by an affine InstanceNorm, which
-    GroupNorm of a channel a group computes in a seventh of the time on a CPU. It comes
-    from Image-Adaptive-3DLUT (Zeng et al., TPAMI 2020, section 3.3); CLUT-Net, AdaInt and SepLUT
-    kept it.
+    Each convolution is followed by LeakyReLU(0.2) and, except for the last, by an affine
+    InstanceNorm. GroupNorm with one channel per group computes the same, faster on a CPU. The
+    design is that of Image-Adaptive-3DLUT (Zeng et al., TPAMI 2020, section 3.3), which CLUT-Net,
+    AdaInt and SepLUT adopted.
     """
 
     def __init__(self, widths: tuple[int, ...] = WIDTHS) -> None:

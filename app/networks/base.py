@@ -1,4 +1,4 @@
-"""What every image-adaptive LUT network is: thumbnails -> codes -> tables."""
+"""The interface of image-adaptive LUT networks: thumbnails -> codes -> tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class LutBatch(NamedTuple):
 
     Attributes:
         table: float32 (B, 3, D, D, D), axes [channel][b][g][r], absolute.
-        shaper: float32 (B, 3, M), one curve for each channel before the table, or None.
+        shaper: float32 (B, 3, M), one curve per channel before the table, or None.
     """
 
     table: Tensor
@@ -25,13 +25,13 @@ class LutBatch(NamedTuple):
 
 
 class ThumbnailRecipe(BaseModel):
-    """How a network wants its thumbnail made; the server obeys it.
+    """How the thumbnail that a network receives is made.
 
     Attributes:
-        size: side in pixels; the photograph is squeezed to a square.
-        filter: the resampling filter.
-        antialias: whether the filter's support grows with the reduction. The published networks
-            were trained without, and lose about 0.4 dB with it.
+        size: side in pixels; the image is resized to a square.
+        filter: the resampling filter; model cards that require another one are rejected.
+        antialias: whether the support of the filter grows with the reduction. The published
+            networks were trained without it, and lose about 0.4 dB with it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,18 +44,18 @@ class ThumbnailRecipe(BaseModel):
 class Network(nn.Module, ABC):
     """An image-adaptive LUT method in two halves.
 
-    `encode` looks at thumbnails and answers codes, a few numbers for each; `decode` turns codes
-    into tables. A code is all that a look is: the table can be made again from it at any time.
+    `encode` maps thumbnails to codes of a few numbers, `decode` maps codes to tables. A code
+    determines the look: the table can be computed from it at any time.
 
     Attributes:
         architecture: the name in model cards.
-        has_shaper: whether its tables come with shapers.
-        half_codes: whether codes travel in half precision, which moves no pixel by more than a
-            level.
+        has_shaper: whether the tables come with shapers.
+        half_codes: whether look tokens hold codes in half precision, which moves no pixel by more
+            than one level.
         code_size: K, the length of a code.
         lut_size: D, the number of lattice points on each axis of the table.
-        hparams: the arguments of the method's constructor, for the model card.
-        trunk: the convolutions.
+        hparams: the arguments of the constructor, for the model card.
+        trunk: the backbone; its name is part of the names of stored weights.
     """
 
     architecture: ClassVar[str]
@@ -69,29 +69,29 @@ class Network(nn.Module, ABC):
         self.hparams: dict[str, float | None] = {**hparams, "d": d}
 
     def encode(self, thumbnails: Tensor) -> Tensor:
-        """Thumbnails float32 (B, 3, 256, 256) in 0..1 -> codes float32 (B, K)."""
+        """Map thumbnails float32 (B, 3, 256, 256) in 0..1 to codes float32 (B, K)."""
         return self.codes(self.features(thumbnails))
 
     def features(self, thumbnails: Tensor) -> Tensor:
-        """Thumbnails, not normalised -> what the trunk sees in them, (B, C, 8, 8)."""
-        seen: Tensor = self.trunk(thumbnails)
-        return seen
+        """Map thumbnails, not normalised, to the features (B, C, 8, 8) of the backbone."""
+        features: Tensor = self.trunk(thumbnails)
+        return features
 
     @abstractmethod
     def codes(self, features: Tensor) -> Tensor:
-        """The trunk's features (B, C, 8, 8) -> codes (B, K)."""
+        """Map features (B, C, 8, 8) to codes (B, K)."""
 
     @abstractmethod
     def decode(self, codes: Tensor) -> LutBatch:
-        """Codes float32 (B, K) -> tables."""
+        """Map codes float32 (B, K) to tables."""
 
     def forward(self, thumbnails: Tensor) -> LutBatch:
-        """Thumbnails -> tables, both halves in one."""
+        """Map thumbnails to tables."""
         return self.decode(self.encode(thumbnails))
 
 
 def identity_table(size: int) -> Tensor:
-    """The table that changes nothing: float32 (3, D, D, D), axes [channel][b][g][r]."""
+    """Return the identity table: float32 (3, D, D, D), axes [channel][b][g][r]."""
     ramp = torch.linspace(0.0, 1.0, size)
     blue, green, red = torch.meshgrid(ramp, ramp, ramp, indexing="ij")
     return torch.stack((red, green, blue))

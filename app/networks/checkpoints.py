@@ -1,4 +1,4 @@
-"""Reading the state dicts that the methods' authors published, tensor by tensor."""
+"""State dicts as the authors of the methods published them, read tensor by tensor."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from app.networks.backbone import Backbone
 
 
 class Checkpoint:
-    """A flat state dict from which each tensor is taken once, its shape checked."""
+    """A flat state dict from which each tensor is taken once, with its shape checked."""
 
     def __init__(self, tensors: dict[str, Tensor]) -> None:
         self._tensors = dict(tensors)
 
     @classmethod
     def read(cls, paths: Iterable[Path]) -> Checkpoint:
-        """Reads checkpoints into one state dict; nested dicts are joined by dots.
+        """Read checkpoints into one state dict; the names of nested dicts are joined by dots.
 
         Only tensors are unpickled (`weights_only`), so a hostile file cannot run code.
 
         Raises:
-            BadModel: a file cannot be read, or holds no tensors.
+            BadModel: a file cannot be read, or holds no state dict.
         """
         tensors: dict[str, Tensor] = {}
         for path in paths:
             try:
                 content = torch.load(path, weights_only=True, map_location="cpu")
-            except Exception as error:  # torch.load has no error of its own: any type may come
-                raise BadModel(f"{path}: not a checkpoint that can be read") from error
+            except Exception as error:  # torch.load raises errors of many types
+                raise BadModel(f"{path}: cannot be read as a checkpoint") from error
             if not isinstance(content, dict):
-                raise BadModel(f"{path}: holds no state dict but a {type(content).__name__}")
+                raise BadModel(f"{path}: holds a {type(content).__name__} instead of a state dict")
             tensors |= _flatten(content.get("state_dict", content))
         return cls(tensors)
 
@@ -43,7 +43,7 @@ class Checkpoint:
         return name in self._tensors
 
     def shape(self, name: str, *expected: int | None) -> tuple[int, ...]:
-        """The shape of a tensor; None in `expected` stands for any size.
+        """Return the shape of a tensor; None in `expected` matches any size.
 
         Raises:
             BadModel: the tensor is missing or its shape differs.
@@ -60,10 +60,10 @@ class Checkpoint:
         return shape
 
     def take(self, name: str, *expected: int | None) -> Tensor:
-        """Removes and returns a tensor as float32.
+        """Remove a tensor and return it as float32.
 
         Raises:
-            BadModel: it is missing, of another shape, or holds NaN or infinity.
+            BadModel: the tensor is missing, of another shape, or holds NaN or infinity.
         """
         self.shape(name, *expected)
         tensor = self._tensors.pop(name).float()
@@ -71,19 +71,28 @@ class Checkpoint:
             raise BadModel(f"tensor {name} holds NaN or infinity")
         return tensor
 
-    def trunk(self, trunk: Backbone, name_of: Callable[[int], str]) -> dict[str, Tensor]:
-        """Takes the trunk's tensors; `name_of` gives the published name of its i-th layer."""
+    def take_backbone(self, backbone: Backbone, name_of: Callable[[int], str]) -> dict[str, Tensor]:
+        """Take the tensors of the backbone under the names that our networks give them.
+
+        Args:
+            backbone: with parameters of the expected shapes.
+            name_of: maps the index of a layer to the published name of the layer.
+        """
         taken = {}
-        for own, parameter in trunk.named_parameters():
+        for own, parameter in backbone.named_parameters():
             layer, kind = own.split(".")
             taken[f"trunk.{own}"] = self.take(f"{name_of(int(layer))}.{kind}", *parameter.shape)
         return taken
 
     def finish(self) -> None:
-        """Raises BadModel if a tensor was left: the checkpoint is of something else."""
+        """Require that every tensor was taken.
+
+        Raises:
+            BadModel: a tensor is left, so the checkpoint belongs to another network.
+        """
         if self._tensors:
             name, tensor = next(iter(self._tensors.items()))
-            raise BadModel(f"tensor {name} {tuple(tensor.shape)} has no place in this network")
+            raise BadModel(f"tensor {name} {tuple(tensor.shape)} does not belong to this network")
 
 
 def _flatten(content: dict[str, Any], prefix: str = "") -> dict[str, Tensor]:

@@ -18,12 +18,12 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class ClutNet(Network):
-    """N basis LUTs, each M_s psi_n M_w, mixed by weights that a thumbnail asks for.
+    """N basis LUTs, each M_s psi_n M_w, mixed by weights that are predicted from a thumbnail.
 
     Args:
         n: N, the number of basis LUTs; a code is their N weights.
-        s: S, the rank along the strongly correlated axis, which for each output channel is the
-            input axis of the same colour; None leaves that axis uncompressed.
+        s: S, the rank along the strongly correlated axis: for each output channel, the input axis
+            of the same colour. None leaves that axis uncompressed.
         w: W, the rank over the two weakly correlated axes; None leaves them uncompressed.
         d: D, the number of lattice points on an axis.
     """
@@ -41,53 +41,53 @@ class ClutNet(Network):
         self.psi = nn.Parameter(torch.zeros(s or d, n, 3, w or d * d))
         self.strong = nn.Parameter(torch.zeros(d, s)) if s else None  # M_s
         self.weak = nn.Parameter(torch.zeros(w, d * d)) if w else None  # M_w
-        # Constants: made anew with the network, never stored with the weights.
+        # Constants are not stored with the weights.
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
         self.register_buffer("identity", identity_table(d), persistent=False)
 
     @property
     def matrices(self) -> list[nn.Parameter]:
-        """The transformation matrices that there are: M_s, M_w."""
+        """The transformation matrices M_s and M_w, without those of uncompressed axes."""
         return [matrix for matrix in (self.strong, self.weak) if matrix is not None]
 
     def features(self, thumbnails: Tensor) -> Tensor:
-        """Thumbnails (B, 3, 256, 256) in 0..1, which are normalised -> (B, 128, 8, 8)."""
+        """Normalise thumbnails (B, 3, 256, 256) in 0..1 and map them to (B, 128, 8, 8)."""
         return super().features((thumbnails - self.mean) / self.std)
 
     def codes(self, features: Tensor) -> Tensor:
-        """Features (B, 128, 8, 8) -> basis weights (B, N)."""
+        """Map features (B, 128, 8, 8) to basis weights (B, N)."""
         weights: Tensor = self.head(features.mean(dim=(2, 3)))
         return weights
 
     def decode(self, codes: Tensor) -> LutBatch:
-        """Basis weights (B, N) -> identity plus the mixed residual (B, 3, D, D, D).
+        """Map basis weights (B, N) to identity plus residual (B, 3, D, D, D).
 
-        The table is linear in the weights, so the basis is fused while compressed:
-        h(M_s (sum_n w_n psi_n) M_w), the same as the paper's sum_n w_n h(M_s psi_n M_w).
+        The table is linear in the weights, so the basis is mixed while it is compressed:
+        h(M_s (sum_n w_n psi_n) M_w) equals the paper's sum_n w_n h(M_s psi_n M_w).
         """
         return LutBatch(
-            self.identity + self._expanded(torch.einsum("bn,sncw->bcsw", codes, self.psi))
+            self.identity + self._expand(torch.einsum("bn,sncw->bcsw", codes, self.psi))
         )
 
     def basis(self) -> Tensor:
-        """The N basis LUTs in full: residuals (N, 3, D, D, D), axes [n][channel][b][g][r]."""
-        return self._expanded(self.psi.permute(1, 2, 0, 3))
+        """Return the N basis LUTs as residuals (N, 3, D, D, D), axes [n][channel][b][g][r]."""
+        return self._expand(self.psi.permute(1, 2, 0, 3))
 
-    def _expanded(self, compressed: Tensor) -> Tensor:
-        """(B, 3, S, W) -> (B, 3, D, D, D): h(M_s . M_w) of the paper."""
+    def _expand(self, compressed: Tensor) -> Tensor:
+        """Map (B, 3, S, W) to (B, 3, D, D, D): h(M_s . M_w) of the paper."""
         if self.weak is not None:
             compressed = compressed @ self.weak  # (S, W) @ (W, D^2)
         if self.strong is not None:
             compressed = self.strong @ compressed  # (D, S) @ (S, D^2)
-        return _in_table_order(compressed.view(-1, 3, self.d, self.d, self.d))
+        return _to_table_order(compressed.view(-1, 3, self.d, self.d, self.d))
 
     @classmethod
     def from_checkpoint(cls, state: Checkpoint) -> ClutNet:
-        """Reads a state dict of the authors' code, in any of its four forms.
+        """Read a state dict of the authors' code, in any of its four forms.
 
         Raises:
-            BadModel: a tensor is missing, left over, or of a shape that does not fit; it is named.
+            BadModel: a tensor is missing, left over or of a wrong shape; the message names it.
         """
         n, _, _, _ = state.shape("classifier.3.weight", None, 128, 1, 1)
         s = w = None
@@ -100,13 +100,13 @@ class ClutNet(Network):
             d = state.shape("CLUTs.LUTs", n, 3, None, None, None)[2]
         network = cls(n, s, w, d)
         network.load_state_dict(
-            state.trunk(network.trunk, lambda layer: f"backbone.model.{layer}")
+            state.take_backbone(network.trunk, lambda layer: f"backbone.model.{layer}")
             | {
                 "head.0.weight": state.take("classifier.0.weight", 128, 128, 1, 1).flatten(1),
                 "head.0.bias": state.take("classifier.0.bias", 128),
                 "head.2.weight": state.take("classifier.3.weight", n, 128, 1, 1).flatten(1),
                 "head.2.bias": state.take("classifier.3.bias", n),
-                "psi": _published_psi(state, n, s, w, d),
+                "psi": _take_psi(state, n, s, w, d),
             }
             | ({"strong": state.take("CLUTs.s_Layers", d, s)} if s else {})
             | ({"weak": state.take("CLUTs.w_Layers", w, d * d)} if w else {})
@@ -115,20 +115,20 @@ class ClutNet(Network):
         return network
 
 
-def _in_table_order(cubes: Tensor) -> Tensor:
-    """(B, 3, own, D, D), each channel's own axis first, -> axes [channel][b][g][r]."""
+def _to_table_order(cubes: Tensor) -> Tensor:
+    """Reorder (B, 3, own, D, D), each channel's own axis first, to [channel][b][g][r]."""
     red, green, blue = cubes.unbind(1)  # [r][b][g], [g][b][r], [b][g][r]
     return torch.stack((red.movedim(1, 3), green.movedim(1, 2), blue), dim=1)
 
 
-def _in_own_order(tables: Tensor) -> Tensor:
-    """The inverse of `_in_table_order`."""
+def _to_own_order(tables: Tensor) -> Tensor:
+    """Invert `_to_table_order`."""
     red, green, blue = tables.unbind(1)
     return torch.stack((red.movedim(3, 1), green.movedim(2, 1), blue), dim=1)
 
 
-def _published_psi(state: Checkpoint, n: int, s: int | None, w: int | None, d: int) -> Tensor:
-    """The published layouts differ by form; ours is (S or D, N, 3, W or D^2) in all of them."""
+def _take_psi(state: Checkpoint, n: int, s: int | None, w: int | None, d: int) -> Tensor:
+    """Take psi, whose published layout differs by form, as (S or D, N, 3, W or D^2)."""
     name = "CLUTs.LUTs"
     if s and w:
         return state.take(name, s * n * 3, w).view(s, n, 3, w)
@@ -136,5 +136,5 @@ def _published_psi(state: Checkpoint, n: int, s: int | None, w: int | None, d: i
         return state.take(name, s, n * 3 * d * d).view(s, n, 3, d * d)
     if w:
         return state.take(name, n * 3 * d, w).view(n, 3, d, w).permute(2, 0, 1, 3)
-    plain = _in_own_order(state.take(name, n, 3, d, d, d))
+    plain = _to_own_order(state.take(name, n, 3, d, d, d))
     return plain.flatten(3).permute(2, 0, 1, 3)

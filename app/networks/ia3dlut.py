@@ -26,27 +26,27 @@ class ImageAdaptive3DLut(Network):
         self.basis = nn.Parameter(torch.zeros(n, 3, d, d, d))
 
     def codes(self, features: Tensor) -> Tensor:
-        """Features (B, 128, 8, 8) -> weights (B, N)."""
+        """Map features (B, 128, 8, 8) to weights (B, N)."""
         weights: Tensor = self.head(features)
         return weights.flatten(1)
 
     def decode(self, codes: Tensor) -> LutBatch:
-        """Weights (B, N) -> tables (B, 3, D, D, D)."""
+        """Map weights (B, N) to tables (B, 3, D, D, D)."""
         return LutBatch(torch.einsum("bn,nczyx->bczyx", codes, self.basis))
 
     @classmethod
     def from_checkpoint(cls, state: Checkpoint) -> ImageAdaptive3DLut:
-        """Reads the authors' classifier and LUT checkpoints, given together.
+        """Read the authors' classifier and LUT checkpoints, given together.
 
         Raises:
-            BadModel: a tensor is missing, left over, or of a shape that does not fit; it is named.
+            BadModel: a tensor is missing, left over or of a wrong shape; the message names it.
         """
         n, _, _, _ = state.shape("model.16.weight", None, 128, 8, 8)
         d = state.shape("0.LUT", 3, None, None, None)[1]
         network = cls(n, d)
-        # The published layers are shifted by one: theirs begin with the resize to 256x256.
+        # The first published layer resizes to 256x256, so indices are shifted by one.
         network.load_state_dict(
-            state.trunk(network.trunk, lambda layer: f"model.{layer + 1}")
+            state.take_backbone(network.trunk, lambda layer: f"model.{layer + 1}")
             | {
                 "head.weight": state.take("model.16.weight", n, 128, 8, 8),
                 "head.bias": state.take("model.16.bias", n),

@@ -1,4 +1,4 @@
-"""Applying LUTs in torch: differentiable for training, and for pixels that live on a GPU."""
+"""LUT interpolation in torch: differentiable for training, and for pixels on a GPU."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.networks.base import LutBatch
 
 
 def trilinear(tables: LutBatch, colours: Tensor) -> Tensor:
-    """Looks colours up by trilinear interpolation.
+    """Interpolate colours trilinearly.
 
     Args:
         tables: a batch of B LUTs.
@@ -19,23 +19,23 @@ def trilinear(tables: LutBatch, colours: Tensor) -> Tensor:
     Returns:
         float32 (B, P, 3), not clamped; differentiable in the tables.
     """
-    shaped = _shaped(tables.shaper, colours)
+    shaped = _apply_shaper(tables.shaper, colours)
     grid = shaped[:, None, None] * 2.0 - 1.0  # (B, 1, 1, P, 3): grid_sample's x, y, z = r, g, b
-    found = functional.grid_sample(
+    sampled = functional.grid_sample(
         tables.table, grid, mode="bilinear", padding_mode="border", align_corners=True
     )
-    return found[:, :, 0, 0].transpose(1, 2)
+    return sampled[:, :, 0, 0].transpose(1, 2)
 
 
 def tetrahedral(tables: LutBatch, colours: Tensor) -> Tensor:
-    """Looks colours up by tetrahedral interpolation; shapes as in `trilinear`.
+    """Interpolate colours tetrahedrally; shapes as in `trilinear`.
 
-    The cell is cut into six tetrahedra along its gray diagonal. From the cell's dark corner one
-    walks along the axes in the order of falling fraction; the four corners met are mixed by the
-    differences of the sorted fractions.
+    The cell is cut into six tetrahedra along its gray diagonal. A path from the dark corner of the
+    cell follows the axes in the order of falling fraction. The differences of the sorted fractions
+    are the weights of the four corners on the path.
     """
     batch, _, size = tables.table.shape[:3]
-    position = _shaped(tables.shaper, colours) * (size - 1)
+    position = _apply_shaper(tables.shaper, colours) * (size - 1)
     cell = position.floor().clamp(max=size - 2)
     fraction, order = (position - cell).sort(dim=2, descending=True)
     strides = torch.tensor([1, size, size * size], device=colours.device)  # r, g, b
@@ -80,7 +80,7 @@ def apply_curves(curves: Tensor, colours: Tensor) -> Tensor:
     return torch.lerp(low, high, position - left).transpose(1, 2)
 
 
-def _shaped(shaper: Tensor | None, colours: Tensor) -> Tensor:
-    """Passes each channel of (B, P, 3) through its curve of (B, 3, M); clamps to 0..1."""
+def _apply_shaper(shaper: Tensor | None, colours: Tensor) -> Tensor:
+    """Map each channel of (B, P, 3) by its curve of (B, 3, M), and clamp to 0..1."""
     colours = colours.clamp(0.0, 1.0)
     return colours if shaper is None else apply_curves(shaper, colours).clamp(0.0, 1.0)

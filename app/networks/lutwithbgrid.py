@@ -80,7 +80,7 @@ class LutWithBGrid(Network):
         """Read the authors' checkpoint.
 
         Raises:
-            BadModel: a tensor is missing, left over, or of a shape that does not fit; it is named.
+            BadModel: a tensor is missing, left over or of a wrong shape; the message names it.
         """
         entries, r = state.shape("gen_3d_lut.basis_luts_bank.weight", None, None)
         v = round((entries / 3) ** (1 / 3))
@@ -93,7 +93,7 @@ class LutWithBGrid(Network):
         bias = state.take("gen_bilateral.basis_grids_bank.bias", grids)
         weights = ("gen_3d_lut.weights_generator", "gen_bilateral.weights_generator")
         network.load_state_dict(
-            state.trunk(network.trunk, lambda layer: f"backbone.model.{layer + 1}")
+            state.take_backbone(network.trunk, lambda layer: f"backbone.model.{layer + 1}")
             | {
                 "weights.weight": torch.cat(
                     [state.take(f"{name}.weight", r, _FEATURES) for name in weights]

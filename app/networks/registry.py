@@ -1,4 +1,4 @@
-"""The methods that are known here, by the name in their cards."""
+"""The registry of network architectures, by the name in model cards."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ARCHITECTURES: dict[str, Callable[..., Network]] = {
 }
 
 
-# A tensor that only this method's checkpoints have -> what reads them.
+# A tensor that occurs in the checkpoints of one method alone, and the reader of that method.
 _IMPORTERS: dict[str, Callable[[Checkpoint], Network]] = {
     "CLUTs.LUTs": ClutNet.from_checkpoint,
     "0.LUT": ImageAdaptive3DLut.from_checkpoint,
@@ -33,13 +33,13 @@ _IMPORTERS: dict[str, Callable[[Checkpoint], Network]] = {
 
 
 def import_checkpoint(paths: Iterable[Path]) -> Network:
-    """Reads checkpoints as their authors published them; sizes are inferred from the shapes.
+    """Read checkpoints as their authors published them; sizes are inferred from the shapes.
 
     Args:
-        paths: the checkpoint; Image-Adaptive-3DLUT comes in two files.
+        paths: the files of one checkpoint; Image-Adaptive-3DLUT has two.
 
     Raises:
-        BadModel: no method's checkpoint, or a tensor that does not fit; it is named.
+        BadModel: the method is unknown, or a tensor does not fit; the message names it.
     """
     state = Checkpoint.read(paths)
     for tensor, importer in _IMPORTERS.items():

@@ -16,10 +16,10 @@ from app.networks.checkpoints import Checkpoint
 
 
 class SepLut(Network):
-    """Three 1D curves of C points before a mix of N absolute D^3 tables.
+    """Three 1D curves of C points before a weighted sum of N absolute D^3 tables.
 
-    A code is the N weights and the 3 C points of the curves. The width M is that of the first
-    convolution of the trunk, half of the other methods'.
+    A code is the N weights and the 3 C points of the curves. M is the width of the first
+    convolution, half of that of the other methods.
     """
 
     architecture = "seplut"
@@ -36,22 +36,22 @@ class SepLut(Network):
         self.basis = nn.Parameter(torch.zeros(n, 3, d, d, d))
 
     def codes(self, features: Tensor) -> Tensor:
-        """Features (B, 8 M, 8, 8) -> codes (B, N + 3 C)."""
+        """Map features (B, 8 M, 8, 8) to codes (B, N + 3 C)."""
         features = functional.adaptive_avg_pool2d(features, 2).flatten(1)
         return torch.cat((self.weights(features), self.curves(features).sigmoid()), dim=1)
 
     def decode(self, codes: Tensor) -> LutBatch:
-        """Codes -> tables (B, 3, D, D, D) and shapers (B, 3, C)."""
+        """Map codes to tables (B, 3, D, D, D) and shapers (B, 3, C)."""
         weights, curves = codes[:, : self.n], codes[:, self.n :]
         table = torch.einsum("bn,nczyx->bczyx", weights, self.basis)
         return LutBatch(table, curves.reshape(-1, 3, self.c))
 
     @classmethod
     def from_checkpoint(cls, state: Checkpoint) -> SepLut:
-        """Reads the authors' checkpoint.
+        """Read the authors' checkpoint.
 
         Raises:
-            BadModel: a tensor is missing, left over, or of a shape that does not fit; it is named.
+            BadModel: a tensor is missing, left over or of a wrong shape; the message names it.
         """
         m = state.shape("backbone.0.0.weight", None, 3, 3, 3)[0]
         n, features = state.shape("lut3d_generator.weights_generator.weight", None, 32 * m)
@@ -63,7 +63,7 @@ class SepLut(Network):
         curves = "lut1d_generator.lut1d_generator"
         weights = "lut3d_generator.weights_generator"
         network.load_state_dict(
-            state.trunk(network.trunk, lambda layer: f"backbone.{layer // 3}.{layer % 3}")
+            state.take_backbone(network.trunk, lambda layer: f"backbone.{layer // 3}.{layer % 3}")
             | {
                 "weights.weight": state.take(f"{weights}.weight", n, features),
                 "weights.bias": state.take(f"{weights}.bias", n),

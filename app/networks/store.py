@@ -1,6 +1,6 @@
 """The model store: `NAME/VERSION/{weights.safetensors, card.json}`.
 
-A card says all that is needed to rebuild its network; nothing is guessed from names.
+A card holds all that is needed to rebuild its network; nothing is inferred from names.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 
 
 class ModelCard(BaseModel):
-    """What a model is and where it comes from.
+    """Architecture, origin and licence of a model.
 
     Attributes:
-        format: of the card itself.
-        name: what users ask for.
-        version: whole numbers; the highest is served under the bare name.
-        architecture: the method, a key of `ARCHITECTURES`.
-        hparams: the constructor's arguments of that method.
-        thumbnail: how the network wants its thumbnail made.
-        lut_size: D of its tables.
-        parameters: how many numbers were learned, in all.
+        format: version of the card format.
+        name: under which requests select the model.
+        version: the highest version is served under the name alone.
+        architecture: a key of `ARCHITECTURES`.
+        hparams: the arguments of the constructor of the architecture.
+        thumbnail: how the thumbnail for the network is made.
+        lut_size: D of the tables.
+        parameters: the number of learned parameters.
         sha256: of weights.safetensors, in hexadecimal.
-        licence: SPDX identifier, or what is known in words.
-        source: where the weights come from, with the attribution that the licence asks for.
+        licence: SPDX identifier, or a description.
+        source: origin of the weights, with the attribution that the licence requires.
         training: data, recipe and figures of a network that was trained here.
     """
 
@@ -70,84 +70,88 @@ class ModelCard(BaseModel):
 
     @property
     def fingerprint(self) -> bytes:
-        """The first 8 bytes of the SHA-256 of the weights: the model's identity in look tokens."""
+        """The first 8 bytes of the SHA-256 of the weights: identifies the model in look tokens."""
         return bytes.fromhex(self.sha256)[:FINGERPRINT_BYTES]
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A network and its card; two are the same if they are one."""
+    """A network and its card; models are compared by identity."""
 
     card: ModelCard
     network: Network
 
 
 class ModelRegistry:
-    """The models at hand, by name and by fingerprint."""
+    """The loaded models, by name and by fingerprint."""
 
     def __init__(self, models: Iterable[Model], default: str) -> None:
-        """Raises UnknownModel if the default is not among the models."""
+        """Index the models.
+
+        Raises:
+            UnknownModel: the default is not among the models.
+        """
         self.models = sorted(models, key=lambda model: (model.card.name, model.card.version))
-        # Versions rise, so that the bare name ends at the highest.
+        # Versions rise, so the name alone ends at the highest.
         self._by_name = {model.card.name: model for model in self.models}
-        self._by_label = {model.card.model_ref: model for model in self.models}
+        self._by_ref = {model.card.model_ref: model for model in self.models}
         self._by_fingerprint = {model.card.fingerprint: model for model in self.models}
         self.default = self.get(default)
 
     def reuse_loaded(self, known: Iterable[Model]) -> ModelRegistry:
-        """The same models, but those that are known already as they are known."""
+        """Replace the models that are already loaded by the loaded objects."""
         old = {model.card.model_ref: model for model in known}
-        same = [
+        models = [
             old[model.card.model_ref]
             if model.card.model_ref in old and old[model.card.model_ref].card == model.card
             else model
             for model in self.models
         ]
-        return ModelRegistry(same, self.default.card.model_ref)
+        return ModelRegistry(models, self.default.card.model_ref)
 
     def get(self, name: str | None) -> Model:
-        """Finds NAME or NAME@VERSION; None is the default.
+        """Return the model NAME or NAME@VERSION; None is the default.
 
         Raises:
-            UnknownModel: there is no such model; those that are there are named.
+            UnknownModel: there is no such model; the error lists the names.
         """
         if name is None:
             return self.default
-        model = self._by_name.get(name) or self._by_label.get(name)
+        model = self._by_name.get(name) or self._by_ref.get(name)
         if model is None:
-            raise UnknownModel(f"No model is called {name!r}.", accepted=list(self._by_name))
+            raise UnknownModel(f"There is no model {name!r}.", accepted=list(self._by_name))
         return model
 
     def get_by_fingerprint(self, fingerprint: bytes) -> Model:
-        """Finds the model that a look token was made with.
+        """Return the model that a look token was made with.
 
         Raises:
-            UnknownLook: it is not here.
+            UnknownLook: the model is not loaded.
         """
         model = self._by_fingerprint.get(fingerprint)
         if model is None:
             raise UnknownLook(
                 f"The look was made with a model of fingerprint {fingerprint.hex()}, "
-                "which is not installed here."
+                "which is not installed."
             )
         return model
 
 
 def read_store(root: Path) -> list[Model]:
-    """Reads every model of a store.
+    """Read every model of a store.
 
     Raises:
-        BadModel: a model is incomplete or damaged; the file is named.
+        BadModel: a model is incomplete or damaged; the message names the file.
     """
     return [read_model(folder) for folder in _folders(root)]
 
 
 def read_registry(root: Path, default: str) -> ModelRegistry:
-    """Reads the models that can be served; a bad one beside good ones is left out, and logged.
+    """Read the models that can be served; damaged models are logged and left out.
 
     Raises:
-        BadModel: the default model is incomplete or damaged; the file is named.
-        UnknownModel: it is not in the store.
+        BadModel: the default model is incomplete or damaged; the message names the file.
+        UnknownModel: the default model is not in the store.
     """
     models: list[Model] = []
     bad: dict[str, BadModel] = {}
@@ -156,32 +160,32 @@ def read_registry(root: Path, default: str) -> ModelRegistry:
             models.append(read_model(folder))
         except BadModel as error:
             bad[f"{folder.parent.name}@{folder.name}"] = error
-    meant = _meant([*bad, *(model.card.model_ref for model in models)], default)
-    if meant in bad:
-        raise bad[meant]
-    for label, complaint in bad.items():
-        log.error("the model %s is left out: %s", label, complaint.detail)
+    resolved = _resolve([*bad, *(model.card.model_ref for model in models)], default)
+    if resolved in bad:
+        raise bad[resolved]
+    for model_ref, reason in bad.items():
+        log.error("model %s is left out: %s", model_ref, reason.detail)
     return ModelRegistry(models, default)
 
 
 def read_model(folder: Path) -> Model:
-    """Reads one model and checks it against its card.
+    """Read one model and check it against its card.
 
     Raises:
-        BadModel: a file is missing, damaged, or not what the card says; it is named.
+        BadModel: a file is missing, damaged or does not match the card; the message names it.
     """
     card = _read_card(folder / "card.json")
     if [card.name, str(card.version)] != [folder.parent.name, folder.name]:
-        place = f"{card.name}/{card.version}"
-        raise BadModel(f"{folder / 'card.json'}: the model belongs in the folder {place}")
+        expected = f"{card.name}/{card.version}"
+        raise BadModel(f"{folder / 'card.json'}: the model belongs in the folder {expected}")
     path = folder / "weights.safetensors"
     try:
         weights = path.read_bytes()
     except OSError as error:
         raise BadModel(f"{path}: cannot be read ({error.strerror})") from error
     if hashlib.sha256(weights).hexdigest() != card.sha256:
-        raise BadModel(f"{path}: its SHA-256 is not the one in the card")
-    return Model(card, _network(card, weights, path))
+        raise BadModel(f"{path}: the SHA-256 does not match the card")
+    return Model(card, _build_network(card, weights, path))
 
 
 def write_model(
@@ -194,10 +198,10 @@ def write_model(
     thumbnail: ThumbnailRecipe,
     training: dict[str, Any] | None = None,
 ) -> ModelCard:
-    """Writes a network as the next version of NAME; a reader sees all of it or nothing.
+    """Write a network atomically as the next version of NAME.
 
     Raises:
-        BadModel: the name is not of small letters, digits, dots, dashes and underscores.
+        BadModel: the name has other characters than a-z, 0-9, ".", "_" and "-".
     """
     weights = save({key: value.contiguous() for key, value in network.state_dict().items()})
     try:
@@ -215,7 +219,7 @@ def write_model(
             training=training or {},
         )
     except ValidationError as error:
-        raise BadModel(f"the model's card is not valid: {_first(error)}") from error
+        raise BadModel(f"the card is not valid: {_format_first(error)}") from error
     (root / name).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root, prefix=".new-") as scratch:
         folder = Path(scratch) / "model"
@@ -227,17 +231,17 @@ def write_model(
 
 
 def _folders(root: Path) -> list[Path]:
-    """The models of a store: NAME/VERSION."""
-    # What begins with a dot is an import under way, or left over from one that was cut short.
+    """Return the folders NAME/VERSION of a store."""
+    # Folders that begin with a dot are imports in progress, or left by interrupted ones.
     return sorted(path for path in root.glob("[!.]*/[!.]*") if path.is_dir())
 
 
-def _meant(labels: Iterable[str], default: str) -> str:
-    """What NAME or NAME@VERSION means among labels: of a bare name, the highest version."""
+def _resolve(model_refs: Iterable[str], default: str) -> str:
+    """Return NAME@VERSION for NAME, the highest version, or for NAME@VERSION."""
     name, _, version = default.partition("@")
     if version:
         return default
-    versions = [label.rpartition("@")[2] for label in labels if label.startswith(f"{name}@")]
+    versions = [ref.rpartition("@")[2] for ref in model_refs if ref.startswith(f"{name}@")]
     return f"{name}@{max((int(v) for v in versions if v.isdecimal()), default='')}"
 
 
@@ -247,18 +251,20 @@ def _read_card(path: Path) -> ModelCard:
     except OSError as error:
         raise BadModel(f"{path}: cannot be read ({error.strerror})") from error
     except ValidationError as error:
-        raise BadModel(f"{path}: {_first(error)}") from error
+        raise BadModel(f"{path}: {_format_first(error)}") from error
 
 
-def _network(card: ModelCard, weights: bytes, path: Path) -> Network:
+def _build_network(card: ModelCard, weights: bytes, path: Path) -> Network:
     architecture = ARCHITECTURES.get(card.architecture)
     if architecture is None:
-        raise BadModel(f"{path.with_name('card.json')}: no architecture {card.architecture!r}")
+        raise BadModel(
+            f"{path.with_name('card.json')}: there is no architecture {card.architecture!r}"
+        )
     try:
         network = architecture(**card.hparams)
         network.load_state_dict(load(weights))
     except (SafetensorError, RuntimeError, TypeError) as error:
-        raise BadModel(f"{path}: does not fit its card ({error})") from error
+        raise BadModel(f"{path}: does not fit the card ({error})") from error
     for name, tensor in network.state_dict().items():
         if not tensor.isfinite().all():
             raise BadModel(f"{path}: tensor {name} holds NaN or infinity")
@@ -270,7 +276,7 @@ def _next_version(folder: Path) -> int:
     return max(taken, default=0) + 1
 
 
-def _first(error: ValidationError) -> str:
-    """The first complaint, as FIELD: MESSAGE."""
-    complaint = json.loads(error.json())[0]
-    return f"{'.'.join(map(str, complaint['loc']))}: {complaint['msg']}"
+def _format_first(error: ValidationError) -> str:
+    """Format the first of the errors as FIELD: MESSAGE."""
+    first = json.loads(error.json())[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

@@ -84,7 +84,7 @@ class SvdLut(Network):
         return LutBatch(apply_guard(table + own, self.lattice, self.guard))
 
     def _products(self, codes: Tensor) -> Tensor:
-        """U diag(S) V of each output channel and pair: (B, R) -> (B, 3, 3, D, D)."""
+        """Compute U diag(S) V of each output channel and pair: (B, R) -> (B, 3, 3, D, D)."""
         factors = self.tables(codes).view(-1, 3, _PAIRS, 2 * self.d * self.k + self.k)
         size = self.d * self.k
         left, values, right = factors.split((size, self.k, size), dim=3)
@@ -93,7 +93,7 @@ class SvdLut(Network):
         return product
 
     def _curves(self, grids: Tensor, weights: Tensor) -> Tensor:
-        """What the grids add to each channel by its own value: (B, R), (B, R) -> (B, 3, D)."""
+        """Compute what the grids add to each channel: (B, R), (B, R) -> (B, 3, D)."""
         lines = self.grids(grids).view(-1, _GRIDS, 3, self.v)
         # The published layout: two rows of 9 weights | 3 biases, each read flat over the grids.
         parts = self.grid_weights(weights).view(-1, 2, 12)
@@ -107,7 +107,7 @@ class SvdLut(Network):
         """Read the authors' checkpoint.
 
         Raises:
-            BadModel: a tensor is missing, left over, or of a shape that does not fit; it is named.
+            BadModel: a tensor is missing, left over or of a wrong shape; the message names it.
         """
         entries, r = state.shape("gen_2d_lut.basis_luts_bank.weight", None, None)
         vertices = state.shape("gen_2d_bilateral.basis_grids_bank.weight", None, r)[0]
@@ -124,7 +124,7 @@ class SvdLut(Network):
         }
         heads = [f"{head}.weights_generator" for head in _HEADS]
         network.load_state_dict(
-            state.trunk(network.trunk, lambda layer: f"backbone.model.{layer + 1}")
+            state.take_backbone(network.trunk, lambda layer: f"backbone.model.{layer + 1}")
             | {
                 "weights.weight": torch.cat(
                     [state.take(f"{head}.weight", r, _FEATURES) for head in heads]

@@ -17,8 +17,8 @@ FORMS = [(5, 10), (5, None), (None, 10), (None, None)]
 D = 9
 
 
-def random_network(s: int | None, w: int | None) -> ClutNet:
-    """A network of one of the four forms, with weights drawn at random."""
+def make_network(s: int | None, w: int | None) -> ClutNet:
+    """Make a network of one of the four forms, with random weights."""
     torch.manual_seed(0)
     network = ClutNet(n=4, s=s, w=w, d=D).eval().requires_grad_(requires_grad=False)
     for parameter in (network.psi, network.strong, network.weak):
@@ -27,8 +27,8 @@ def random_network(s: int | None, w: int | None) -> ClutNet:
     return network
 
 
-def published(network: ClutNet) -> dict[str, torch.Tensor]:
-    """The network as the authors' code would have stored it."""
+def to_published(network: ClutNet) -> dict[str, torch.Tensor]:
+    """Return the state dict that the authors' code would store."""
     n, s, w, d = network.n, network.s, network.w, network.d
     state = {f"backbone.model.{name}": value for name, value in network.trunk.state_dict().items()}
     state |= {
@@ -53,9 +53,9 @@ def published(network: ClutNet) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize(("s", "w"), FORMS)
-def test_fusing_compressed_is_fusing_the_basis(s: int | None, w: int | None) -> None:
-    """Mixing psi and expanding once equals expanding every basis LUT and mixing these."""
-    network = random_network(s, w)
+def test_mixing_compressed_bases_equals_mixing_full_ones(s: int | None, w: int | None) -> None:
+    """Mixing psi and expanding once equals expanding every basis LUT and mixing the results."""
+    network = make_network(s, w)
     codes = torch.randn(3, 4)
     mixed = identity_table(D) + torch.einsum("bn,nczyx->bczyx", codes, network.basis())
     torch.testing.assert_close(network.decode(codes).table, mixed, atol=1e-5, rtol=0)
@@ -63,24 +63,24 @@ def test_fusing_compressed_is_fusing_the_basis(s: int | None, w: int | None) -> 
 
 @pytest.mark.parametrize(("s", "w"), FORMS)
 def test_all_published_forms_are_read(s: int | None, w: int | None, tmp_path: Path) -> None:
-    """Each of the four published layouts gives back the network, its sizes inferred."""
-    network = random_network(s, w)
-    torch.save(published(network), tmp_path / "network.pth")
+    """Each of the four published layouts restores the network; the sizes are inferred."""
+    network = make_network(s, w)
+    torch.save(to_published(network), tmp_path / "network.pth")
     read = ClutNet.from_checkpoint(Checkpoint.read([tmp_path / "network.pth"]))
     assert read.hparams == {"n": 4, "s": s, "w": w, "d": D}
     codes = torch.randn(2, 4)
     torch.testing.assert_close(read.decode(codes).table, network.decode(codes).table)
 
 
-def test_no_weights_is_the_identity() -> None:
-    """The table is a residual: a code of zeros changes nothing."""
-    table = random_network(5, 10).decode(torch.zeros(1, 4)).table
+def test_a_code_of_zeros_is_the_identity() -> None:
+    """The table is a residual, so a code of zeros decodes to the identity."""
+    table = make_network(5, 10).decode(torch.zeros(1, 4)).table
     torch.testing.assert_close(table[0], identity_table(D))
 
 
-def test_the_own_axis_is_the_strong_one() -> None:
-    """S = 1 leaves one profile along a channel's own axis, whatever W says of the others."""
-    network = random_network(1, None)
+def test_s_is_the_rank_along_the_own_axis() -> None:
+    """With S = 1, the residual has rank 1 along the own axis of each channel, for any W."""
+    network = make_network(1, None)
     residual = network.basis()[0]
     for channel, own in ((0, 3), (1, 2), (2, 1)):  # axes [channel][b][g][r]
         unfolded = residual[channel].movedim(own - 1, 0).flatten(1)
@@ -89,7 +89,7 @@ def test_the_own_axis_is_the_strong_one() -> None:
 
 @pytest.mark.parametrize(("w", "total", "lut_part"), [(10, 278_651, 14_055), (20, 292_541, None)])
 def test_published_parameter_counts(w: int, total: int, lut_part: int | None) -> None:
-    """20+05+10 and 20+05+20 have as many parameters as the paper says."""
+    """20+05+10 and 20+05+20 have the parameter counts of the paper."""
     network = ClutNet(n=20, s=5, w=w)
     assert sum(parameter.numel() for parameter in network.parameters()) == total
     luts = sum(p.numel() for p in (network.psi, network.strong, network.weak))
@@ -111,9 +111,9 @@ def test_published_parameter_counts(w: int, total: int, lut_part: int | None) ->
         (lambda state: state["CLUTs.s_Layers"].fill_(torch.nan), "CLUTs.s_Layers holds NaN"),
     ],
 )
-def test_what_does_not_fit_is_named(change, named: str) -> None:
-    """A checkpoint with a missing, surplus, misshapen or broken tensor is refused by its name."""
-    state = published(random_network(5, 10))
+def test_errors_name_the_tensor(change, named: str) -> None:
+    """A missing, surplus, misshapen or non-finite tensor is rejected by its name."""
+    state = to_published(make_network(5, 10))
     change(state)
     with pytest.raises(BadModel, match=named):
         ClutNet.from_checkpoint(Checkpoint(state))

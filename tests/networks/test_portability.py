@@ -41,7 +41,7 @@ def codes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def reference(codes: Path) -> np.ndarray:
-    """The tables that the oldest processor computes, float32 (16, 3, D, D, D)."""
+    """Compute the tables of the oldest processor, float32 (16, 3, D, D, D)."""
     return _decode(codes, "generic")
 
 

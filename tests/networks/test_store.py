@@ -1,4 +1,4 @@
-"""The model store: what is written can be read again, and nothing else."""
+"""The model store: what is written is read back, and damaged models are rejected."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ SMALL = {
 }
 
 
-def small(architecture: str = "clutnet") -> Network:
-    """A network that takes no time."""
+def make_network(architecture: str = "clutnet") -> Network:
+    """Make a network small enough for fast tests."""
     torch.manual_seed(0)
     network = ARCHITECTURES[architecture](**SMALL[architecture]).eval()
     for parameter in network.parameters():
@@ -41,8 +41,8 @@ def small(architecture: str = "clutnet") -> Network:
     return network
 
 
-def written(root: Path, network: Network, name: str = "a") -> ModelCard:
-    """The network as the store's next version of a name."""
+def write(root: Path, network: Network, name: str = "a") -> ModelCard:
+    """Write a network to a store as the next version of a name."""
     recipe = ThumbnailRecipe(antialias=True)
     return write_model(root, network, name=name, licence="CC0-1.0", source="us", thumbnail=recipe)
 
@@ -50,8 +50,8 @@ def written(root: Path, network: Network, name: str = "a") -> ModelCard:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_round_trip(tmp_path: Path, architecture: str) -> None:
     """Every architecture is restored from its card: equal weights, and equal tables."""
-    network = small(architecture)
-    card = written(tmp_path, network)
+    network = make_network(architecture)
+    card = write(tmp_path, network)
     model = read_model(tmp_path / "a" / "1")
     assert model.card == card
     thumbnails = torch.rand(2, 3, 256, 256)
@@ -67,40 +67,40 @@ def test_round_trip(tmp_path: Path, architecture: str) -> None:
 
 
 def test_versions_rise(tmp_path: Path) -> None:
-    """Writing a name again makes its next version, and the bare name means the newest."""
-    labels = [written(tmp_path, small()).model_ref for _ in range(3)]
-    assert labels == ["a@1", "a@2", "a@3"]
-    catalogue = ModelRegistry(read_store(tmp_path), "a")
-    assert catalogue.default.card.version == 3
-    assert catalogue.get("a@2").card.version == 2
+    """Each write of a name is a new version, and the name alone is the highest version."""
+    refs = [write(tmp_path, make_network()).model_ref for _ in range(3)]
+    assert refs == ["a@1", "a@2", "a@3"]
+    registry = ModelRegistry(read_store(tmp_path), "a")
+    assert registry.default.card.version == 3
+    assert registry.get("a@2").card.version == 2
 
 
-def test_unknown_names_are_told_what_there_is(tmp_path: Path) -> None:
-    """Asking for another model, or another model's look, is a problem that helps."""
-    written(tmp_path, small())
-    catalogue = ModelRegistry(read_store(tmp_path), "a")
+def test_unknown_models_and_looks_are_rejected(tmp_path: Path) -> None:
+    """The error for a name lists the names, the error for a look its fingerprint."""
+    write(tmp_path, make_network())
+    registry = ModelRegistry(read_store(tmp_path), "a")
     with pytest.raises(UnknownModel) as unknown:
-        catalogue.get("b")
+        registry.get("b")
     assert unknown.value.extra == {"accepted": ["a"]}
     with pytest.raises(UnknownLook, match="0102030405060708"):
-        catalogue.get_by_fingerprint(bytes(range(1, 9)))
+        registry.get_by_fingerprint(bytes(range(1, 9)))
 
 
-def test_looks_find_their_model(tmp_path: Path) -> None:
-    """A fingerprint leads to the very version that it belongs to."""
-    cards = [written(tmp_path, small(architecture)) for architecture in ("clutnet", "adaint")]
-    catalogue = ModelRegistry(read_store(tmp_path), "a")
-    assert [catalogue.get_by_fingerprint(card.fingerprint).card for card in cards] == cards
+def test_a_fingerprint_selects_a_version(tmp_path: Path) -> None:
+    """A fingerprint belongs to exactly one version of one model."""
+    cards = [write(tmp_path, make_network(architecture)) for architecture in ("clutnet", "adaint")]
+    registry = ModelRegistry(read_store(tmp_path), "a")
+    assert [registry.get_by_fingerprint(card.fingerprint).card for card in cards] == cards
 
 
-def broken_weights(folder: Path) -> None:
-    """A file cut short by a byte."""
+def truncate_weights(folder: Path) -> None:
+    """Remove the last byte of the weights."""
     weights = folder / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
 
 
-def edited_card(**changes: object):
-    """A card with other lines."""
+def edit_card(**changes: object):
+    """Return a function that changes members of the card in a folder."""
 
     def edit(folder: Path) -> None:
         path = folder / "card.json"
@@ -110,29 +110,29 @@ def edited_card(**changes: object):
 
 
 @pytest.mark.parametrize(
-    ("damage", "complaint"),
+    ("damage", "message"),
     [
         (lambda folder: (folder / "weights.safetensors").unlink(), "weights.safetensors: cannot"),
-        (broken_weights, "weights.safetensors: its SHA-256"),
+        (truncate_weights, "weights.safetensors: the SHA-256"),
         (lambda folder: (folder / "card.json").write_text("{"), "card.json: "),
-        (edited_card(format=2), "card.json: format"),
-        (edited_card(surprise=1), "card.json: surprise"),
-        (edited_card(architecture="other"), "no architecture 'other'"),
-        (edited_card(hparams={"n": 3, "s": 2, "w": 3, "d": 5}), "does not fit its card"),
-        (edited_card(hparams={"m": 3}), "does not fit its card"),
+        (edit_card(format=2), "card.json: format"),
+        (edit_card(surprise=1), "card.json: surprise"),
+        (edit_card(architecture="other"), "there is no architecture 'other'"),
+        (edit_card(hparams={"n": 3, "s": 2, "w": 3, "d": 5}), "does not fit the card"),
+        (edit_card(hparams={"m": 3}), "does not fit the card"),
     ],
 )
-def test_damage_is_refused_by_file(tmp_path: Path, damage, complaint: str) -> None:
-    """A model that is not what its card says is refused, and the file is named."""
-    written(tmp_path, small())
+def test_damaged_models_are_rejected(tmp_path: Path, damage, message: str) -> None:
+    """A model that does not match its card is rejected, and the error names the file."""
+    write(tmp_path, make_network())
     damage(tmp_path / "a" / "1")
-    with pytest.raises(BadModel, match=complaint):
+    with pytest.raises(BadModel, match=message):
         read_store(tmp_path)
 
 
-def test_models_lie_where_their_cards_say(tmp_path: Path) -> None:
-    """A copied folder is no second model, and an unfinished import is none at all."""
-    written(tmp_path, small())
+def test_the_folder_of_a_model_matches_its_card(tmp_path: Path) -> None:
+    """A copied folder is rejected, and an unfinished import is ignored."""
+    write(tmp_path, make_network())
     shutil.copytree(tmp_path / "a", tmp_path / ".new-cut-short")
     assert len(read_store(tmp_path)) == 1
     shutil.copytree(tmp_path / "a", tmp_path / "b")
@@ -140,54 +140,52 @@ def test_models_lie_where_their_cards_say(tmp_path: Path) -> None:
         read_store(tmp_path)
 
 
-def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
-    """NaN in the weights is found before the first photograph is spoiled."""
-    network = small()
+def test_weights_with_nan_are_rejected(tmp_path: Path) -> None:
+    """NaN in the weights is an error when the model is read."""
+    network = make_network()
     assert isinstance(network, ClutNet)
     network.psi.data[0] = torch.nan
-    written(tmp_path, network)
+    write(tmp_path, network)
     with pytest.raises(BadModel, match="tensor psi holds NaN"):
         read_store(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["", "../a", "A b", "a/b"])
-def test_names_stay_in_the_store(tmp_path: Path, name: str) -> None:
-    """A model's name cannot lead out of the store."""
+def test_invalid_names_are_rejected(tmp_path: Path, name: str) -> None:
+    """The name of a model cannot lead out of the store."""
     with pytest.raises(BadModel, match="name"):
-        written(tmp_path, small(), name)
+        write(tmp_path, make_network(), name)
     assert list(tmp_path.rglob("*.safetensors")) == []
 
 
-def test_other_files_are_not_imported(tmp_path: Path) -> None:
-    """The importer says of a file that is no checkpoint, or another network's, what it lacks."""
+def test_files_of_unknown_methods_are_rejected(tmp_path: Path) -> None:
+    """The importer rejects files that are no checkpoint, and checkpoints of other networks."""
     other = tmp_path / "other.pth"
     other.write_bytes(b"not a checkpoint")
-    with pytest.raises(BadModel, match=r"other\.pth: not a checkpoint"):
+    with pytest.raises(BadModel, match=r"other\.pth: cannot be read as a checkpoint"):
         import_checkpoint([other])
     torch.save({"weight": torch.zeros(1)}, other)
     with pytest.raises(BadModel, match="not a checkpoint of a known method"):
         import_checkpoint([other])
 
 
-def test_a_bad_model_does_not_stop_the_good_ones(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """It is left out and the log names its file; but without the default nothing is served."""
+def test_damaged_models_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The log names the file of a damaged model; a damaged default model is an error."""
     for name in ("a", "a", "b"):
-        written(tmp_path, small(), name)
+        write(tmp_path, make_network(), name)
     weights = tmp_path / "b" / "1" / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     (tmp_path / "c" / "1").mkdir(parents=True)
-    catalogue = read_registry(tmp_path, "a")
-    assert [model.card.model_ref for model in catalogue.models] == ["a@1", "a@2"]
-    assert "b/1/weights.safetensors: its SHA-256" in caplog.text
+    registry = read_registry(tmp_path, "a")
+    assert [model.card.model_ref for model in registry.models] == ["a@1", "a@2"]
+    assert "b/1/weights.safetensors: the SHA-256" in caplog.text
     assert "c/1/card.json: cannot be read" in caplog.text
     for default, file in (("b", "b/1/weights"), ("b@1", "b/1/weights"), ("c", "c/1/card.json")):
         with pytest.raises(BadModel, match=file):
             read_registry(tmp_path, default)
     with pytest.raises(UnknownModel):
         read_registry(tmp_path, "d")
-    edited_card(format=2)(tmp_path / "a" / "2")
+    edit_card(format=2)(tmp_path / "a" / "2")
     assert read_registry(tmp_path, "a@1").default.card.model_ref == "a@1"
     with pytest.raises(BadModel, match=r"a/2/card\.json: format"):
-        read_registry(tmp_path, "a")  # an older version in its place would be another look
+        read_registry(tmp_path, "a")  # an older version would be another look

@@ -15,7 +15,7 @@ from app.networks.base import Network
 from app.networks.registry import ARCHITECTURES
 from app.policies import DevicePolicy
 from app.serving.device import Device, apply_on, padded_sizes
-from tests.networks.test_store import small
+from tests.networks.test_store import make_network
 
 pytestmark = pytest.mark.anyio
 
@@ -48,7 +48,7 @@ def rough_lut(size: int = 9, *, shaped: bool = False) -> Lut3D:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 async def test_a_batch_answers_what_single_runs_answer(architecture: str, hardware: str) -> None:
     """Codes and tables of a batch, padding and all, are those of its members alone."""
-    network: Network = small(architecture)
+    network: Network = make_network(architecture)
     photos = thumbnails(5)
     async with Device(DevicePolicy(name=hardware)) as device:
         await device.warm_up(network, 256, max_batch=8)

@@ -19,7 +19,7 @@ from app.serving.options import EnhanceOptions
 from app.serving.service import EnhancementService
 from app.serving.timings import Timings
 from app.settings import STORE, Settings
-from tests.networks.test_store import small
+from tests.networks.test_store import make_network
 from tests.serving.test_service import Gate
 
 pytestmark = pytest.mark.anyio
@@ -42,7 +42,14 @@ def photo(photos: Path) -> bytes:
 
 def write_other(store: Path) -> None:
     """Adds the next version of `other`."""
-    write_model(store, small(), name="other", licence="", source="", thumbnail=ThumbnailRecipe())
+    write_model(
+        store,
+        make_network(),
+        name="other",
+        licence="",
+        source="",
+        thumbnail=ThumbnailRecipe(),
+    )
 
 
 def house(store: Path) -> EnhancementService:
@@ -75,7 +82,12 @@ async def test_models_come_and_go(store: Path, photo: bytes) -> None:
         kept = service.registry.default
         shutil.rmtree(store / "other")
         write_model(
-            store, small("ia3dlut"), name="new", licence="", source="", thumbnail=ThumbnailRecipe()
+            store,
+            make_network("ia3dlut"),
+            name="new",
+            licence="",
+            source="",
+            thumbnail=ThumbnailRecipe(),
         )
         await service.reload()
         assert {"default@1", "new@1"} <= set(served(service))

@@ -34,7 +34,7 @@ from app.serving.options import EnhancedImage, EnhanceOptions
 from app.serving.service import EnhancementService
 from app.serving.timings import STAGES, Timings
 from app.settings import Settings
-from tests.networks.test_store import small
+from tests.networks.test_store import make_network
 
 pytestmark = pytest.mark.anyio
 
@@ -230,7 +230,7 @@ async def test_what_is_there_after_the_warm_up_is_no_garbage(
 
 async def test_a_failed_warm_up_fails_liveness(tmp_path: Path) -> None:
     """A network that cannot run makes a server that says so: only a restart helps."""
-    network = small("adaint")
+    network = make_network("adaint")
     assert isinstance(network, AdaInt)
     recipe = ThumbnailRecipe(size=16)  # too small for the trunk
     write_model(tmp_path, network, name="a", licence="", source="", thumbnail=recipe)

@@ -62,6 +62,6 @@ def test_by_signal(tmp_path: Path, otters: bytes) -> None:
         hang_up_until("read again: default@1, other@1")
         assert served(server.client) == {"default", "other"}
         (tmp_path / "store" / "default" / "1" / "weights.safetensors").write_bytes(b"")
-        hang_up_until("its SHA-256 is not the one in the card")
+        hang_up_until("the SHA-256 does not match the card")
         assert server.client.post("/enhance", content=otters).is_success
         assert served(server.client) == {"default", "other"}
