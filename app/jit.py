@@ -1,4 +1,4 @@
-"""Loops that are compiled on their first use, and kept on disk (see NUMBA_CACHE_DIR)."""
+"""Compilation of loops on first use, cached on disk (see NUMBA_CACHE_DIR)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def jit(function: Function) -> Function:
-    """Numba's decorator, which for the type checker keeps the signature; releases the GIL."""
+    """Compile a function with Numba; it releases the GIL and keeps its signature for mypy."""
     try:
         return cast("Function", njit(nogil=True, cache=True)(function))
-    except RuntimeError:  # nowhere to keep machine code: it is made at every start
+    except RuntimeError:  # no writable cache folder: compile at every start
         return cast("Function", njit(nogil=True)(function))

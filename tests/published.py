@@ -46,20 +46,20 @@ def import_all(shared: Path, store: Path) -> None:
         )
 
 
-def photo(shared: Path, name: str) -> NDArray[np.uint8]:
+def read_input(shared: Path, name: str) -> NDArray[np.uint8]:
     """Read one of the input images of the published results, (H, W, 3)."""
     path = shared / "parity" / f"{name}.jpg"
     if not path.exists():
         path = shared / "pairs" / f"{name}-input.png"
-    return pixels(path)
+    return read_pixels(path)
 
 
-def answer(shared: Path, name: str, model: str) -> NDArray[np.uint8]:
+def read_result(shared: Path, name: str, model: str) -> NDArray[np.uint8]:
     """Read the image (H, W, 3) that the authors' code computes."""
-    return pixels(shared / "parity" / f"{name}-{model}.png")
+    return read_pixels(shared / "parity" / f"{name}-{model}.png")
 
 
-def pixels(path: Path) -> NDArray[np.uint8]:
+def read_pixels(path: Path) -> NDArray[np.uint8]:
     """Read the pixels (H, W, 3) of an image file, without its profile and orientation."""
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))

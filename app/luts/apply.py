@@ -1,7 +1,7 @@
-"""The pixel kernel: a photo through a LUT, in place, on the caller's thread.
+"""Applying a LUT to the pixels of an image, in place, on the calling thread.
 
-Numba compiles each of the loops on its first use and keeps it on disk (see NUMBA_CACHE_DIR).
-They release the GIL: a caller may share a photo's rows among threads.
+The loops are compiled on first use (see `app.jit`) and release the GIL, so threads can share the
+rows of an image.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from app.luts.lut3d import Interpolation, Lut3D
 Pixels: TypeAlias = NDArray[np.uint8 | np.uint16]
 Loop: TypeAlias = Callable[[NDArray[Any]], None]
 
-# A packed table: 13 bits a value, 4096 steps a unit, with head-room for overshoot.
+# A packed table has 13 bits per value: 4096 steps per unit, with head-room for overshoot.
 _VALUES, _STEPS, _LOWEST = 8192, 4096, -0.5
 _HIGHEST = _LOWEST + (_VALUES - 1) / _STEPS
-# Rounding a fraction to 8 bits moves a result by step / 512 an axis: together 0.75 levels here.
+# Rounding a fraction to 8 bits moves a result by up to step / 512 per axis, 0.75 levels in all.
 _STEEPEST = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class PreparedLut:
-    """A LUT made ready once, for any number of photos or strips of one, on any threads.
+    """A LUT with its precomputed tables; threads can share one.
 
     Attributes:
-        dtype: of the pixels that it takes.
+        dtype: of the pixels.
         loop: changes (N, 3) pixels of that dtype in place.
     """
 
@@ -40,69 +40,73 @@ class PreparedLut:
     loop: Loop
 
     def apply(self, pixels: Pixels) -> None:
-        """Replace each pixel by its answer, clamped and rounded.
+        """Replace each pixel by its interpolated colour, clamped and rounded.
 
         Args:
-            pixels: (H, W, 3) RGB of `dtype`, C-contiguous, as are rows of such a photo.
+            pixels: (H, W, 3) RGB of `dtype`, C-contiguous and writable.
 
         Raises:
-            ValueError: the pixels are something else.
+            ValueError: the pixels have another shape, dtype or layout.
         """
         if pixels.dtype != self.dtype or pixels.ndim != 3 or pixels.shape[2] != 3:
-            raise ValueError(f"not (H, W, 3) {self.dtype}: {pixels.shape} {pixels.dtype}")
+            raise ValueError(
+                f"pixels must be (H, W, 3) {self.dtype}: {pixels.shape} {pixels.dtype}"
+            )
         if not (pixels.flags.c_contiguous and pixels.flags.writeable):
-            raise ValueError("pixels to change in place are C-contiguous and writable")
+            raise ValueError("pixels that change in place must be C-contiguous and writable")
         self.loop(pixels.reshape(-1, 3))
 
 
 def prepare(lut: Lut3D, interpolation: Interpolation, dtype: DTypeLike) -> PreparedLut:
-    """Precompute what `PreparedLut.apply` needs; 1 ms for uint8, 2 ms for uint16.
+    """Precompute the tables for `PreparedLut.apply`, in 1 to 2 ms.
 
-    8-bit photos take a packed table, to within a level of double precision. Deep photos, and
-    tables that reach too far or rise too steeply for that, take float32 arithmetic.
+    8-bit pixels use a packed table, within one level of double precision. 16-bit pixels, and
+    tables whose range or slope exceeds that of packing, use float32 arithmetic.
 
     Args:
-        lut: what to apply.
+        lut: the LUT to apply.
         interpolation: "tetrahedral" or "trilinear".
         dtype: of the pixels: uint8 or uint16.
     """
     dtype = np.dtype(dtype)
-    if dtype == np.uint8 and _packable(lut.table):
-        return PreparedLut(dtype, _packed_loop(lut, interpolation))
-    return PreparedLut(dtype, _float_loop(lut, interpolation, int(np.iinfo(dtype).max)))
+    if dtype == np.uint8 and _can_pack(lut.table):
+        return PreparedLut(dtype, _make_packed_loop(lut, interpolation))
+    return PreparedLut(dtype, _make_float_loop(lut, interpolation, int(np.iinfo(dtype).max)))
 
 
 def apply(pixels: Pixels, lut: Lut3D, interpolation: Interpolation = "tetrahedral") -> None:
-    """Put a photo through a LUT in place; see `prepare` and `PreparedLut.apply`."""
+    """Apply a LUT to pixels in place; see `prepare` and `PreparedLut.apply`."""
     prepare(lut, interpolation, pixels.dtype).apply(pixels)
 
 
-def _packable(table: NDArray[np.float32]) -> bool:
+def _can_pack(table: NDArray[np.float32]) -> bool:
     steepest = max(np.abs(np.diff(table, axis=axis)).max() for axis in range(3))
     return bool(steepest <= _STEEPEST and table.min() >= _LOWEST and table.max() <= _HIGHEST)
 
 
-def _packed_loop(lut: Lut3D, interpolation: Interpolation) -> Loop:
+def _make_packed_loop(lut: Lut3D, interpolation: Interpolation) -> Loop:
     tetrahedral = interpolation == "tetrahedral"
     loop = kernels.tetrahedral_packed if tetrahedral else kernels.trilinear_packed
     steps = np.rint((lut.table.reshape(-1, 3) - _LOWEST) * _STEPS).astype(np.uint64)
     packed = steps[:, 0] | steps[:, 1] << kernels.GREEN | steps[:, 2] << kernels.BLUE
-    # A sum is cut to the step below it: on the average it lies in the middle.
+    # Sums are truncated to a step, so on average they lie in the middle of it.
     values = (np.arange(_VALUES) + 0.5) / _STEPS + _LOWEST
     levels = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
-    return partial(loop, _keys(lut, 255, kernels.WEIGHT_ONE), packed, levels, np.uint64(lut.size))
+    return partial(
+        loop, _make_keys(lut, 255, kernels.WEIGHT_ONE), packed, levels, np.uint64(lut.size)
+    )
 
 
-def _float_loop(lut: Lut3D, interpolation: Interpolation, top: int) -> Loop:
+def _make_float_loop(lut: Lut3D, interpolation: Interpolation, top: int) -> Loop:
     tetrahedral = interpolation == "tetrahedral"
     loop = kernels.tetrahedral_float if tetrahedral else kernels.trilinear_float
     table = np.array(lut.table, order="C").reshape(-1, 3)
-    keys = _keys(lut, top, kernels.FLOAT_ONE)
+    keys = _make_keys(lut, top, kernels.FLOAT_ONE)
     return partial(loop, keys, table, np.float32(top), np.uint64(lut.size))
 
 
-def _keys(lut: Lut3D, top: int, one: np.uint64) -> NDArray[np.uint64]:
-    """The keys (3, top + 1) of all levels of a pixel's channels; `one` is the fraction 1."""
+def _make_keys(lut: Lut3D, top: int, one: np.uint64) -> NDArray[np.uint64]:
+    """Compute the keys (3, top + 1) of all levels of each channel; `one` encodes the fraction 1."""
     inputs = np.linspace(0, 1, top + 1)
     keys = np.empty((3, top + 1), np.uint64)
     for channel in range(3):

@@ -78,8 +78,8 @@ def _fit(lut: Lut3D, options: LutOptions) -> Lut3D:
     """
     size = exported_size(lut, options)
     if size != lut.size or not _holds_shaper(lut, options):
-        lut = lut.resampled(size)
-    return lut.clamped() if options.clamp else lut
+        lut = lut.resample(size)
+    return lut.clamp() if options.clamp else lut
 
 
 def _holds_shaper(lut: Lut3D, options: LutOptions) -> bool:

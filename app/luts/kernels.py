@@ -1,14 +1,14 @@
-"""The compiled loops of the pixel kernel, and the layout of the integers that they read.
+"""The compiled loops that apply LUTs, and the layout of the integers that they read.
 
-Each value of a channel has a **key**, looked up once a pixel: 64 bits that hold, from the top,
-the fraction of the way to the next lattice position, the offset of its own lattice position in
-the flattened table, and the distance from there to the next. So keys sort by fraction, which
-tetrahedral interpolation needs, and take their axis along; their sum holds the near corner of
-the cell; and a shaper costs nothing.
+Each level of a channel has a **key** of 64 bits, looked up once per pixel. From the top, it holds
+the fraction of the way to the next lattice position, the offset of the lattice position in the
+flattened table, and the distance to the next position. Keys therefore sort by fraction, as
+tetrahedral interpolation requires, and carry their axis. The sum of three keys holds the near
+corner of the cell. A shaper costs no time, since it changes the keys alone.
 
 A **packed** entry of a table holds its three channels in one 64-bit integer, 21 bits apart, 13
-bits each. A sum of entries weighted by fractions of 8 bits, which add up to 256, fills the 21
-bits without carrying into its neighbour: one multiplication does three channels.
+bits each. Weights of 8 bits add up to 256, so a weighted sum of entries fits into the 21 bits
+without a carry: one multiplication computes three channels.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from app.jit import jit
 
 Colour: TypeAlias = tuple[np.uint64, np.uint64, np.uint64]  # the keys of red, green and blue
 
-# Numba makes a float64 of uint64 and a signed integer, so all of these are unsigned.
+# Numba converts uint64 and a signed integer to float64, so all constants are unsigned.
 ONE = np.uint64(1)
 
 # A key: 21 bits of fraction, 25 of offset, 18 of distance; the last two hold sums of three.
@@ -47,24 +47,24 @@ def tetrahedral_packed(
     size: np.uint64,
     pixels: NDArray[np.uint8],
 ) -> None:
-    """Tetrahedral interpolation of (N, 3) pixels in place.
+    """Interpolate (N, 3) pixels tetrahedrally in place.
 
     Args:
         keys: (3, 256), fractions of 8 bits.
         table: (size ** 3,), packed.
         levels: (8192,), the level of each interpolated value.
         size: of the table, along each axis.
-        pixels: (N, 3), changed.
+        pixels: (N, 3), changed in place.
     """
     count = pixels.shape[0]
     if count == 0:
         return
-    # The next pixel's keys are looked up before this one is answered. The processor looks ahead
-    # as well, but not far: it was waiting, for an eighth of the time.
-    colour = _colour(keys, pixels[0])
+    # The keys of the next pixel are loaded before this one is computed, which hides the latency
+    # of the loads.
+    colour = _load_keys(keys, pixels[0])
     for i in range(1, count):
         total = _tetrahedral(table, colour, size)
-        colour = _colour(keys, pixels[i])
+        colour = _load_keys(keys, pixels[i])
         _unpack(total, levels, pixels[i - 1])
     _unpack(_tetrahedral(table, colour, size), levels, pixels[count - 1])
 
@@ -77,13 +77,13 @@ def trilinear_packed(
     size: np.uint64,
     pixels: NDArray[np.uint8],
 ) -> None:
-    """Trilinear interpolation in place; the arguments are those of `tetrahedral_packed`."""
+    """Interpolate trilinearly in place; the arguments are those of `tetrahedral_packed`."""
     for i in range(pixels.shape[0]):  # faster than `for pixel in pixels`
         pixel = pixels[i]
-        red, green, blue = _colour(keys, pixel)
+        red, green, blue = _load_keys(keys, pixel)
         corner = ((red + green + blue) >> OFFSET) & OFFSET_MASK
         x, y, z = red >> FRACTION, green >> FRACTION, blue >> FRACTION
-        # Only the product is rounded: the four weights add up to exactly 256.
+        # The product alone is rounded, so the four weights add up to exactly 256.
         both = (x * y + WEIGHT_HALF) >> WEIGHT_BITS
         weights = WEIGHT_ONE - x - y + both, x - both, y - both, both
         near = _face(table, corner, size, weights)
@@ -99,20 +99,20 @@ def tetrahedral_float(
     size: np.uint64,
     pixels: NDArray[Any],
 ) -> None:
-    """Tetrahedral interpolation of (N, 3) pixels in place.
+    """Interpolate (N, 3) pixels tetrahedrally in place.
 
     Args:
         keys: (3, top + 1), fractions of 20 bits.
         table: (size ** 3, 3).
         top: the highest level.
         size: of the table, along each axis.
-        pixels: (N, 3) unsigned integers, changed.
+        pixels: (N, 3) unsigned integers, changed in place.
     """
     scale = top / np.float32(FLOAT_ONE)
     for i in range(pixels.shape[0]):
         pixel = pixels[i]
         near, second, third, far, largest, middle, smallest = _tetrahedron(
-            _colour(keys, pixel), size
+            _load_keys(keys, pixel), size
         )
         w0 = scale * np.float32(FLOAT_ONE - largest)
         w1 = scale * np.float32(largest - middle)
@@ -121,7 +121,7 @@ def tetrahedral_float(
         for c in range(3):
             total = w0 * table[near, c] + w1 * table[second, c]
             total += w2 * table[third, c] + w3 * table[far, c]
-            pixel[c] = _rounded(total, top)
+            pixel[c] = _round(total, top)
 
 
 @jit
@@ -132,12 +132,12 @@ def trilinear_float(
     size: np.uint64,
     pixels: NDArray[Any],
 ) -> None:
-    """Trilinear interpolation in place; the arguments are those of `tetrahedral_float`."""
-    unit = np.float32(1)  # a literal would make float64 of the weights
+    """Interpolate trilinearly in place; the arguments are those of `tetrahedral_float`."""
+    unit = np.float32(1)  # a literal would convert the weights to float64
     scale = unit / np.float32(FLOAT_ONE)
     for i in range(pixels.shape[0]):
         pixel = pixels[i]
-        red, green, blue = _colour(keys, pixel)
+        red, green, blue = _load_keys(keys, pixel)
         near = ((red + green + blue) >> OFFSET) & OFFSET_MASK
         far = near + size * size
         x = np.float32(red >> FRACTION) * scale
@@ -150,18 +150,18 @@ def trilinear_float(
             front += w2 * table[near + size, c] + w3 * table[near + size + ONE, c]
             back = w0 * table[far, c] + w1 * table[far + ONE, c]
             back += w2 * table[far + size, c] + w3 * table[far + size + ONE, c]
-            pixel[c] = _rounded(top * (front + z * (back - front)), top)
+            pixel[c] = _round(top * (front + z * (back - front)), top)
 
 
 @jit
-def _colour(keys: NDArray[np.uint64], pixel: NDArray[Any]) -> Colour:
-    """The keys of a pixel's channels."""
+def _load_keys(keys: NDArray[np.uint64], pixel: NDArray[Any]) -> Colour:
+    """Load the keys of the channels of a pixel."""
     return keys[0, pixel[0]], keys[1, pixel[1]], keys[2, pixel[2]]
 
 
 @jit
 def _tetrahedral(table: NDArray[np.uint64], colour: Colour, size: np.uint64) -> np.uint64:
-    """A colour in a packed table, 256 times."""
+    """Interpolate a colour in a packed table; return 256 times the result."""
     near, second, third, far, largest, middle, smallest = _tetrahedron(colour, size)
     total: np.uint64 = (
         table[near] * (WEIGHT_ONE - largest)
@@ -174,7 +174,7 @@ def _tetrahedral(table: NDArray[np.uint64], colour: Colour, size: np.uint64) -> 
 
 @jit
 def _tetrahedron(colour: Colour, size: np.uint64) -> tuple[np.uint64, ...]:
-    """Offsets of the four corners around a colour, nearest first, and the sorted fractions."""
+    """Return the offsets of the four corners, nearest first, and the sorted fractions."""
     red, green, blue = colour
     total = red + green + blue
     larger, smaller = max(red, green), min(red, green)
@@ -191,7 +191,7 @@ def _tetrahedron(colour: Colour, size: np.uint64) -> tuple[np.uint64, ...]:
 def _face(
     table: NDArray[np.uint64], near: np.uint64, size: np.uint64, weights: tuple[np.uint64, ...]
 ) -> np.uint64:
-    """Bilinear interpolation in a plane of equal blue, rounded back to 13 bits a lane."""
+    """Interpolate bilinearly in a plane of equal blue, rounded to 13 bits per lane."""
     total: np.uint64 = (
         table[near] * weights[0]
         + table[near + ONE] * weights[1]
@@ -209,5 +209,5 @@ def _unpack(total: np.uint64, levels: NDArray[np.uint8], pixel: NDArray[np.uint8
 
 
 @jit
-def _rounded(value: np.float32, top: np.float32) -> int:
+def _round(value: np.float32, top: np.float32) -> int:
     return int(min(max(value, np.float32(0)), top) + np.float32(0.5))

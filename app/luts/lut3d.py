@@ -1,4 +1,4 @@
-"""The 3D LUT value: an immutable table, and the algebra on it."""
+"""The immutable 3D LUT, and operations on it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_SIZE = 256  # the largest table of the .cube specification
 MAX_RESAMPLED_SIZE = 129  # the largest that OpenColorIO reads; 26 MB
 FINE_SIZE = 65
 
-# A quarter of an 8-bit level: no rounded pixel of an untouched photo can move by it.
+# A quarter of an 8-bit level: too little to move a rounded pixel at strength 0.
 _IDENTITY_TOLERANCE = 0.25 / 255
 
 
@@ -25,11 +25,11 @@ class Lut3D:
 
     Attributes:
         table: float32 (B, G, R, 3): red fastest, as in a .cube file; output RGB in 0..1, with
-            the overshoot that learned tables have. Appliers clamp the interpolated result, never
-            the table: a clamped table would move pixels next to the overshoot.
-        shaper: float32 (3, M), or None for the identity. One curve for each channel before the
-            table: M >= 2 values at inputs evenly spaced over 0..1, linear in between; the value,
-            clamped to 0..1, is the coordinate in the table.
+            the overshoot of learned tables. The interpolated result is clamped, not the table:
+            clamping the table would move pixels next to the overshoot.
+        shaper: float32 (3, M), or None for the identity. One curve per channel before the table:
+            M >= 2 values at inputs evenly spaced over 0..1, linear in between; the value, clamped
+            to 0..1, is the coordinate in the table.
 
     Raises:
         ValueError: the arrays have another shape or dtype, or are not finite.
@@ -41,29 +41,31 @@ class Lut3D:
     def __post_init__(self) -> None:
         size = self.table.shape[0]
         if self.table.shape != (size, size, size, 3) or not 2 <= size <= MAX_SIZE:
-            raise ValueError(f"a table is (N, N, N, 3), N in 2..{MAX_SIZE}: {self.table.shape}")
+            raise ValueError(
+                f"a table must be (N, N, N, 3), N in 2..{MAX_SIZE}: {self.table.shape}"
+            )
         _require_finite_float32(self.table, "table")
         if self.shaper is None:
             return
         if self.shaper.ndim != 2 or self.shaper.shape[0] != 3 or self.shaper.shape[1] < 2:
-            raise ValueError(f"a shaper is (3, M), M >= 2: {self.shaper.shape}")
+            raise ValueError(f"a shaper must be (3, M), M >= 2: {self.shaper.shape}")
         _require_finite_float32(self.shaper, "shaper")
 
     @classmethod
     def identity(cls, size: int) -> Self:
-        """The table of `size` positions along each axis that changes no colour."""
-        return cls(_grid(np.tile(np.linspace(0, 1, size), (3, 1))))
+        """Return the identity with `size` positions on each axis."""
+        return cls(_make_identity(np.tile(np.linspace(0, 1, size), (3, 1))))
 
     @property
     def size(self) -> int:
-        """The number of lattice positions along each axis of the table."""
+        """The number of lattice positions on each axis of the table."""
         return len(self.table)
 
     def coordinates(self, inputs: NDArray[Any], channel: int) -> NDArray[np.float64]:
-        """Where one channel's inputs fall on its axis of the table.
+        """Map inputs of one channel to positions on its axis of the table.
 
         Args:
-            inputs: values of the channel, any shape; those outside 0..1 are clamped.
+            inputs: values of the channel, any shape, clamped to 0..1.
             channel: 0, 1, 2 for red, green, blue.
 
         Returns:
@@ -78,7 +80,7 @@ class Lut3D:
     def evaluate(
         self, colours: NDArray[Any], interpolation: Interpolation = "trilinear"
     ) -> NDArray[np.float64]:
-        """Look colours up in double precision: the reference for every faster applier.
+        """Interpolate colours in double precision: the reference for faster implementations.
 
         Args:
             colours: (..., 3) RGB; the LUT is defined over 0..1 and constant outside.
@@ -97,59 +99,56 @@ class Lut3D:
     def at_strength(self, strength: float) -> Lut3D:
         """Blend with the identity: (1 - strength) * input + strength * look.
 
-        Without a shaper that is exact. A shaper stays where the table can hold the identity
-        behind it, to a quarter of an 8-bit level: so with AdaInt, whose curves are straight
-        between lattice positions. Behind any other shaper (SepLUT) the LUT is first resampled
-        to `FINE_SIZE` positions along each axis, which moves few colours by a few levels and
-        the others by less than one.
+        The blend is exact without a shaper. A shaper is kept if the table can hold the identity
+        behind it within a quarter of an 8-bit level, as with AdaInt, whose curves are straight
+        between lattice positions. With any other shaper (SepLUT) the LUT is first resampled to
+        `FINE_SIZE` positions on each axis, which moves a few colours by a few levels and the
+        others by less than one.
 
         Args:
-            strength: 0 for the identity, 1 for the LUT itself (the same object); others, beyond
-                this range too, inter- and extrapolate.
+            strength: 0 for the identity, 1 for the same object; other values, also outside 0..1,
+                interpolate or extrapolate.
         """
         if strength == 1:
             return self
         lattice = self._identity_lattice()
         if lattice is None:
-            return self.resampled(FINE_SIZE).at_strength(strength)
-        identity = _grid(lattice)
+            return self.resample(FINE_SIZE).at_strength(strength)
+        identity = _make_identity(lattice)
         table = identity + np.float32(strength) * (self.table - identity)
         return replace(self, table=table)
 
-    def clamped(self) -> Lut3D:
-        """The entries limited to 0..1, for programs that refuse others.
-
-        It changes colours near the overshoot.
-        """
+    def clamp(self) -> Lut3D:
+        """Clamp the table to 0..1, which changes colours near the overshoot."""
         return replace(self, table=self.table.clip(0, 1))
 
-    def resampled(self, size: int) -> Lut3D:
-        """The same LUT as a table alone: no shaper, `size` evenly spaced positions an axis.
+    def resample(self, size: int) -> Lut3D:
+        """Return a table without a shaper, with `size` evenly spaced positions on each axis.
 
-        Exact at the new positions (trilinear); exact everywhere if there is no shaper and
-        `size` - 1 is a multiple of the present one.
+        The new positions are exact (trilinear). All colours are exact if there is no shaper and
+        `size` - 1 is a multiple of the size of this LUT minus 1.
 
         Raises:
             ValueError: `size` is not in 2..129.
         """
         if not 2 <= size <= MAX_RESAMPLED_SIZE:
-            raise ValueError(f"a LUT is resampled to 2..{MAX_RESAMPLED_SIZE} positions: {size}")
+            raise ValueError(f"a resampled LUT must have 2..{MAX_RESAMPLED_SIZE} positions: {size}")
         inputs = np.linspace(0, 1, size)
         table = self.table
-        # The grid is a product, so trilinear interpolation is three linear ones in turn.
+        # On a product grid, trilinear interpolation is three linear interpolations in turn.
         for axis, channel in enumerate((2, 1, 0)):
-            table = _interpolated_along(table, axis, self.coordinates(inputs, channel))
+            table = _interpolate_along(table, axis, self.coordinates(inputs, channel))
         return Lut3D(table)
 
     def _identity_lattice(self) -> NDArray[np.float64] | None:
-        """The inputs (3, size) that reach the lattice positions, if they make an identity."""
+        """Return the inputs (3, size) of the lattice positions, or None if they are no identity."""
         positions = np.linspace(0, 1, self.size)
         if self.shaper is None:
             return np.tile(positions, (3, 1))
         inputs = np.linspace(0, 1, self.shaper.shape[1])
         lattice = np.stack([np.interp(positions, curve, inputs) for curve in self.shaper])
-        # All is linear between these inputs and the lattice, where the error is none: this is
-        # the largest error anywhere, and a curve without an inverse cannot pass.
+        # The error is linear between these inputs and the lattice, where it is zero, so this is
+        # the largest error; a curve without an inverse fails.
         clamped = np.clip(self.shaper, 0, 1)
         for values, vertices in zip(clamped, lattice, strict=True):
             error = np.abs(np.interp(values, positions, vertices) - inputs)
@@ -160,19 +159,19 @@ class Lut3D:
 
 def _require_finite_float32(array: NDArray[Any], name: str) -> None:
     if array.dtype != np.float32:
-        raise ValueError(f"a {name} is float32: {array.dtype}")
+        raise ValueError(f"a {name} must be float32: {array.dtype}")
     if not np.isfinite(array).all():
-        raise ValueError(f"a {name} is finite")
+        raise ValueError(f"a {name} must be finite")
 
 
-def _grid(lattice: NDArray[np.float64]) -> NDArray[np.float32]:
-    """The table (B, G, R, 3) that answers each position with its own colour in `lattice`."""
+def _make_identity(lattice: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return the table (B, G, R, 3) of the inputs (3, size) of the lattice positions."""
     red, green, blue = lattice.astype(np.float32)
     b, g, r = np.meshgrid(blue, green, red, indexing="ij")
     return np.stack((r, g, b), axis=-1)
 
 
-def _interpolated_along(
+def _interpolate_along(
     table: NDArray[np.float32], axis: int, position: NDArray[np.float64]
 ) -> NDArray[np.float32]:
     cell = np.minimum(position.astype(np.intp), table.shape[axis] - 2)
@@ -185,31 +184,31 @@ def _interpolated_along(
 def _trilinear(
     table: NDArray[np.float32], cell: NDArray[np.intp], fraction: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Weigh the eight corners of the cell."""
+    """Sum the eight corners of the cell, weighted."""
     result = np.zeros(cell.shape)
     for corner in product((0, 1), repeat=3):
         weight = np.where(corner, fraction, 1 - fraction).prod(axis=-1, keepdims=True)
-        result += weight * _entries(table, cell + corner)
+        result += weight * _look_up(table, cell + corner)
     return result
 
 
 def _tetrahedral(
     table: NDArray[np.float32], cell: NDArray[np.intp], fraction: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Walk from the near corner of the cell to the far one, along the largest fraction first."""
+    """Add the differences from the near to the far corner, in order of falling fraction."""
     order = np.argsort(-fraction, axis=-1)
-    corner, here = cell, _entries(table, cell)
+    corner, here = cell, _look_up(table, cell)
     result = here.astype(np.float64)
     for step in range(3):
         axis = order[..., step : step + 1]
         corner = corner + (np.arange(3) == axis)
-        there = _entries(table, corner)
+        there = _look_up(table, corner)
         result += np.take_along_axis(fraction, axis, axis=-1) * (there - here)
         here = there
     return result
 
 
-def _entries(table: NDArray[np.float32], corner: NDArray[np.intp]) -> NDArray[np.float32]:
+def _look_up(table: NDArray[np.float32], corner: NDArray[np.intp]) -> NDArray[np.float32]:
     red, green, blue = np.moveaxis(corner, -1, 0)
     entries: NDArray[np.float32] = table[blue, green, red]
     return entries

@@ -1,4 +1,4 @@
-"""Looks and photographs for the tests of the LUTs."""
+"""Looks and images for the tests of the LUTs."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from PIL import Image
 
 from app.luts.lut3d import Lut3D
 
-# A busy machine is no failure, nor is the kernel's first call, which compiles.
+# Examples have no deadline: the machine may be busy, and the first call of a loop compiles it.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
 @pytest.fixture
 def photo(photos: Path) -> NDArray[np.uint8]:
-    """A real photograph (H, W, 3)."""
+    """Read a photograph (H, W, 3)."""
     with Image.open(photos / "lake.jpg") as image:
         return np.array(image.convert("RGB"))
 
 
 @pytest.fixture
 def look() -> Lut3D:
-    """A saturated, contrasty look that leaves 0..1 by about 0.15, as learned tables do."""
+    """Make a saturated look that overshoots 0..1 by about 0.15, as learned tables do."""
     table = Lut3D.identity(33).table
     grey = table.mean(axis=-1, keepdims=True)
     contrast = grey - 0.08 * np.sin(2 * np.pi * grey)
@@ -35,7 +35,7 @@ def look() -> Lut3D:
 
 @pytest.fixture
 def adaptive_look(look: Lut3D) -> Lut3D:
-    """A look on a lattice that is dense where it matters, as AdaInt's are."""
+    """Make a look on a lattice that is not uniform, as AdaInt does."""
     lattice = np.linspace(0, 1, 33) ** np.array([[0.6], [1.0], [1.7]])
     inputs = np.linspace(0, 1, 256)
     shaper = [np.interp(inputs, vertices, np.linspace(0, 1, 33)) for vertices in lattice]
@@ -44,14 +44,14 @@ def adaptive_look(look: Lut3D) -> Lut3D:
 
 @pytest.fixture
 def separable_look() -> Lut3D:
-    """17-point curves before a table of 17, as SepLUT's are: not spanning 0..1, not monotone."""
+    """Make 17-point curves, neither over all of 0..1 nor monotone, before a table of 17."""
     inputs = np.linspace(0, 1, 17)
     curves = [0.1 + 0.7 * inputs, inputs**0.5, inputs + 0.1 * np.sin(9 * inputs)]
     return Lut3D(1.2 * Lut3D.identity(17).table - np.float32(0.1), np.array(curves, np.float32))
 
 
-def published_look(shared: Path, model: str = "20+05+20") -> Lut3D:
-    """The table that a published CLUT-Net predicts for the photo a1629."""
-    with np.load(shared / "parity" / f"a1629-{model}.npz") as answers:
-        residual = answers["residual_lut"].transpose(1, 2, 3, 0)  # (3, B, G, R) to (B, G, R, 3)
+def read_published_look(shared: Path, model: str = "20+05+20") -> Lut3D:
+    """Read the table that a published CLUT-Net predicts for the image a1629."""
+    with np.load(shared / "parity" / f"a1629-{model}.npz") as published:
+        residual = published["residual_lut"].transpose(1, 2, 3, 0)  # (3, B, G, R) to (B, G, R, 3)
     return Lut3D(Lut3D.identity(33).table + residual)

@@ -17,10 +17,10 @@ from app.luts.lut3d import Interpolation
 Oracle = Callable[[Path, Interpolation, NDArray[np.uint16]], NDArray[np.uint16]]
 
 
-def ffmpeg(file: Path, interpolation: Interpolation, pixels: NDArray[np.uint16]) -> NDArray:
-    """What ffmpeg's filter lut3d makes of pixels (H, W, 3).
+def apply_ffmpeg(file: Path, interpolation: Interpolation, pixels: NDArray[np.uint16]) -> NDArray:
+    """Apply a LUT file to pixels (H, W, 3) with the filter lut3d of ffmpeg.
 
-    In 16 bits, since ffmpeg cuts fractions of a level off where others round.
+    The pixels have 16 bits, since ffmpeg truncates fractions of a level where others round.
     """
     frame = av.VideoFrame.from_ndarray(pixels, format="rgb48le")
     graph = av.filter.Graph()
@@ -33,20 +33,22 @@ def ffmpeg(file: Path, interpolation: Interpolation, pixels: NDArray[np.uint16])
     ]
     graph.link_nodes(*nodes).configure()
     graph.push(frame)
-    answer = graph.pull()
-    assert answer.format.name == "rgb48le"
-    return answer.to_ndarray()
+    output = graph.pull()
+    assert output.format.name == "rgb48le"
+    return output.to_ndarray()
 
 
-def opencolorio(file: Path, interpolation: Interpolation, pixels: NDArray[np.uint16]) -> NDArray:
-    """What an OpenColorIO FileTransform makes of pixels (H, W, 3)."""
+def apply_opencolorio(
+    file: Path, interpolation: Interpolation, pixels: NDArray[np.uint16]
+) -> NDArray:
+    """Apply a LUT file to pixels (H, W, 3) with OpenColorIO."""
     names = {"tetrahedral": ocio.INTERP_TETRAHEDRAL, "trilinear": ocio.INTERP_LINEAR}
     transform = ocio.FileTransform(str(file), interpolation=names[interpolation])
     depth = ocio.BIT_DEPTH_UINT16
     processor = ocio.Config.CreateRaw().getProcessor(transform)
     cpu = processor.getOptimizedCPUProcessor(depth, depth, ocio.OPTIMIZATION_LOSSLESS)
-    answer = pixels.copy()
-    height, width, _ = answer.shape
+    output = pixels.copy()
+    height, width, _ = output.shape
     layout = ocio.CHANNEL_ORDERING_RGB, depth, 2, 6, 6 * width
-    cpu.apply(ocio.PackedImageDesc(answer, width, height, *layout))
-    return answer
+    cpu.apply(ocio.PackedImageDesc(output, width, height, *layout))
+    return output

@@ -30,14 +30,14 @@ IDENTITY = "LUT_3D_SIZE 2\n" + CORNERS
 GREYS = np.linspace(0, 1, 101)
 
 
-def greys_through(text: str) -> NDArray[np.float64]:
-    """What the green channel of greys becomes."""
+def apply_to_greys(text: str) -> NDArray[np.float64]:
+    """Return the green channel of greys after the LUT."""
     return read_cube(text).evaluate(np.repeat(GREYS, 3).reshape(-1, 3))[:, 1]
 
 
 class TestWriting:
-    def test_the_file_is_what_every_program_reads(self) -> None:
-        """Comments, title and size, then red fastest, six decimals, single spaces and LF."""
+    def test_the_layout_is_that_which_every_program_reads(self) -> None:
+        """Comments, title and size come first, then rows, red fastest, with six decimals."""
         table = Lut3D.identity(2).table * np.float32(1.25) - np.float32(0.125)
         written = write_cube(Lut3D(table), title="Warm", comments=["made by hand", "twice"])
         assert written.splitlines() == [
@@ -62,8 +62,8 @@ class TestWriting:
             np.float32, (2, 2, 2, 3), elements=st.floats(-2000, 2000, width=32, allow_nan=False)
         )
     )
-    def test_numbers_look_as_those_of_printf(self, table: NDArray[np.float32]) -> None:
-        """The digits are those of "%.6f", but zero has no sign."""
+    def test_numbers_are_formatted_as_by_printf(self, table: NDArray[np.float32]) -> None:
+        """The digits are those of "%.6f", except that zero has no sign."""
         rows = write_cube(Lut3D(table), title="t").splitlines()[2:]
         expected = [
             " ".join(f"{value:.6f}" for value in row) for row in table.reshape(-1, 3).tolist()
@@ -71,10 +71,8 @@ class TestWriting:
         assert rows == [row.replace("-0.000000", "0.000000") for row in expected]
 
     @given(title=st.text(), comment=st.text())
-    def test_titles_and_comments_cannot_break_out_of_their_lines(
-        self, title: str, comment: str
-    ) -> None:
-        """Whatever text arrives, the header is two lines of at most 250 printable characters."""
+    def test_titles_and_comments_stay_in_their_lines(self, title: str, comment: str) -> None:
+        """With any text, the header is two lines of at most 250 printable characters."""
         written = write_cube(Lut3D.identity(2), title=title, comments=[comment])
         assert written.isascii()
         first, second, third, *_ = written.split("\n")
@@ -86,21 +84,21 @@ class TestWriting:
         assert (first + second).isprintable()
         assert read_cube(written).size == 2
 
-    def test_a_long_title_is_cut(self) -> None:
-        """A line holds 250 bytes."""
+    def test_a_long_title_is_truncated(self) -> None:
+        """A line has at most 250 bytes."""
         title = write_cube(Lut3D.identity(2), title="x" * 1000).split("\n")[0]
         assert title == f'TITLE "{"x" * 242}"'
 
-    def test_a_shaper_cannot_be_written(self, adaptive_look: Lut3D) -> None:
-        """The caller resamples first, and chooses the size."""
+    def test_a_shaper_is_rejected(self, adaptive_look: Lut3D) -> None:
+        """The LUT must be resampled first."""
         with pytest.raises(ValueError, match="resample"):
             write_cube(adaptive_look, title="t")
-        assert write_cube(adaptive_look.resampled(4), title="t")
+        assert write_cube(adaptive_look.resample(4), title="t")
 
 
 class TestWritingForResolve:
     def test_the_curves_come_before_the_table(self) -> None:
-        """The title is a comment, both sizes and ranges come first, then all rows."""
+        """The title is a comment; both sizes and ranges come before all rows."""
         curves = np.array([[0, 0.5, 1], [0, 0.25, 1], [1, 0.75, 0]], np.float32)
         lut = Lut3D(Lut3D.identity(2).table, curves)
         written = write_resolve_cube(lut, title="Warm", comments=["made by hand"])
@@ -121,7 +119,7 @@ class TestWritingForResolve:
     def test_what_is_written_is_read_back(
         self, look: Lut3D, adaptive_look: Lut3D, separable_look: Lut3D
     ) -> None:
-        """With curves of any length or without, to half a millionth."""
+        """With curves of any length or without, to six decimals."""
         for lut in (look, adaptive_look, separable_look):
             again = read_cube(write_resolve_cube(lut, title="round trip"))
             np.testing.assert_allclose(again.table, lut.table, atol=1e-6)
@@ -141,7 +139,7 @@ class TestWritingForResolve:
     )
 )
 def test_what_is_written_is_read_back(table: NDArray[np.float32]) -> None:
-    """To half a millionth, in any size, overshoot included."""
+    """Tables of any size are exact to six decimals, with their overshoot."""
     lut = read_cube(write_cube(Lut3D(table), title="round trip", comments=["and back"]))
     assert lut.shaper is None
     np.testing.assert_allclose(lut.table, table, atol=1.5e-6)
@@ -149,7 +147,7 @@ def test_what_is_written_is_read_back(table: NDArray[np.float32]) -> None:
 
 class TestReadingAdobe:
     def test_a_plain_3d_table(self) -> None:
-        """Red varies fastest."""
+        """Red is fastest."""
         lut = read_cube(IDENTITY)
         assert lut.shaper is None
         np.testing.assert_array_equal(lut.table, Lut3D.identity(2).table)
@@ -181,31 +179,31 @@ class TestReadingAdobe:
             "forms",
         ],
     )
-    def test_spellings_do_not_matter(self, text: str) -> None:
-        """Editors and programs differ in white space, comments, order and number formats."""
+    def test_white_space_order_and_number_format_are_free(self, text: str) -> None:
+        """Programs differ in white space, comments, order and number formats."""
         lut = read_cube(text)
         assert lut.shaper is None
         np.testing.assert_array_equal(lut.table, Lut3D.identity(2).table)
 
-    def test_a_domain_is_stretched_over_the_table(self) -> None:
-        """Inputs at DOMAIN_MIN and DOMAIN_MAX hit the table's ends; all beyond are clamped."""
+    def test_a_domain_spans_the_table(self) -> None:
+        """DOMAIN_MIN and DOMAIN_MAX are the ends of the table; inputs beyond are clamped."""
         text = "DOMAIN_MIN 0 0.25 0\nDOMAIN_MAX 1 0.75 1\n" + IDENTITY
         expected = np.clip((GREYS - 0.25) / 0.5, 0, 1)
-        np.testing.assert_allclose(greys_through(text), expected, atol=1e-6)
+        np.testing.assert_allclose(apply_to_greys(text), expected, atol=1e-6)
 
-    def test_a_domain_wider_than_colours(self) -> None:
-        """Then 0..1 reaches only a part of the table."""
+    def test_a_domain_beyond_0_1(self) -> None:
+        """Inputs in 0..1 reach a part of the table."""
         text = "DOMAIN_MIN -1 -1 -1\nDOMAIN_MAX 3 3 3\n" + IDENTITY
-        np.testing.assert_allclose(greys_through(text), (GREYS + 1) / 4, atol=1e-6)
+        np.testing.assert_allclose(apply_to_greys(text), (GREYS + 1) / 4, atol=1e-6)
 
     def test_a_1d_table_is_three_curves(self) -> None:
-        """It becomes a shaper before the identity, linear between its rows."""
+        """A 1D table becomes a shaper before the identity, linear between the rows."""
         lut = read_cube("LUT_1D_SIZE 3\n0 0 1\n0.2 0.5 0.5\n1 1 0\n")
-        answers = lut.evaluate(np.array([[0.25, 0.25, 0.25], [0.75, 0.5, 1.0]]))
-        np.testing.assert_allclose(answers, [[0.1, 0.25, 0.75], [0.6, 0.5, 0.0]], atol=1e-6)
+        output = lut.evaluate(np.array([[0.25, 0.25, 0.25], [0.75, 0.5, 1.0]]))
+        np.testing.assert_allclose(output, [[0.1, 0.25, 0.75], [0.6, 0.5, 0.0]], atol=1e-6)
 
     def test_a_1d_table_over_a_domain_is_exact_for_pixels(self) -> None:
-        """At each 8-bit level, in spite of kinks that lie anywhere."""
+        """Each 8-bit level is exact, even between the kinks of the curve."""
         text = "LUT_1D_SIZE 4\nDOMAIN_MIN 0.1 0.1 0.1\nDOMAIN_MAX 0.8 0.8 0.8\n"
         text += "".join(f"{value} {value} {value}\n" for value in (0.2, 0.9, 0.1, 0.6))
         levels = np.arange(256, dtype=np.uint8)
@@ -217,23 +215,23 @@ class TestReadingAdobe:
 
 class TestReadingResolve:
     def test_a_curve_before_a_table(self) -> None:
-        """The rows of the 1D table come first; what it answers goes into the 3D one."""
+        """The rows of the 1D table come first; its outputs are the inputs of the 3D table."""
         text = "LUT_1D_SIZE 3\nLUT_1D_INPUT_RANGE 0 1\nLUT_3D_SIZE 2\nLUT_3D_INPUT_RANGE 0 1\n"
         text += "0 0 0\n0.8 0.8 0.8\n1 1 1\n" + CORNERS.replace("1", "0.5")
         expected = 0.5 * np.interp(GREYS, [0, 0.5, 1], [0, 0.8, 1])
-        np.testing.assert_allclose(greys_through(text), expected, atol=1e-6)
+        np.testing.assert_allclose(apply_to_greys(text), expected, atol=1e-6)
 
     def test_ranges_of_both(self) -> None:
-        """The range of the 1D table concerns the colours, that of the 3D one its answers."""
+        """The range of the 1D table applies to the inputs, that of the 3D table to its outputs."""
         text = "LUT_3D_SIZE 2\nLUT_3D_INPUT_RANGE 0 2\nLUT_1D_SIZE 2\nLUT_1D_INPUT_RANGE -1 3\n"
         text += "-2 -2 -2\n2 2 2\n" + CORNERS
         expected = np.clip((-2 + 4 * (GREYS + 1) / 4) / 2, 0, 1)
-        np.testing.assert_allclose(greys_through(text), expected, atol=1e-6)
+        np.testing.assert_allclose(apply_to_greys(text), expected, atol=1e-6)
 
-    def test_a_range_of_a_table_alone(self) -> None:
-        """One range holds for all three channels."""
+    def test_a_range_of_a_3d_table_alone(self) -> None:
+        """The range applies to all three channels."""
         text = "LUT_3D_INPUT_RANGE 0.5 1.5\n" + IDENTITY
-        np.testing.assert_allclose(greys_through(text), np.clip(GREYS - 0.5, 0, 1), atol=1e-6)
+        np.testing.assert_allclose(apply_to_greys(text), np.clip(GREYS - 0.5, 0, 1), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -276,8 +274,8 @@ class TestReadingResolve:
         ("\x00\n", 1, "one of TITLE"),
     ],
 )
-def test_what_cannot_be_read_is_named_by_its_line(text: str, line: int, expected: str) -> None:
-    """The answer says in which line something else was expected, and what."""
+def test_errors_name_the_line(text: str, line: int, expected: str) -> None:
+    """The message has the number of the line, and what was expected there."""
     with pytest.raises(BadLutFile) as caught:
         read_cube(text)
     assert str(caught.value).startswith(f"line {line}: expected ")
@@ -285,14 +283,14 @@ def test_what_cannot_be_read_is_named_by_its_line(text: str, line: int, expected
 
 
 @given(text=st.text(st.sampled_from("LUT_13D SIZE\n\r\t0.5e-#\x00é"), max_size=200))
-def test_any_text_is_read_or_refused(text: str) -> None:
-    """Nothing but BadLutFile comes of a user's text."""
+def test_any_text_is_read_or_rejected(text: str) -> None:
+    """Any text is read, or raises BadLutFile."""
     with suppress(BadLutFile):
         read_cube("LUT_3D_SIZE 2\n" + text)
 
 
-def test_an_announced_size_takes_no_memory() -> None:
-    """Sixteen million rows are announced and three are there: three are paid for."""
+def test_memory_is_bounded_by_the_length_of_the_text() -> None:
+    """A file that announces sixteen million rows and has three takes memory for three."""
     text = "LUT_3D_SIZE 256\n" + 3 * "0 0 0\n"
     tracemalloc.start()
     with pytest.raises(BadLutFile, match="16777216 rows"):

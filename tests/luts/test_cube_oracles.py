@@ -1,4 +1,4 @@
-"""Other programs read the files that we write, and those that we read, as we do."""
+"""ffmpeg and OpenColorIO agree with the reader, the writer and the kernel."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from app.luts.apply import apply
 from app.luts.formats.cube import read_cube, write_cube
 from app.luts.lut3d import Interpolation, Lut3D
-from tests.luts.conftest import published_look
-from tests.luts.oracles import Oracle, ffmpeg, opencolorio
+from tests.luts.conftest import read_published_look
+from tests.luts.oracles import Oracle, apply_ffmpeg, apply_opencolorio
 
 
 def assert_agreement(
     lut: Lut3D, oracle: Oracle, interpolation: Interpolation, photo: NDArray[np.uint8], cube: Path
 ) -> None:
-    """Ours and the oracle's answers are within a level in 8 bits and within two in 16.
+    """Assert that kernel and oracle agree within one level of 8 bits and two of 16 bits.
 
-    Two, because ffmpeg cuts where we round, and six decimals are 0.03 levels of 16 bits.
+    ffmpeg truncates where the kernel rounds, and six decimals are 0.03 levels of 16 bits.
     """
     cube.write_text(write_cube(lut, title="An oracle's", comments=["for a test"]), newline="\n")
     deep = photo * np.uint16(257)
@@ -32,7 +32,7 @@ def assert_agreement(
 
 
 @pytest.mark.parametrize("interpolation", ["tetrahedral", "trilinear"])
-@pytest.mark.parametrize("oracle", [ffmpeg, opencolorio])
+@pytest.mark.parametrize("oracle", [apply_ffmpeg, apply_opencolorio])
 class TestOracles:
     def test_a_look_that_overshoots(
         self,
@@ -42,7 +42,7 @@ class TestOracles:
         photo: NDArray[np.uint8],
         tmp_path: Path,
     ) -> None:
-        """A real photo through a saturated look looks the same everywhere."""
+        """A photograph with a saturated look is the same in every program."""
         assert_agreement(look, oracle, interpolation, photo, tmp_path / "look.cube")
 
     @pytest.mark.reference
@@ -54,8 +54,8 @@ class TestOracles:
         photo: NDArray[np.uint8],
         tmp_path: Path,
     ) -> None:
-        """So does it through a table that the authors of CLUT-Net predicted."""
-        lut = published_look(shared)
+        """So is a photograph with a table that a published CLUT-Net predicts."""
+        lut = read_published_look(shared)
         assert_agreement(lut, oracle, interpolation, photo, tmp_path / "published.cube")
 
 
@@ -72,16 +72,16 @@ class TestOracles:
         "LUT_1D_SIZE 9\nLUT_1D_INPUT_RANGE -0.1 0.9\nLUT_3D_SIZE 3\nLUT_3D_INPUT_RANGE 0.1 0.8\n",
     ],
 )
-def test_both_dialects_mean_what_opencolorio_takes_them_for(
+def test_both_dialects_are_read_as_by_opencolorio(
     header: str, interpolation: Interpolation, tmp_path: Path
 ) -> None:
-    """1D and 3D tables, domains and ranges: to a level of 16 bits, the answers are the same."""
+    """1D and 3D tables, domains and ranges agree within one level of 16 bits."""
     random = np.random.default_rng(5)
     rows = 9 * ("LUT_1D_SIZE" in header) + 27 * ("LUT_3D_SIZE" in header)
     text = header + "".join(f"{r:.6f} {g:.6f} {b:.6f}\n" for r, g, b in random.random((rows, 3)))
     cube = tmp_path / "table.cube"
     cube.write_text(text)
     pixels = random.integers(0, 65535, (50, 100, 3), np.uint16, endpoint=True)
-    expected = opencolorio(cube, interpolation, pixels).astype(int)
+    expected = apply_opencolorio(cube, interpolation, pixels).astype(int)
     apply(pixels, read_cube(text), interpolation)
     assert np.abs(pixels - expected).max() <= 1

@@ -14,19 +14,19 @@ LEVEL = 1 / 255
 
 @pytest.fixture
 def colours() -> NDArray[np.float64]:
-    """Twenty thousand colours from everywhere in the cube, and its corners."""
+    """Make twenty thousand colours all over the cube, and its corners."""
     inside = np.random.default_rng(7).random((20_000, 3))
     return np.concatenate([inside, Lut3D.identity(2).table.reshape(-1, 3)])
 
 
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 @pytest.mark.parametrize("size", [2, 3, 17, 33, 65])
-def test_the_identity_answers_each_colour_with_itself(
+def test_the_identity_changes_no_colour(
     size: int, interpolation: Interpolation, colours: NDArray[np.float64]
 ) -> None:
-    """The identity table of any size changes no colour."""
-    answers = Lut3D.identity(size).evaluate(colours, interpolation)
-    np.testing.assert_allclose(answers, colours, atol=1e-6)
+    """The identity table of any size maps each colour to itself."""
+    output = Lut3D.identity(size).evaluate(colours, interpolation)
+    np.testing.assert_allclose(output, colours, atol=1e-6)
 
 
 def test_red_is_fastest() -> None:
@@ -37,14 +37,14 @@ def test_red_is_fastest() -> None:
 
 
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
-def test_lattice_positions_answer_their_entries(look: Lut3D, interpolation: Interpolation) -> None:
+def test_lattice_positions_return_their_entries(look: Lut3D, interpolation: Interpolation) -> None:
     """At a lattice position there is nothing to interpolate."""
-    answers = look.evaluate(Lut3D.identity(look.size).table, interpolation)
-    np.testing.assert_allclose(answers, look.table, atol=1e-5)
+    output = look.evaluate(Lut3D.identity(look.size).table, interpolation)
+    np.testing.assert_allclose(output, look.table, atol=1e-5)
 
 
-def test_tetrahedral_interpolation_keeps_greys_apart_from_colours() -> None:
-    """Between black and white only these two corners count; trilinear mixes all eight."""
+def test_tetrahedral_interpolation_of_greys_uses_greys_alone() -> None:
+    """Between black and white it mixes these two corners; trilinear mixes all eight."""
     table = np.zeros((2, 2, 2, 3), np.float32)
     table[1, 1, 1] = 1
     grey = np.full(3, 0.5)
@@ -54,38 +54,38 @@ def test_tetrahedral_interpolation_keeps_greys_apart_from_colours() -> None:
 
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 def test_colours_outside_the_cube_are_clamped(look: Lut3D, interpolation: Interpolation) -> None:
-    """A LUT is constant outside of 0..1, and what it answers is not clamped."""
+    """A LUT is constant outside 0..1, and its output is not clamped."""
     outside, edge = np.array([-0.5, 0.3, 2.0]), np.array([0.0, 0.3, 1.0])
-    answer = look.evaluate(outside, interpolation)
-    np.testing.assert_array_equal(answer, look.evaluate(edge, interpolation))
-    assert answer.min() < 0
+    output = look.evaluate(outside, interpolation)
+    np.testing.assert_array_equal(output, look.evaluate(edge, interpolation))
+    assert output.min() < 0
 
 
-def test_a_shaper_bends_the_way_to_the_table(colours: NDArray[np.float64]) -> None:
-    """Behind an identity table, what is seen is the shaper, clamped."""
+def test_a_shaper_comes_before_the_table(colours: NDArray[np.float64]) -> None:
+    """With an identity table, the output is that of the shaper, clamped."""
     shaper = np.array([[0, 0.5, 2], [1, 1, 0], [0, 1, 1]], np.float32)
-    answers = Lut3D(Lut3D.identity(5).table, shaper).evaluate(colours)
+    output = Lut3D(Lut3D.identity(5).table, shaper).evaluate(colours)
     red, green, blue = colours.T
     expected = [
         np.interp(red, [0, 0.5, 2 / 3, 1], [0, 0.5, 1, 1]),
         np.interp(green, [0.5, 1], [1, 0]),
         np.interp(blue, [0, 0.5], [0, 1]),
     ]
-    np.testing.assert_allclose(answers, np.transpose(expected), atol=1e-6)
+    np.testing.assert_allclose(output, np.transpose(expected), atol=1e-6)
 
 
 class TestStrength:
-    def test_full_strength_is_the_very_same_look(self, look: Lut3D) -> None:
-        """Nothing is computed, so nothing is rounded."""
+    def test_full_strength_is_the_same_object(self, look: Lut3D) -> None:
+        """At strength 1 nothing is computed or rounded."""
         assert look.at_strength(1.0) is look
 
-    def test_no_strength_is_the_identity(self, look: Lut3D) -> None:
-        """At strength 0 the table is the identity's, exactly."""
+    def test_strength_0_is_the_identity(self, look: Lut3D) -> None:
+        """At strength 0 the table is exactly the identity."""
         np.testing.assert_array_equal(look.at_strength(0).table, Lut3D.identity(33).table)
 
     @given(strength=st.floats(-1, 2))
     def test_a_strength_blends_the_table_with_the_identity(self, strength: float) -> None:
-        """Strength s is identity + s * residual, also beyond 0..1."""
+        """Strength s is identity + s * residual, also outside 0..1."""
         identity = Lut3D.identity(3).table
         residual = np.float32(0.3) * np.sin(9 * identity)
         blended = Lut3D(identity + residual).at_strength(strength)
@@ -100,55 +100,55 @@ class TestStrength:
         interpolation: Interpolation,
         colours: NDArray[np.float64],
     ) -> None:
-        """An AdaInt lattice holds the identity as well: it stays, and the blend is right."""
+        """An AdaInt lattice can hold the identity: the shaper stays, and the blend is exact."""
         blended = adaptive_look.at_strength(strength)
         assert blended.shaper is adaptive_look.shaper
-        answers = adaptive_look.evaluate(colours, interpolation)
-        expected = (1 - strength) * colours + strength * answers
+        full = adaptive_look.evaluate(colours, interpolation)
+        expected = (1 - strength) * colours + strength * full
         np.testing.assert_allclose(
             blended.evaluate(colours, interpolation), expected, atol=0.25 * LEVEL
         )
 
-    def test_any_other_shaper_goes_into_a_finer_table(
+    def test_a_look_with_another_shaper_is_resampled(
         self, separable_look: Lut3D, colours: NDArray[np.float64]
     ) -> None:
-        """Curves that hide part of the inputs cannot carry the identity: the blend resamples."""
+        """The identity does not fit behind curves that are constant over a part of the inputs."""
         blended = separable_look.at_strength(0.5)
         assert (blended.shaper, blended.size) == (None, 65)
         expected = 0.5 * colours + 0.5 * separable_look.evaluate(colours)
         np.testing.assert_allclose(blended.evaluate(colours), expected, atol=0.5 * LEVEL)
 
 
-def test_clamping_limits_the_table_alone(look: Lut3D, adaptive_look: Lut3D) -> None:
-    """The entries go to 0..1, and a shaper stays."""
-    clamped = adaptive_look.clamped()
+def test_clamping_changes_the_table_alone(look: Lut3D, adaptive_look: Lut3D) -> None:
+    """The entries are clamped to 0..1, and a shaper stays."""
+    clamped = adaptive_look.clamp()
     np.testing.assert_array_equal(clamped.table, look.table.clip(0, 1))
     assert clamped.shaper is adaptive_look.shaper
 
 
-class TestResampled:
+class TestResample:
     @pytest.mark.parametrize("size", [65, 97])
     def test_a_multiple_of_the_lattice_is_exact(
         self, look: Lut3D, size: int, colours: NDArray[np.float64]
     ) -> None:
-        """All old positions are among the new ones, so nothing is lost."""
-        finer = look.resampled(size).evaluate(colours)
+        """The new lattice contains the old one, so nothing is lost."""
+        finer = look.resample(size).evaluate(colours)
         np.testing.assert_allclose(finer, look.evaluate(colours), atol=1e-5)
 
     @pytest.mark.parametrize("size", [2, 20, 64, 129])
     def test_the_new_positions_are_exact(self, separable_look: Lut3D, size: int) -> None:
-        """Each entry is what the LUT answered there, shaper included."""
+        """Each entry is the output of the LUT at its position, with the shaper."""
         positions = Lut3D.identity(size).table
         expected = separable_look.evaluate(positions)
-        resampled = separable_look.resampled(size)
+        resampled = separable_look.resample(size)
         assert resampled.shaper is None
         np.testing.assert_allclose(resampled.table, expected, atol=1e-5)
 
     @pytest.mark.parametrize("size", [1, 130])
-    def test_other_sizes_are_refused(self, look: Lut3D, size: int) -> None:
-        """No program reads them, and their memory grows with the cube."""
+    def test_other_sizes_are_rejected(self, look: Lut3D, size: int) -> None:
+        """Few programs read larger tables, and memory grows with the cube of the size."""
         with pytest.raises(ValueError, match=r"2\.\.129"):
-            look.resampled(size)
+            look.resample(size)
 
 
 @pytest.mark.parametrize(
@@ -163,9 +163,9 @@ class TestResampled:
         (np.zeros((2, 2, 2, 3), np.float32), np.full((3, 2), np.inf, np.float32)),
     ],
 )
-def test_arrays_that_are_no_lut_are_refused(
+def test_invalid_arrays_are_rejected(
     table: NDArray[np.float32], shaper: NDArray[np.float32] | None
 ) -> None:
-    """Shape, dtype and finiteness are checked once, when a LUT is made."""
+    """Shape, dtype and finiteness are checked when a LUT is made."""
     with pytest.raises(ValueError, match=r"table|shaper"):
         Lut3D(table, shaper)

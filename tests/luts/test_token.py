@@ -27,20 +27,20 @@ tokens = st.builds(LookToken, st.binary(min_size=8, max_size=8), codes)
 
 @pytest.fixture
 def token() -> LookToken:
-    """A look of CLUT-Net: twenty weights."""
+    """Make a token of twenty weights, as CLUT-Net has."""
     return LookToken(b"\x01\xffmodel\x80", np.linspace(-4, 4, 20).astype(np.float32))
 
 
-def sealed(kind: int, values: bytes, length: int) -> str:
-    """A token with the right checksum, whatever is in it."""
+def seal(kind: int, values: bytes, length: int) -> str:
+    """Make a token of any content with a valid checksum."""
     body = struct.pack("<BH8s", kind, length, b"whatever") + values
     data = body + struct.pack("<I", zlib.crc32(body))
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
 @given(token=tokens)
-def test_a_token_comes_back_bit_for_bit(token: LookToken) -> None:
-    """The same weights make the same table, on any replica."""
+def test_a_token_is_decoded_bit_for_bit(token: LookToken) -> None:
+    """The decoded code has the same bits, so every replica decodes the same code."""
     decoded = LookToken.decode(token.encode())
     assert decoded.fingerprint == token.fingerprint
     assert decoded.code.dtype == np.float32
@@ -48,8 +48,8 @@ def test_a_token_comes_back_bit_for_bit(token: LookToken) -> None:
 
 
 @given(token=tokens)
-def test_a_half_precision_token_comes_back_rounded(token: LookToken) -> None:
-    """Half the length for three decimal digits; numbers too large become the largest."""
+def test_a_half_precision_token_is_rounded(token: LookToken) -> None:
+    """The code is rounded to float16, and limited to its range."""
     decoded = LookToken.decode(token.encode(half=True))
     rounded = np.clip(token.code, -65504, 65504).astype(np.float16)
     np.testing.assert_array_equal(decoded.code, rounded.astype(np.float32))
@@ -57,20 +57,20 @@ def test_a_half_precision_token_comes_back_rounded(token: LookToken) -> None:
 
 @given(token=tokens, half=st.booleans())
 def test_a_decoded_token_encodes_to_the_same_text(token: LookToken, half: bool) -> None:
-    """So it may stand in an ETag or name an entry of a cache."""
+    """One look has one text, so the token can be part of an ETag or a cache key."""
     text = token.encode(half=half)
     assert LookToken.decode(text).encode(half=half) == text
 
 
 def test_tokens_are_short_and_safe_in_urls(token: LookToken) -> None:
-    """Twenty weights take 127 characters, none of which a URL or a file name would escape."""
+    """Twenty weights take 127 characters, none of which is escaped in URLs."""
     text, half = token.encode(), token.encode(half=True)
     assert (len(text), len(half)) == (127, 74)
     assert set(text + half) <= set(ALPHABET)
 
 
-def test_the_format_stays() -> None:
-    """A token handed out once is good for ever: this one was made when the format was."""
+def test_the_format_is_stable() -> None:
+    """A token of the first version is still decoded."""
     text = "AQIAAQIDBAUGBwgAAAA_AACAv8pQNtg"
     decoded = LookToken.decode(text)
     assert decoded.fingerprint == bytes(range(1, 9))
@@ -78,8 +78,8 @@ def test_the_format_stays() -> None:
 
 
 @pytest.mark.parametrize("half", [False, True])
-def test_every_changed_character_is_refused(token: LookToken, half: bool) -> None:
-    """No slip of a finger gives another look."""
+def test_every_changed_character_is_rejected(token: LookToken, half: bool) -> None:
+    """A token with one wrong character is not decoded to another look."""
     text = token.encode(half=half)
     for position in range(len(text)):
         for character in ALPHABET.replace(text[position], "") + "=+/.% é":
@@ -89,8 +89,8 @@ def test_every_changed_character_is_refused(token: LookToken, half: bool) -> Non
 
 @pytest.mark.parametrize("length", [1, 2, 3, 20])
 @pytest.mark.parametrize("half", [False, True])
-def test_every_beginning_is_called_truncated(token: LookToken, half: bool, length: int) -> None:
-    """A token cut by a chat program or a log is told apart from a damaged one."""
+def test_every_prefix_is_truncated(token: LookToken, half: bool, length: int) -> None:
+    """A truncated token is distinguished from a damaged one."""
     text = LookToken(token.fingerprint, token.code[:length]).encode(half=half)
     for end in range(len(text)):
         with pytest.raises(TruncatedLook):
@@ -98,42 +98,42 @@ def test_every_beginning_is_called_truncated(token: LookToken, half: bool, lengt
 
 
 @given(token=tokens, half=st.booleans(), tail=st.text(ALPHABET, min_size=1, max_size=9))
-def test_anything_after_the_end_is_refused(token: LookToken, half: bool, tail: str) -> None:
-    """One token, one text: nothing is ignored."""
+def test_anything_after_the_end_is_rejected(token: LookToken, half: bool, tail: str) -> None:
+    """No part of a token is ignored."""
     with pytest.raises(CorruptedLook):
         LookToken.decode(token.encode(half=half) + tail)
 
 
 @pytest.mark.parametrize("text", ["a.b", "AQ==", "ключ", "AQ\n", " ", "A" * 6000, "AwAA", "____"])
-def test_what_is_no_token_is_malformed(text: str) -> None:
-    """Other characters, an unknown version, or longer than any token."""
+def test_other_texts_are_malformed(text: str) -> None:
+    """Other characters, an unknown kind, and texts longer than any token are malformed."""
     with pytest.raises(MalformedLook):
         LookToken.decode(text)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize(("kind", "dtype"), [(1, "<f4"), (2, "<f2")])
-def test_numbers_that_are_none_are_refused(value: float, kind: int, dtype: str) -> None:
-    """Somebody may compute checksums: still no NaN gets into a table."""
+def test_values_that_are_not_finite_are_rejected(value: float, kind: int, dtype: str) -> None:
+    """A forged token with a valid checksum cannot put NaN into a table."""
     with pytest.raises(CorruptedLook):
-        LookToken.decode(sealed(kind, np.array([1, value], dtype).tobytes(), 2))
+        LookToken.decode(seal(kind, np.array([1, value], dtype).tobytes(), 2))
 
 
-def test_a_code_without_values_is_refused() -> None:
-    """It says that it is empty, and it is."""
+def test_an_empty_code_is_rejected() -> None:
+    """A token with a length of zero is corrupted."""
     with pytest.raises(CorruptedLook):
-        LookToken.decode(sealed(1, b"", 0))
+        LookToken.decode(seal(1, b"", 0))
 
 
-def test_the_largest_code_travels() -> None:
+def test_the_largest_code_is_encoded() -> None:
     """A code may have 1024 values."""
     code = np.arange(1024, dtype=np.float32)
     assert LookToken.decode(LookToken(bytes(8), code).encode()).code.size == 1024
 
 
 @given(text=st.text(ALPHABET, max_size=200))
-def test_any_text_is_decoded_or_refused(text: str) -> None:
-    """Nothing but a Problem comes of a user's text."""
+def test_any_text_is_decoded_or_rejected(text: str) -> None:
+    """Any text is decoded, or raises one of the three problems."""
     with suppress(MalformedLook, TruncatedLook, CorruptedLook):
         LookToken.decode(text)
 
@@ -149,7 +149,7 @@ def test_any_text_is_decoded_or_refused(text: str) -> None:
         (bytes(8), np.array([np.nan], np.float32)),
     ],
 )
-def test_fields_that_are_none_are_refused(fingerprint: bytes, code: NDArray[np.float32]) -> None:
-    """What cannot be decoded cannot be encoded."""
+def test_invalid_fields_are_rejected(fingerprint: bytes, code: NDArray[np.float32]) -> None:
+    """A token that could not be decoded cannot be made."""
     with pytest.raises(ValueError, match=r"fingerprint|code"):
         LookToken(fingerprint, code)

@@ -22,11 +22,11 @@ from tests.published import (
     CLUTNETS,
     GUARDED,
     PHOTOS,
-    answer,
     import_all,
     model_name,
-    photo,
-    pixels,
+    read_input,
+    read_pixels,
+    read_result,
 )
 
 pytestmark = pytest.mark.reference
@@ -65,7 +65,7 @@ def test_basis_weights_and_residual_lut(
     """CLUT-Net's weights agree within 1e-3, its residual LUT within 1e-4."""
     published = np.load(shared / "parity" / f"{name}-{model}.npz")
     network = networks[model]
-    codes = network.encode(make_thumbnail(to_tensor(photo(shared, name))))
+    codes = network.encode(make_thumbnail(to_tensor(read_input(shared, name))))
     residual = network.decode(codes).table[0] - network.identity
     np.testing.assert_allclose(codes[0].numpy(), published["weights"], atol=1e-3, rtol=0)
     np.testing.assert_allclose(residual.numpy(), published["residual_lut"], atol=1e-4, rtol=0)
@@ -77,7 +77,7 @@ def test_adaptive_intervals(networks: dict[str, Network], shared: Path, name: st
     published = np.load(shared / "parity" / f"{name}-adaint.npz")
     network = networks["adaint"]
     assert isinstance(network, AdaInt)
-    codes = network.encode(make_thumbnail(to_tensor(photo(shared, name))))
+    codes = network.encode(make_thumbnail(to_tensor(read_input(shared, name))))
     np.testing.assert_allclose(codes[0, :3].numpy(), published["weights"], atol=1e-3, rtol=0)
     vertices = network.vertices(codes)[0].numpy()
     np.testing.assert_allclose(vertices, published["vertices"], atol=1e-5, rtol=0)
@@ -87,9 +87,9 @@ def test_adaptive_intervals(networks: dict[str, Network], shared: Path, name: st
 @pytest.mark.parametrize("model", CHECKPOINTS)
 def test_enhanced_image(networks: dict[str, Network], shared: Path, model: str, name: str) -> None:
     """With trilinear interpolation, every pixel is within 1 level of the authors' result."""
-    image = to_tensor(photo(shared, name))
+    image = to_tensor(read_input(shared, name))
     levels = enhance(networks[model], networks[model].encode(make_thumbnail(image)), image)
-    assert np.abs(levels - answer(shared, name, model)).max() <= 1
+    assert np.abs(levels - read_result(shared, name, model)).max() <= 1
 
 
 @pytest.mark.parametrize("model", ["adaint", "seplut"])
@@ -99,8 +99,8 @@ def test_half_precision_changes_no_pixel_by_more_than_a_level(
     """Tokens may hold codes in half precision."""
     network = networks[model]
     assert network.half_codes
-    free = [pixels(path) for path in photos.glob("*.jpg")]
-    for levels in [*free, *(photo(shared, name) for name in PHOTOS)]:
+    free = [read_pixels(path) for path in photos.glob("*.jpg")]
+    for levels in [*free, *(read_input(shared, name) for name in PHOTOS)]:
         image = to_tensor(levels)
         codes = network.encode(make_thumbnail(image))
         whole, half = (enhance(network, it, image) for it in (codes, codes.half().float()))
@@ -124,9 +124,9 @@ def test_svdlut_without_guard(shared: Path, name: str) -> None:
     network = import_guarded(shared, "svdlut")
     assert isinstance(network, SvdLut)
     network.guard = 0.0
-    image = to_tensor(photo(shared, name))
+    image = to_tensor(read_input(shared, name))
     levels = enhance(network, network.encode(make_thumbnail(image)), image)
-    assert np.abs(inner(levels) - inner(answer(shared, name, "svdlut"))).max() <= 1
+    assert np.abs(inner(levels) - inner(read_result(shared, name, "svdlut"))).max() <= 1
 
 
 @pytest.mark.parametrize("name", PHOTOS)
@@ -135,11 +135,11 @@ def test_lutwithbgrid_without_guard(shared: Path, name: str) -> None:
     network = import_guarded(shared, "bgrid")
     assert isinstance(network, LutWithBGrid)
     network.guard = 0.0
-    image = to_tensor(photo(shared, name))
+    image = to_tensor(read_input(shared, name))
     codes = network.encode(make_thumbnail(image))
     exact = network.transform(codes, image.flatten(2).transpose(1, 2))[0]
     levels = exact.clamp(0, 1).mul(255).round().numpy().reshape(*image.shape[2:], 3)
-    expected = inner(answer(shared, name, "bgrid"))
+    expected = inner(read_result(shared, name, "bgrid"))
     assert np.abs(inner(levels) - expected).max() <= 1
     assert np.abs(inner(enhance(network, codes, image)) - expected).mean() < 1
 
@@ -149,7 +149,7 @@ def test_a_guarded_table_is_within_its_bounds(shared: Path, photos: Path, model:
     """By default no lattice point is below a fifth of its input, or above the mirror of that."""
     network = import_guarded(shared, model)
     lattice = identity_table(network.lut_size)
-    images = [to_tensor(pixels(path)) for path in photos.glob("*.jpg")]
+    images = [to_tensor(read_pixels(path)) for path in photos.glob("*.jpg")]
     tables = torch.cat([network(make_thumbnail(image)).table for image in images])
     assert (tables >= 0.2 * lattice - 1e-6).all()
     assert (tables <= 1.0 - 0.2 * (1.0 - lattice) + 1e-6).all()

@@ -56,14 +56,14 @@ def test_round_trip(tmp_path: Path, architecture: str) -> None:
     assert model.card == card
     thumbnails = torch.rand(2, 3, 256, 256)
     with torch.no_grad():
-        expected, answer = network(thumbnails), model.network(thumbnails)
+        expected, output = network(thumbnails), model.network(thumbnails)
     weights, restored = network.state_dict(), model.network.state_dict()
     assert weights.keys() == restored.keys()
     assert all(torch.equal(weights[name], restored[name]) for name in weights)
     # Matrix products round by the alignment of their operands: up to 1e-6 at values up to 1.
-    torch.testing.assert_close(answer.table, expected.table, rtol=0, atol=1e-5)
+    torch.testing.assert_close(output.table, expected.table, rtol=0, atol=1e-5)
     assert model.network.code_size == network.encode(thumbnails).shape[1]
-    assert answer.table.shape[2] == model.network.lut_size == card.lut_size
+    assert output.table.shape[2] == model.network.lut_size == card.lut_size
 
 
 def test_versions_rise(tmp_path: Path) -> None:

@@ -20,11 +20,11 @@ from tests.published import (
     CHECKPOINTS,
     PHOTOS,
     SIBLINGS,
-    answer,
     import_all,
     model_name,
-    photo,
-    pixels,
+    read_input,
+    read_pixels,
+    read_result,
 )
 from tests.server import Server, serving
 from tests.tolerances import assert_same_lut
@@ -76,8 +76,8 @@ def psnr(levels: NDArray[np.floating], target: NDArray[np.uint8]) -> float:
 @pytest.mark.parametrize("model", CHECKPOINTS)
 def test_the_authors_answer(client: httpx.Client, shared: Path, model: str, name: str) -> None:
     """Every pixel is within one level."""
-    levels = enhanced(client, photo(shared, name), model).astype(int)
-    assert np.abs(levels - answer(shared, name, model)).max() <= 1
+    levels = enhanced(client, read_input(shared, name), model).astype(int)
+    assert np.abs(levels - read_result(shared, name, model)).max() <= 1
 
 
 def test_quality(client: httpx.Client, shared: Path) -> None:
@@ -87,8 +87,8 @@ def test_quality(client: httpx.Client, shared: Path) -> None:
     """
     scores: dict[str, list[float]] = {name: [] for name in (*CHECKPOINTS, "mean")}
     for path in sorted(shared.glob("pairs/*-input.png")):
-        before = pixels(path)
-        target = pixels(path.with_name(path.name.replace("-input", "-expert-c")))
+        before = read_pixels(path)
+        target = read_pixels(path.with_name(path.name.replace("-input", "-expert-c")))
         answers = {name: enhanced(client, before, name).astype(float) for name in CHECKPOINTS}
         answers["mean"] = np.rint(np.mean([answers[name] for name in SIBLINGS], axis=0))
         for name, levels in answers.items():
