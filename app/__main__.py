@@ -1,4 +1,4 @@
-"""`python -m app` is the console script."""
+"""Run the console script as `python -m app`."""
 
 from app.cli.main import main
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import torch
 from PIL import Image
 
 from app.cli import health as health_module
+from app.cli.main import COMMANDS, load
 from app.luts.formats.cube import read_cube
 from app.settings import Settings
 from tests.networks.test_clutnet import make_network, to_published
@@ -127,39 +130,92 @@ def test_what_is_wrong_at_start_is_one_line(tmp_path: Path) -> None:
     assert "CLUT_BATCH_MAX_SIZE: " in run("serve", BATCH_MAX_SIZE=0).stderr
 
 
+def test_summaries() -> None:
+    """The list of commands shows the first line of each command's own help."""
+    for name, (_, summary) in COMMANDS.items():
+        text = load(name).help
+        assert text.splitlines()[0] == summary, name
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("-m", "app", "--help"),
+        ("-m", "app", "settings"),
+        ("-m", "app", "keys", "new", "anna", "--scope", "enhance"),
+        ("-m", "app", "health"),
+        ("-m", "app.cli.health"),
+    ],
+)
+def test_light_commands_load_no_heavy_library(arguments: tuple[str, ...]) -> None:
+    """Commands that need no image start quickly: torch alone takes seconds to load."""
+    result = subprocess.run(
+        [sys.executable, "-X", "importtime", *arguments],
+        env=os.environ | {"CLUT_HTTP_PORT": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    loaded = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
+    assert loaded & {"app.cli.main", "urllib.request"}
+    assert not loaded & {"torch", "numba", "numpy", "PIL", "imagecodecs", "fastapi", "rich"}
+
+
+def health(**settings: object) -> subprocess.CompletedProcess[str]:
+    """Run the health check as the image does."""
+    environment = os.environ | {f"CLUT_{name}": str(value) for name, value in settings.items()}
+    return subprocess.run(
+        [sys.executable, "-m", "app.cli.health"],
+        env=environment | {"http_proxy": "http://127.0.0.1:1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
 def test_health() -> None:
-    """The health check of the image says how the service is, at the port that is set."""
-
-    def health(port: int) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "app.cli.health"]
-        environment = os.environ | {"CLUT_HTTP_PORT": str(port)}
-        return subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=120, check=False
-        )
-
+    """The health check finds the service at the port that is set, without any proxy."""
     with serving() as server:
-        sound = health(server.port)
-    assert (sound.returncode, sound.stdout) == (0, "ready\n")
-    gone = health(server.port)
-    assert gone.returncode == 1
-    assert f":{server.port}/readyz" in gone.stderr
+        ready = health(HTTP_PORT=server.port)
+        any_address = health(HTTP_HOST="0.0.0.0", HTTP_PORT=server.port)  # noqa: S104 -- theirs
+    assert (ready.returncode, ready.stdout, ready.stderr) == (0, "ready\n", "")
+    assert any_address.returncode == 0
+    stopped = health(HTTP_PORT=server.port)
+    assert stopped.returncode == 1
+    assert f":{server.port}/readyz" in stopped.stderr
 
 
-def test_health_is_quick_to_start() -> None:
-    """It comes every few seconds, so it loads none of the service's libraries."""
-    code = "import sys; import app.cli.health; print(sorted(sys.modules))"
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout
-    assert "'app.cli.health'" in loaded
-    assert "'torch'" not in loaded
-    assert "'fastapi'" not in loaded
+def test_health_of_an_address() -> None:
+    """A service that listens on one address is checked there, in IPv6 as well."""
+    for host, url in [("127.0.0.2", "http://127.0.0.2:1/"), ("::", "http://[::1]:1/")]:
+        assert health(HTTP_HOST=host, HTTP_PORT=1).stderr.startswith(url)
 
 
-def test_health_asks_the_default_port() -> None:
-    """What it assumes without CLUT_HTTP_PORT is the setting's default."""
+def test_health_defaults() -> None:
+    """Without CLUT_HTTP_HOST and CLUT_HTTP_PORT the check uses the settings' defaults."""
     text = Path(health_module.__file__).read_text()
-    assert f"'CLUT_HTTP_PORT', '{Settings().http.port}'" in text
+    http = Settings().http
+    assert f'"CLUT_HTTP_PORT", "{http.port}"' in text.replace("'", '"')
+    assert f'"CLUT_HTTP_HOST", "{http.host}"' in text
+
+
+def test_a_terminal_shows_a_progress_bar(photos: Path, tmp_path: Path) -> None:
+    """On a terminal, several photos have a bar, and failures are lines above it."""
+    (tmp_path / "damaged.jpg").write_bytes(b"no photo")
+    inputs = [photos / "lake.jpg", photos / "otters.jpg", tmp_path / "damaged.jpg"]
+    command = [sys.executable, "-m", "app", "enhance", *map(str, inputs), "-o", str(tmp_path / "o")]
+    master, terminal = pty.openpty()
+    process = subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    shown = b""
+    with contextlib.suppress(OSError), os.fdopen(master, "rb") as screen:  # EIO is its end
+        while block := os.read(screen.fileno(), 4096):
+            shown += block
+    assert process.wait(120) == 1
+    assert b"3/3" in shown
+    assert b"damaged.jpg: " in shown
 
 
 def test_a_shipped_kernel_is_read_and_never_written(tmp_path: Path) -> None:

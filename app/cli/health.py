@@ -1,7 +1,7 @@
-"""Asking a running service how it is: what a container's health check calls.
+"""Health check of a running service, as a container runs it.
 
-It comes every few seconds, so `python -m app.cli.health` imports nothing of the service, whose
-libraries take seconds to load.
+A container runs `python -m app.cli.health` every few seconds, so this module imports the standard
+library alone.
 """
 
 from __future__ import annotations
@@ -9,17 +9,25 @@ from __future__ import annotations
 import os
 import sys
 from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.request import ProxyHandler, build_opener
 
-PATIENCE = 5.0  # seconds
+TIMEOUT = 5.0  # seconds
+
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 -- the server's, not ours
 
 
 def health() -> None:
-    """Ask the service on this machine whether requests are welcome; fail if they are not."""
-    url = f"http://127.0.0.1:{os.environ.get('CLUT_HTTP_PORT', '8000')}/readyz"
+    """Check that the service on this machine accepts requests.
+
+    Exits with 1 if it does not. CLUT_HTTP_HOST and CLUT_HTTP_PORT are those of the service.
+    """
+    host = os.environ.get("CLUT_HTTP_HOST", "127.0.0.1")
+    host = _LOOPBACK.get(host, f"[{host}]" if ":" in host else host)
+    url = f"http://{host}:{os.environ.get('CLUT_HTTP_PORT', '8000')}/readyz"
+    opener = build_opener(ProxyHandler({}))  # http_proxy is for other hosts
     try:
-        with urlopen(url, timeout=PATIENCE):
-            print("ready")  # noqa: T201 -- a command's answer
+        with opener.open(url, timeout=TIMEOUT):
+            print("ready")  # noqa: T201 -- the output of a command
     except (URLError, OSError) as error:
         sys.exit(f"{url}: {error}")
 

@@ -1,4 +1,4 @@
-"""API keys: new, list, revoke."""
+"""API keys: make, list and revoke them."""
 
 from __future__ import annotations
 
@@ -11,27 +11,32 @@ from app.cli.errors import exit_on_error
 from app.policies import Scope
 from app.web.api_keys import dump_keys, new_key, read_keys, write_keys
 
-cli = typer.Typer(no_args_is_help=True, help="API keys.")
+cli = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Make, list and revoke API keys.",
+)
 
-Name = Annotated[str, typer.Argument(help="The key's holder, for logs and quotas.")]
+Name = Annotated[str, typer.Argument(help="The holder of the key, for logs and quotas.")]
 Keys = Annotated[Path, typer.Option("--file", help="The file that CLUT_AUTH_FILE names.")]
 
 
 @cli.command()
 def new(
     name: Name,
-    scope: Annotated[list[Scope], typer.Option(help="What it opens; may be repeated.")],
+    scope: Annotated[list[Scope], typer.Option(help="What the key allows; may be repeated.")],
     file: Annotated[
-        Path | None, typer.Option(help="Where it is added; else its entry is printed.")
+        Path | None, typer.Option(help="Add the key to this file; otherwise its entry is printed.")
     ] = None,
 ) -> None:
-    """Make a key, print it once, and store its hash."""
+    """Make a key, print it once and store its hash."""
     with exit_on_error():
         secret, key = new_key(name, frozenset(scope))
         if file is not None:
             known = read_keys(file) if file.exists() else []
             if name in {other.name for other in known}:
-                raise ValueError(f"{file}: there is a key called {name!r} already")
+                raise ValueError(f"{file}: a key called {name!r} exists already")
             write_keys(file, [*known, key])
     typer.echo(secret)
     if file is None:
@@ -48,10 +53,10 @@ def list_keys(file: Keys) -> None:
 
 @cli.command()
 def revoke(name: Name, file: Keys) -> None:
-    """Take a key out of a file; a running server sees it at once."""
+    """Remove a key from a file; a running server rejects it at once."""
     with exit_on_error():
         known = read_keys(file)
         kept = [key for key in known if key.name != name]
         if len(kept) == len(known):
-            raise ValueError(f"{file}: there is no key called {name!r}")
+            raise ValueError(f"{file}: no key is called {name!r}")
         write_keys(file, kept)

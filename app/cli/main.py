@@ -1,37 +1,75 @@
-"""The console script: the same engine, with or without HTTP."""
+"""The console script. A command is imported when it runs, since torch takes seconds to load."""
 
 from __future__ import annotations
 
+from functools import partial
+from importlib import import_module
+from typing import Any
+
 import typer
+from typer.core import TyperGroup
 
-from app.cli import bulk, enhance, health, keys, models, serve, train
+COMMANDS = {  # name: (function or group, summary); the summary is the first line of its help
+    "serve": ("serve.serve", "Serve over HTTP; `settings` lists the environment variables."),
+    "settings": ("settings.settings", "Print every setting as a Markdown table."),
+    "compile-kernel": ("serve.compile_kernel", "Compile the inner loops into NUMBA_CACHE_DIR."),
+    "health": ("health.health", "Check that the service on this machine accepts requests."),
+    "enhance": (
+        "enhance.enhance",
+        "Enhance photographs; the suffix of a file OUT decides its format.",
+    ),
+    "bulk": (
+        "bulk.bulk",
+        "Enhance a folder's photographs; the same command goes on where a run was interrupted.",
+    ),
+    "lut": ("enhance.lut", "Write the LUT that is predicted for a photograph."),
+    "train": ("train.train", "Train a CLUT-Net on pairs of photos."),
+    "distil": ("train.distil", "Train a CLUT-Net to reproduce other models, on photos alone."),
+    "export": ("train.export", "Add the latest checkpoint of a run to the model store."),
+    "evaluate": ("train.evaluate", "Compare the output of a model with an expert's."),
+    "survey": ("train.survey", "Measure artifacts on photos that nobody retouched."),
+    "compare": ("train.compare", "Train networks alike, and write a table and a plot."),
+    "keys": ("keys.cli", "Make, list and revoke API keys."),
+    "models": ("models.cli", "List, show and import models."),
+}
 
-cli = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Makes photographs look better with image-adaptive 3D LUTs.",
+# Plain text, without completion and with Python's own tracebacks; rich takes 0.1 s to load.
+Typer = partial(
+    typer.Typer, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
 )
-for command in (
-    serve.serve,
-    serve.settings,
-    serve.compile_kernel,
-    health.health,
-    enhance.enhance,
-    bulk.bulk,
-    enhance.lut,
-    train.train,
-    train.distil,
-    train.export,
-    train.evaluate,
-    train.survey,
-    train.compare,
-):
-    cli.command()(command)
-cli.add_typer(keys.cli, name="keys")
-cli.add_typer(models.cli, name="models")
+
+
+class LazyGroup(TyperGroup):
+    """A group that lists its commands by their summaries and imports the command that runs."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Return the command's name, the imported command and the remaining arguments."""
+        name, placeholder, remaining = super().resolve_command(ctx, args)
+        return name, placeholder if name is None else load(name), remaining
+
+
+def load(name: str) -> Any:
+    """Import a command and return it as an object of typer's command line parser."""
+    module, _, attribute = COMMANDS[name][0].partition(".")
+    command = getattr(import_module(f"app.cli.{module}"), attribute)
+    if not isinstance(command, typer.Typer):
+        cli = Typer()
+        cli.command()(command)
+        command = cli
+    return typer.main.get_command(command)
 
 
 def main() -> None:
-    """Run it."""
+    """Run the command that the arguments name."""
+    cli = Typer(
+        cls=LazyGroup,
+        no_args_is_help=True,
+        help="Enhance photos with image-adaptive 3D LUTs.",
+    )
+    for name, (_, summary) in COMMANDS.items():
+        cli.command(name, help=summary)(_placeholder)
     cli()
+
+
+def _placeholder() -> None:
+    """Stand for a command in the list of commands."""

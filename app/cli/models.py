@@ -1,4 +1,4 @@
-"""The model store: list, show, import."""
+"""The model store: list, show and import models."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from app.cli.errors import exit_on_error
 from app.networks.base import ThumbnailRecipe
@@ -15,36 +13,45 @@ from app.networks.registry import import_checkpoint
 from app.networks.store import ModelRegistry, read_registry, write_model
 from app.settings import Settings
 
-cli = typer.Typer(no_args_is_help=True, help="The model store.")
+cli = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="List, show and import models.",
+)
 
 
 @cli.command("list")
 def list_models() -> None:
     """List the models of the store."""
     with exit_on_error():
-        catalogue = _catalogue()
-    table = Table("model", "architecture", "parameters", "LUT", "licence", "fingerprint", box=None)
-    for model in catalogue.models:
-        card = model.card
+        cards = [model.card for model in _read_registry().models]
+    rows = [("model", "architecture", "parameters", "LUT", "fingerprint", "licence")]
+    for card in cards:
         size = f"{card.lut_size}³"
-        row = (card.model_ref, card.architecture, f"{card.parameters:,}", size, card.licence)
-        table.add_row(*row, card.fingerprint.hex())
-    Console().print(table)
+        parameters = f"{card.parameters:,}"
+        fingerprint = card.fingerprint.hex()
+        row = (card.model_ref, card.architecture, parameters, size, fingerprint, card.licence)
+        rows.append(row)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        typer.echo("  ".join(cells).rstrip())
 
 
 @cli.command()
 def show(name: Annotated[str, typer.Argument(help="NAME or NAME@VERSION.")]) -> None:
-    """Print a model's card."""
+    """Print the card of a model."""
     with exit_on_error():
-        typer.echo(_catalogue().get(name).card.model_dump_json(indent=2))
+        typer.echo(_read_registry().get(name).card.model_dump_json(indent=2))
 
 
 @cli.command("import")
 def import_model(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Published checkpoints.")],
-    name: Annotated[str, typer.Option(help="The model's name in the store.")],
+    name: Annotated[str, typer.Option(help="The name of the model in the store.")],
     licence: Annotated[str, typer.Option(help="The licence of the weights.")] = "not stated",
-    source: Annotated[str, typer.Option(help="Where they come from, and whom to credit.")] = "",
+    source: Annotated[str, typer.Option(help="Origin of the weights, and whom to credit.")] = "",
 ) -> None:
     """Import weights as published: CLUT-Net, LUT-3, AdaInt, SepLUT, SVDLUT, LUTwithBGrid."""
     with exit_on_error():
@@ -54,11 +61,11 @@ def import_model(
             name=name,
             licence=licence,
             source=source or f"imported from {', '.join(file.name for file in files)}",
-            thumbnail=ThumbnailRecipe(),  # all of them were trained on this one
+            thumbnail=ThumbnailRecipe(),  # of all these methods
         )
     typer.echo(f"{card.model_ref}: {card.architecture}, {card.parameters:,} parameters")
 
 
-def _catalogue() -> ModelRegistry:
+def _read_registry() -> ModelRegistry:
     policy = Settings.from_environment().models
     return read_registry(policy.store, policy.default)

@@ -1,4 +1,4 @@
-"""Serving over HTTP, and what can be set."""
+"""Serving over HTTP."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Port = Annotated[int | None, typer.Option(help="Instead of CLUT_HTTP_PORT.")]
 
 
 def serve(host: Host = None, port: Port = None) -> None:
-    """Serve over HTTP; every setting is an environment variable, see `settings`."""
+    """Serve over HTTP; `settings` lists the environment variables."""
     tune_process()
     given = {"host": host, "port": port}
     with exit_on_error():
@@ -35,12 +35,9 @@ def serve(host: Host = None, port: Port = None) -> None:
     serve_http(app, service, settings.http, settings.connection, metrics)
 
 
-def settings() -> None:
-    """Print every setting, its default and what it does, as a Markdown table."""
-    for variable, default, description in Settings.variables():
-        typer.echo(f"| `{variable}` | `{default}` | {description} |")
-
-
 def compile_kernel() -> None:
-    """Compile the inner loops for good, into NUMBA_CACHE_DIR; else it happens on first use."""
+    """Compile the inner loops into NUMBA_CACHE_DIR.
+
+    Otherwise each is compiled on its first use.
+    """
     compile_loops(get_args(Interpolation))

@@ -1,4 +1,4 @@
-"""Training and evaluation. The pipeline is an extra, imported only when it is asked for."""
+"""Training and evaluation. Needs the extra `training`."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ if TYPE_CHECKING:
 
 Recipe = Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="See app/training/recipes.")]
 Models = Annotated[
-    list[str], typer.Argument(metavar="MODEL...", help="Several answer by their mean.")
+    list[str], typer.Argument(metavar="MODEL...", help="The output of several models is averaged.")
 ]
 
 
 def train(recipe: Recipe) -> None:
-    """Train a CLUT-Net on pairs of photographs, into the model store."""
+    """Train a CLUT-Net on pairs of photos.
+
+    The trained network is added to the model store.
+    """
     with _pipeline():
         from app.training.config import read_config
         from app.training.train import TrainConfig
@@ -35,7 +38,7 @@ def train(recipe: Recipe) -> None:
 
 
 def distil(recipe: Recipe) -> None:
-    """Train a CLUT-Net to answer as other models do, on photographs alone."""
+    """Train a CLUT-Net to reproduce other models, on photos alone."""
     with _pipeline():
         from app.training.config import read_config
         from app.training.distil import DistilConfig
@@ -48,7 +51,10 @@ def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a training run.")],
     store: Annotated[Path | None, typer.Option(help="Instead of CLUT_MODELS_STORE.")] = None,
 ) -> None:
-    """Put a run's latest checkpoint into the model store; the run may go on."""
+    """Add the latest checkpoint of a run to the model store.
+
+    The run may go on meanwhile.
+    """
     with _pipeline():
         from app.training.export import export as write
 
@@ -62,7 +68,10 @@ def evaluate(
         Path | None, typer.Option(help="A contact sheet: input, output, target.")
     ] = None,
 ) -> None:
-    """Compare a model's answers with an expert's: PSNR, SSIM, dE76, dE2000."""
+    """Compare the output of a model with an expert's.
+
+    Prints PSNR, SSIM, dE76 and dE2000 of each pair, and their means.
+    """
     with _pipeline():
         from app.training.evaluate import evaluate as run
 
@@ -72,30 +81,39 @@ def evaluate(
 
 def survey(
     names: Models,
-    photos: Annotated[Path, typer.Option(help="Folder of photographs.")],
+    photos: Annotated[Path, typer.Option(help="Folder of photos.")],
     inventory: Annotated[
-        Path | None, typer.Option(help="Its inventory: only the good photographs that it lists.")
+        Path | None,
+        typer.Option(help="Inventory of the folder; measures the good photos that it lists."),
     ] = None,
 ) -> None:
-    """Look for bands, new clipping, casts and whims on photographs that nobody retouched."""
+    """Measure artifacts on photos that nobody retouched.
+
+    Prints banding, new clipping, colour casts and instability.
+    """
     with _pipeline():
         from app.training.photos import good_photos
         from app.training.survey import summary
         from app.training.survey import survey as run
 
         found = run(_ensemble(names), good_photos(photos, inventory))
-    _print({f"{len(found)} photographs": summary(found.values())})
+    _print({f"{len(found)} photos": summary(found.values())})
 
 
 def compare(
     recipe: Recipe,
     photos: Annotated[
-        Path | None, typer.Option(help="Instead of the recipe's, with their inventory.")
+        Path | None,
+        typer.Option(help="Folder of photos with an inventory, instead of the recipe's."),
     ] = None,
-    teachers: Annotated[Path | None, typer.Option(help="Another model store of theirs.")] = None,
-    pairs: Annotated[Path | None, typer.Option(help="Another folder of pairs.")] = None,
+    teachers: Annotated[
+        Path | None, typer.Option(help="Model store with the teachers, instead of the recipe's.")
+    ] = None,
+    pairs: Annotated[
+        Path | None, typer.Option(help="Folder of pairs, instead of the recipe's.")
+    ] = None,
 ) -> None:
-    """Train ways to compress LUTs alike, and write a table and a plot."""
+    """Train networks alike, and write a table and a plot."""
     with _pipeline():
         from app.training.compare import compare as run
         from app.training.config import read_config
