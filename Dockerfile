@@ -28,7 +28,7 @@ RUN mkdir app \
  && touch app/__init__.py README.md \
  && pip install --no-deps --require-hashes --requirement locked/server.txt \
  && PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
-    pip install --extra-index-url "$TORCH_INDEX" --editable '.[heif,telemetry]' \
+    pip install --extra-index-url "$TORCH_INDEX" --editable '.[bulk,heif,telemetry]' \
  && rm -rf /opt/venv/lib/python3*/site-packages/torch/include \
            /opt/venv/lib/python3*/site-packages/torch/test \
  && find /opt/venv/lib/python3*/site-packages -type d -name tests -prune -exec rm -rf {} + \

@@ -79,7 +79,7 @@ lock: .venv/tools
 	.venv/tools/bin/uv pip compile $(LOCK_ARGS) --extra training --extra ray --extra dev \
 		--output-file locked/dev.txt
 
-LOCK_ARGS := pyproject.toml --extra heif --extra telemetry --constraint constraints.txt \
+LOCK_ARGS := pyproject.toml --extra bulk --extra heif --extra telemetry --constraint constraints.txt \
 	--excludes .venv/unlocked --generate-hashes --no-annotate --no-header --quiet
 
 # What is installed, for those who keep books: CycloneDX.
@@ -141,12 +141,12 @@ clean:
 # What runs the service: no training, no tests.
 .venv/server: .venv/python pyproject.toml constraints.txt locked/server.txt
 	$(PIP_INSTALL_LOCKED) --requirement locked/server.txt
-	$(PIP_INSTALL) --editable '.[heif,telemetry]'
+	$(PIP_INSTALL) --editable '.[bulk,heif,telemetry]'
 	touch $@
 
 .venv/dev: .venv/server locked/dev.txt
 	$(PIP_INSTALL_LOCKED) --requirement locked/dev.txt
-	$(PIP_INSTALL) --editable '.[heif,telemetry,training,ray,dev]'
+	$(PIP_INSTALL) --editable '.[bulk,heif,telemetry,training,ray,dev]'
 	touch $@
 
 # An environment of its own: it wants other versions of much that we use.

@@ -162,6 +162,24 @@ def test_light_commands_load_no_heavy_library(arguments: tuple[str, ...]) -> Non
     assert not loaded & {"torch", "numba", "numpy", "PIL", "imagecodecs", "fastapi", "rich"}
 
 
+@pytest.mark.parametrize(
+    ("command", "module", "extra"),
+    [("bulk", "fsspec", "bulk"), ("evaluate", "skimage", "training")],
+)
+def test_a_missing_extra_is_named(command: str, module: str, extra: str) -> None:
+    """A command whose libraries are not installed names the extra that installs them."""
+    code = (
+        f"import sys; sys.modules[{module!r}] = None; "
+        f"sys.argv = ['clut-enhance', {command!r}, 'a', '--data', 'b']; "
+        "from app.cli.main import main; main()"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (result.returncode, len(result.stderr.splitlines())) == (1, 1)
+    assert f"pip install 'clut-enhance[{extra}]'" in result.stderr
+
+
 def health(**settings: object) -> subprocess.CompletedProcess[str]:
     """Run the health check as the image does."""
     environment = os.environ | {f"CLUT_{name}": str(value) for name, value in settings.items()}

@@ -33,6 +33,8 @@ COMMANDS = {  # name: (function or group, summary); the summary is the first lin
     "models": ("models.cli", "List, show and import models."),
 }
 
+EXTRAS = {"bulk": "bulk", "train": "training"}  # module: the extra whose packages it imports
+
 # Plain text, without completion and with Python's own tracebacks; rich takes 0.1 s to load.
 Typer = partial(
     typer.Typer, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
@@ -49,9 +51,20 @@ class LazyGroup(TyperGroup):
 
 
 def load(name: str) -> Any:
-    """Import a command and return it as an object of typer's command line parser."""
+    """Import a command and return it as an object of typer's command line parser.
+
+    Raises:
+        typer.Exit: an extra of the package is not installed.
+    """
     module, _, attribute = COMMANDS[name][0].partition(".")
-    command = getattr(import_module(f"app.cli.{module}"), attribute)
+    try:
+        command = getattr(import_module(f"app.cli.{module}"), attribute)
+    except ModuleNotFoundError as error:
+        if module not in EXTRAS:
+            raise
+        extra = f"clut-enhance[{EXTRAS[module]}]"
+        typer.echo(f"clut-enhance: {error}; pip install '{extra}'", err=True)
+        raise typer.Exit(code=1) from error
     if not isinstance(command, typer.Typer):
         cli = Typer()
         cli.command()(command)

@@ -130,7 +130,7 @@ def _pipeline() -> Iterator[None]:
         try:
             yield
         except ImportError as error:
-            raise RuntimeError(f"{error}; install the extra `training`") from error
+            raise RuntimeError(f"{error}; pip install 'clut-enhance[training]'") from error
 
 
 def _ensemble(names: list[str]) -> Ensemble:
