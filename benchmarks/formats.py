@@ -16,9 +16,7 @@ import imagecodecs
 import simplejpeg
 from PIL import Image
 
-from app.imaging.codecs import avif, webp
-from app.imaging.encode import DEFAULT_QUALITY
-from app.imaging.types import ImageFormat
+from app.imaging.codecs import ImageFormat, avif, webp
 from benchmarks.photos import SIZES, mosaic
 
 MEGAPIXELS, QUICK_MEGAPIXELS = 12, 1
@@ -40,7 +38,7 @@ def encoders(megapixels: float) -> dict[str, Encoder]:
 
         return save
 
-    quality = DEFAULT_QUALITY
+    quality = {member: member.codec.default_quality for member in ImageFormat}
     found: dict[str, Encoder] = {
         "JPEG (ours)": lambda: simplejpeg.encode_jpeg(
             pixels, quality[ImageFormat.JPEG], "RGB", "420"

@@ -27,7 +27,7 @@ with atheris.instrument_imports(include=["app", "tifffile"], exclude=COMPILED):
     from app.imaging.exif import Exif
     from app.imaging.metadata import MetadataPolicy, filter_metadata, reset_orientation
     from app.imaging.probe import Limits, probe
-    from app.imaging.types import Metadata
+    from app.imaging.raster import Metadata
     from app.luts.formats.cube import read_cube, write_cube
     from app.luts.lut3d import Lut3D
     from app.luts.token import LookToken

@@ -4,17 +4,9 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from app.imaging.types import ImageFormat
+from app.imaging.codecs import ImageFormat, formats_by_suffix
 
-SUFFIXES = {
-    ".jpg": ImageFormat.JPEG,
-    ".jpeg": ImageFormat.JPEG,
-    ".png": ImageFormat.PNG,
-    ".webp": ImageFormat.WEBP,
-    ".avif": ImageFormat.AVIF,
-    ".tif": ImageFormat.TIFF,
-    ".tiff": ImageFormat.TIFF,
-}
+SUFFIXES = formats_by_suffix()
 
 
 def writable_format(own: ImageFormat) -> ImageFormat:

@@ -7,8 +7,8 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict
 
 from app.bulk.filenames import writable_format
+from app.imaging.codecs import ImageFormat
 from app.imaging.metadata import MetadataPolicy
-from app.imaging.types import ImageFormat
 from app.serving.options import EnhanceOptions
 
 

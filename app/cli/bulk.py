@@ -17,8 +17,8 @@ from app.bulk.runner import Executor, Runner
 from app.cli.console import progress
 from app.cli.enhance import MaxSide, Metadata, Model, Quality, Strength
 from app.cli.errors import exit_on_error
+from app.imaging.codecs import ImageFormat
 from app.imaging.metadata import MetadataPolicy
-from app.imaging.types import ImageFormat
 from app.networks.store import read_registry
 from app.settings import Settings
 

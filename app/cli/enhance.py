@@ -13,8 +13,8 @@ from app.bulk.filenames import SUFFIXES, has_suffix_of, writable_format
 from app.cli.console import progress
 from app.cli.errors import exit_on_error, reason
 from app.errors import BadParameter, Problem
+from app.imaging.codecs import ImageFormat
 from app.imaging.metadata import MetadataPolicy
-from app.imaging.types import ImageFormat
 from app.luts.export import LutOptions
 from app.luts.formats import LutFormat, formats_by_suffix
 from app.main import create_service

@@ -14,7 +14,7 @@ import imagecodecs
 import numpy as np
 
 from app.imaging.icc import srgb_profile
-from app.imaging.types import ColourSpace, Raster, Samples
+from app.imaging.raster import ColourSpace, Raster, Samples
 
 _FLAGS = imagecodecs.CMS.FLAGS
 _ICC_SPACES = {b"GRAY": "gray", b"RGB ": "rgb", b"CMYK": "cmyk"}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from app.errors import DamagedImage
-from app.imaging.codecs import jpeg
 from app.imaging.colour import to_srgb
 from app.imaging.metadata import reset_orientation
 from app.imaging.probe import EncodedImage, decode_errors
-from app.imaging.types import Image, ImageFormat, Raster, Samples
+from app.imaging.raster import Raster, Samples
+from app.imaging.types import Image
 
 
 def decode(source: EncodedImage) -> Image:
@@ -19,7 +19,7 @@ def decode(source: EncodedImage) -> Image:
         DamagedImage: the pixels cannot be decoded.
     """
     with decode_errors(source.format):
-        raster = source.codec.decode(source.body)
+        raster = source.decode()
         size = (source.header.height, source.header.width)
         if raster.samples.shape[:2] != size:
             raise DamagedImage(f"It has {raster.samples.shape} samples, not those of its header.")
@@ -34,10 +34,11 @@ def decode_reduced(source: EncodedImage, side: int) -> Image:
     Raises:
         DamagedImage: the pixels cannot be decoded.
     """
-    if source.format is not ImageFormat.JPEG:
+    decode_at_scale = source.format.codec.decode_reduced
+    if decode_at_scale is None:
         return decode(source)
     with decode_errors(source.format):
-        return _to_image(source, jpeg.decode_reduced(source.body, side))
+        return _to_image(source, decode_at_scale(source.body, side))
 
 
 def _to_image(source: EncodedImage, raster: Raster) -> Image:

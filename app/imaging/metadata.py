@@ -10,7 +10,7 @@ from xml.parsers.expat import ExpatError
 
 from app.imaging import xmp
 from app.imaging.exif import DIMENSIONS, PERSONAL, Exif
-from app.imaging.types import Metadata
+from app.imaging.raster import Metadata
 
 MAX_BLOCK = 1 << 18  # bytes; a larger block is dropped: a hostile one would be slow to parse
 

@@ -19,15 +19,10 @@ from app.errors import (
     TooManyPixels,
     TooMuchMetadata,
 )
-from app.imaging.codecs import Codec, codec_of, heif
-from app.imaging.sandbox import Sandbox
-from app.imaging.types import Header, ImageFormat
+from app.imaging.codecs import ImageFormat, detect_format
+from app.imaging.raster import Header, Raster
+from app.imaging.sandbox import Sandbox, run_in
 from app.policies import Limits
-
-_AVIF_BRANDS = frozenset({b"avif", b"avis"})
-_HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
-_TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_BMP_HEADER_SIZES = (12, 40, 52, 56, 64, 108, 124)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,13 +33,13 @@ class EncodedImage:
         body: the file.
         format: what it is, judged by its bytes.
         header: its header.
-        codec: what decodes it.
+        sandbox: where its decoder runs, or None for this process.
     """
 
     body: bytes
     format: ImageFormat
     header: Header
-    codec: Codec
+    sandbox: Sandbox | None
 
     @property
     def width(self) -> int:
@@ -63,24 +58,28 @@ class EncodedImage:
 
     def thumbnail_pixels(self, side: int) -> int:
         """How many pixels `decode_reduced` makes at the most."""
-        if self.format is not ImageFormat.JPEG:
+        if self.format.codec.decode_reduced is None:
             return self.pixels
         # libjpeg-turbo scales by eighths: the step below would be shorter than `side`.
         eighths = min(8, math.ceil(8 * side / min(self.width, self.height)))
         return math.ceil(self.width * eighths / 8) * math.ceil(self.height * eighths / 8)
+
+    def decode(self) -> Raster:
+        """Decode at full size; raises what the decoder raises."""
+        return run_in(self.sandbox, self.format.codec.decode, self.body)
 
     @property
     def _is_rotated(self) -> bool:
         return self.header.orientation >= 5
 
 
-def probe(body: bytes, limits: Limits, isolation: Sandbox | None = None) -> EncodedImage:
+def probe(body: bytes, limits: Limits, sandbox: Sandbox | None = None) -> EncodedImage:
     """Recognise a file by its bytes and read its header.
 
     Args:
         body: the file.
         limits: how large it may be.
-        isolation: where decoders run that bad bytes can crash; without it, in this process.
+        sandbox: where decoders run that damaged files can crash; None runs them in this process.
 
     Raises:
         NotAnImage: it is none of the formats that are read here.
@@ -88,45 +87,21 @@ def probe(body: bytes, limits: Limits, isolation: Sandbox | None = None) -> Enco
         TooManyPixels: it has more than `limits.max_pixels`.
         AnimatedImage: it holds several pictures.
     """
-    image_format = _sniff(body)
-    if image_format not in readable_formats():
-        raise _not_an_image(body)
-    codec = codec_of(image_format, isolation)
+    image_format = detect_format(body)
+    if image_format is None or not image_format.readable:
+        raise _not_an_image(body, image_format)
+    codec = image_format.codec
+    own_sandbox = sandbox if codec.sandboxed else None
     with decode_errors(image_format):
-        header = codec.read_header(body)
-    source = EncodedImage(body, image_format, header, codec)
+        header = run_in(own_sandbox, codec.read_header, body)
+    source = EncodedImage(body, image_format, header, own_sandbox)
     _check(source, limits)
     return source
 
 
 def readable_formats() -> list[ImageFormat]:
     """The formats that this installation reads."""
-    return [it for it in ImageFormat if it is not ImageFormat.HEIF or heif.AVAILABLE]
-
-
-def _sniff(body: bytes) -> ImageFormat | None:
-    if body.startswith(b"\xff\xd8\xff"):
-        return ImageFormat.JPEG
-    if body.startswith(b"\x89PNG\r\n\x1a\n"):
-        return ImageFormat.PNG
-    if body.startswith(b"RIFF") and body[8:12] == b"WEBP":
-        return ImageFormat.WEBP
-    if body.startswith(_TIFF_MAGICS):
-        return ImageFormat.TIFF
-    if body.startswith(b"BM") and int.from_bytes(body[14:18], "little") in _BMP_HEADER_SIZES:
-        return ImageFormat.BMP
-    return _sniff_brands(body)
-
-
-def _sniff_brands(body: bytes) -> ImageFormat | None:
-    """HEIF and AVIF are one container; the brands in its first box tell them apart."""
-    if body[4:8] != b"ftyp":
-        return None
-    end = min(int.from_bytes(body[:4], "big"), 256)
-    brands = {body[i : i + 4] for i in (8, *range(16, end, 4))}  # between: a version
-    if brands & _AVIF_BRANDS:
-        return ImageFormat.AVIF
-    return ImageFormat.HEIF if brands & _HEIF_BRANDS else None
+    return [it for it in ImageFormat if it.readable]
 
 
 def _check(source: EncodedImage, limits: Limits) -> None:
@@ -162,12 +137,14 @@ def _check_blocks(source: EncodedImage, limits: Limits) -> None:
             raise TooMuchMetadata(detail, max_bytes=most)
 
 
-def _not_an_image(body: bytes) -> NotAnImage:
+def _not_an_image(body: bytes, image_format: ImageFormat | None) -> NotAnImage:
     accepted = [it.media_type for it in readable_formats()]
     if not body:
         return NotAnImage("The body is empty.", accepted=accepted)
-    if _sniff(body) is ImageFormat.HEIF:
-        detail = "This is a HEIC or HEIF, and the server was installed without the extra `heif`."
+    if image_format is not None:
+        extra = image_format.codec.requires
+        name = "HEIC or HEIF" if image_format is ImageFormat.HEIF else image_format.name
+        detail = f"This is a {name}, and the server was installed without the extra `{extra}`."
         return NotAnImage(detail, accepted=accepted)
     return NotAnImage(
         f"The body is {_guess_type(body)}, which is not read here.", accepted=accepted

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PilImage
 
-from app.imaging.types import Image, Samples
+from app.imaging.raster import Samples
+from app.imaging.types import Image
 from app.jit import jit
 
 _REDUCING_GAP = 3.0  # Pillow: indistinguishable from 1-step Lanczos, and faster on large photos

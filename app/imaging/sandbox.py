@@ -60,3 +60,12 @@ class Sandbox:
             raise
         self._idle.put(process)
         return result
+
+
+def run_in(
+    sandbox: Sandbox | None, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+) -> R:
+    """Run a function in a sandbox, or in this process if that is None."""
+    if sandbox is None:
+        return function(*args, **kwargs)
+    return sandbox.run(function, *args, **kwargs)

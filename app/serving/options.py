@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from app.imaging.codecs import ImageFormat
 from app.imaging.metadata import MetadataPolicy
-from app.imaging.types import ImageFormat
 from app.luts.lut3d import Lut3D
 from app.networks.store import ModelCard
 

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image as PilImage
 from skimage.color import rgb2lab
 
+from app.imaging.codecs import ImageFormat
 from app.imaging.decode import decode, decode_reduced
 from app.imaging.encode import encode
 from app.imaging.probe import probe
-from app.imaging.types import Image, ImageFormat, Metadata
+from app.imaging.raster import Metadata
+from app.imaging.types import Image
 from app.policies import Limits
 from app.training.ensemble import Ensemble, Look
 from app.training.photos import read_photo

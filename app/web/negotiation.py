@@ -6,17 +6,10 @@ from collections.abc import Callable
 
 import mimeparse
 
-from app.imaging.types import ImageFormat
+from app.imaging.codecs import ImageFormat, formats_by_cost
 
-# What is preferred when a caller takes several with the same weight, the best last: the formats
-# that cost the least time to write.
-_BY_PREFERENCE = (
-    ImageFormat.TIFF,
-    ImageFormat.AVIF,
-    ImageFormat.PNG,
-    ImageFormat.WEBP,
-    ImageFormat.JPEG,
-)
+# mimeparse prefers the last among equals: the formats that take the least time to write.
+_BY_PREFERENCE = tuple(reversed(formats_by_cost()))
 
 
 def output_format(asked: str, accept: str | None) -> Callable[[ImageFormat], ImageFormat]:
@@ -28,7 +21,7 @@ def output_format(asked: str, accept: str | None) -> Callable[[ImageFormat], Ima
             photograph keeps its format, or becomes a JPEG where that is only read here.
     """
     if asked != "auto":
-        return lambda _: ImageFormat(asked)
+        return lambda _: ImageFormat[asked.upper()]
     return lambda own: _negotiated(own if own.encodable else ImageFormat.JPEG, accept or "*/*")
 
 

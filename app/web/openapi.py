@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from app.imaging.types import ImageFormat
+from app.imaging.codecs import ImageFormat
 from app.luts.formats import LutFormat
 from app.web.problems import MEDIA_TYPE
 

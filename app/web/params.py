@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from app.imaging.codecs import ImageFormat
 from app.imaging.metadata import MetadataPolicy
 from app.luts.export import LutOptions
 from app.luts.formats import LutFormat
@@ -17,6 +18,19 @@ Strength = Annotated[
 ModelName = Annotated[
     str | None,
     Field(description="NAME or NAME@VERSION, as listed by /models.", examples=["default"]),
+]
+
+OUTPUT_FORMATS = ("auto", *(member.value for member in ImageFormat if member.encodable))
+
+
+def _check_output_format(value: str) -> str:
+    if value not in OUTPUT_FORMATS:
+        raise ValueError(f"must be one of {', '.join(OUTPUT_FORMATS)}")
+    return value
+
+
+OutputFormat = Annotated[
+    str, AfterValidator(_check_output_format), Field(json_schema_extra={"enum": [*OUTPUT_FORMATS]})
 ]
 
 LOOK_TOKEN: dict[str, Any] = {"format": "look-token"}
@@ -32,7 +46,7 @@ class EnhanceQuery(_Query):
 
     model: ModelName = None
     strength: Strength = 1.0
-    format: Literal["auto", "jpeg", "png", "webp", "avif"] = Field(
+    format: OutputFormat = Field(
         default="auto",
         description="auto is what Accept asks for, else the photo's own format; HEIC and others "
         "that are only read here become JPEG.",

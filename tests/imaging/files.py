@@ -9,6 +9,7 @@ from typing import Any
 
 import imagecodecs
 import numpy as np
+import pillow_jxl  # noqa: F401 -- lets Pillow write JPEG XL
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image as PilImage
@@ -124,6 +125,9 @@ def one_of_each() -> dict[str, bytes]:
         "tiff lzw": tiff(scene(), photometric="rgb", compression="lzw"),
         "tiff 16 tiled": tiff(rgb_16, photometric="rgb", compression="zlib", tile=(16, 16)),
         "tiff jpeg": saved(rgb, "TIFF", compression="jpeg"),
+        "jxl": saved(rgb, "JXL"),
+        "jxl lossless": imagecodecs.jpegxl_encode(scene(), lossless=True),
+        "gif": saved(rgb, "GIF"),
         "bmp": saved(rgb, "BMP"),
         "heif": heic([scene()]),
     }

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from app.errors import DamagedImage
+from app.imaging.codecs import ImageFormat
 from app.imaging.decode import decode, decode_reduced
-from app.imaging.types import ImageFormat
 from tests.imaging.files import (
     exif,
     one_of_each,

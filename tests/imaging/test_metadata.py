@@ -8,7 +8,7 @@ import pytest
 from PIL.ExifTags import IFD
 
 from app.imaging.metadata import MetadataPolicy, filter_metadata, reset_orientation
-from app.imaging.types import Metadata
+from app.imaging.raster import Metadata
 from tests.imaging.files import XMP, exif, photo, read_exif, saved, scene, tiff
 
 

@@ -15,8 +15,8 @@ import tifffile
 from PIL import Image
 
 from app.errors import AnimatedImage, DamagedImage, NotAnImage, TooManyPixels, TooMuchMetadata
+from app.imaging.codecs import ImageFormat
 from app.imaging.probe import probe
-from app.imaging.types import ImageFormat
 from app.policies import Limits
 from tests.imaging.files import exif, one_of_each, saved, scene, source, tiff, with_chunks
 from tests.imaging.heic import heic
@@ -35,7 +35,7 @@ def test_recognises_by_bytes(name: str, body: bytes) -> None:
 @pytest.mark.parametrize(
     ("body", "name"),
     [
-        (saved(scene(), "GIF"), "GIF"),
+        (saved(scene(), "JPEG2000"), "JPEG"),
         (b"%PDF-1.7\n" + bytes(100), "Portable Document"),
         (b"\0\0\0\x18ftypisom\0\0\0\0isommp41" + bytes(100), "MPEG-4"),
     ],

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image as PilImage
 
+from app.imaging.codecs import ImageFormat
+from app.imaging.raster import Metadata
 from app.imaging.resize import fit
-from app.imaging.types import Image, ImageFormat, Metadata
+from app.imaging.types import Image
 from tests.imaging.files import ramp, scene, scene_16
 
 PHOTO = Image(scene(400, 300), None, Metadata(xmp=b"<x/>"), ImageFormat.JPEG, "444")

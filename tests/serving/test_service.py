@@ -21,7 +21,7 @@ from app.errors import (
     Overloaded,
     UnknownModel,
 )
-from app.imaging.types import ImageFormat
+from app.imaging.codecs import ImageFormat
 from app.luts.export import LutOptions
 from app.luts.token import LookToken
 from app.main import create_service

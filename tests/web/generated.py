@@ -16,7 +16,7 @@ _MODEL = create_service(Settings()).registry.default
 _TOKEN = LookToken(_MODEL.card.fingerprint, np.zeros(_MODEL.network.code_size, np.float32))
 
 # Any content type is read, and what a photograph is, its bytes decide.
-for _subtype in ("jpeg", "png", "webp", "avif", "tiff", "bmp", "heif"):
+for _subtype in ("jpeg", "png", "webp", "avif", "tiff", "bmp", "heif", "gif", "jxl"):
     schemathesis.openapi.media_type(f"image/{_subtype}", _PHOTOS)
 schemathesis.openapi.media_type("application/octet-stream", _PHOTOS)
 schemathesis.openapi.format("binary", _PHOTOS)  # the part of a form

@@ -1,54 +1,67 @@
-"""Which module reads which format, and where."""
+"""The registry of image formats: a new format is a module with a CODEC, and one line here."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from enum import StrEnum
+from typing import Self
 
-from app.imaging.codecs import avif, bmp, heif, jpeg, png, tiff, webp
-from app.imaging.sandbox import Sandbox
-from app.imaging.types import Header, ImageFormat, Raster
-
-
-class Codec(Protocol):
-    """What a module of `formats` offers. Its exceptions are whatever its library throws."""
-
-    def read_header(self, body: bytes) -> Header:
-        """Read all but the pixels."""
-
-    def decode(self, body: bytes) -> Raster:
-        """Decode the only, or the primary, picture."""
+from app.imaging.codecs import avif, bmp, gif, heif, jpeg, jxl, png, tiff, webp
+from app.imaging.codecs.base import MAX_HEAD, Codec
 
 
-CODECS: dict[ImageFormat, Codec] = {
-    ImageFormat.JPEG: jpeg,
-    ImageFormat.PNG: png,
-    ImageFormat.WEBP: webp,
-    ImageFormat.AVIF: avif,
-    ImageFormat.TIFF: tiff,
-    ImageFormat.BMP: bmp,
-    ImageFormat.HEIF: heif,
-}
-CRASHING = frozenset({ImageFormat.HEIF})  # pi_heif 1.4: of metadata whose type is no UTF-8
+class ImageFormat(StrEnum):
+    """Every image format; the value of a member is the name of its codec.
 
-
-@dataclass(frozen=True)
-class Isolated:
-    """A codec in a process of its own."""
+    A file has the first format whose codec recognises its content.
+    """
 
     codec: Codec
-    isolation: Sandbox
 
-    def read_header(self, body: bytes) -> Header:
-        """Read all but the pixels."""
-        return self.isolation.run(self.codec.read_header, body)
+    def __new__(cls, codec: Codec) -> Self:
+        """Make a member of a codec."""
+        member = str.__new__(cls, codec.name)
+        member._value_ = codec.name
+        member.codec = codec
+        return member
 
-    def decode(self, body: bytes) -> Raster:
-        """Decode the only, or the primary, picture."""
-        return self.isolation.run(self.codec.decode, body)
+    JPEG = jpeg.CODEC
+    PNG = png.CODEC
+    WEBP = webp.CODEC
+    AVIF = avif.CODEC
+    JXL = jxl.CODEC
+    TIFF = tiff.CODEC
+    GIF = gif.CODEC
+    BMP = bmp.CODEC
+    HEIF = heif.CODEC
+
+    @property
+    def media_type(self) -> str:
+        """The registered media type, such as "image/jpeg"."""
+        return self.codec.media_type
+
+    @property
+    def encodable(self) -> bool:
+        """Whether `encode` can write it."""
+        return self.codec.encode is not None
+
+    @property
+    def readable(self) -> bool:
+        """Whether this installation reads it."""
+        return self.codec.requires is None
 
 
-def codec_of(image_format: ImageFormat, isolation: Sandbox | None) -> Codec:
-    """What reads a format; decoders that can crash do so in isolation, where there is one."""
-    codec = CODECS[image_format]
-    return Isolated(codec, isolation) if isolation and image_format in CRASHING else codec
+def detect_format(body: bytes) -> ImageFormat | None:
+    """Return the format of a file by its content, or None if it is none of these."""
+    head = body[:MAX_HEAD]
+    return next((member for member in ImageFormat if member.codec.matches(head)), None)
+
+
+def formats_by_suffix() -> dict[str, ImageFormat]:
+    """Return the format that each suffix of a writable format, with the dot, stands for."""
+    writable = (member for member in ImageFormat if member.encodable)
+    return {suffix: member for member in writable for suffix in member.codec.suffixes}
+
+
+def formats_by_cost() -> list[ImageFormat]:
+    """Return the writable formats, those that are encoded fastest first."""
+    return sorted((it for it in ImageFormat if it.encodable), key=lambda it: it.codec.cost)

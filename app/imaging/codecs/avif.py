@@ -11,14 +11,24 @@ from io import BytesIO
 
 import imagecodecs
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from PIL.AvifImagePlugin import AvifImageFile
 
+from app.imaging.codecs.base import Codec
+from app.imaging.codecs.bmff import find_box, ftyp_brands, read_boxes
 from app.imaging.exif import read_orientation, remove_orientation
 from app.imaging.icc import cicp_profile
-from app.imaging.types import Header, Metadata, Raster, scale_to_16bit, to_raster
+from app.imaging.raster import (
+    EncodeSettings,
+    Header,
+    Metadata,
+    Raster,
+    Samples,
+    scale_to_16bit,
+    to_raster,
+)
 
+_BRANDS = frozenset({b"avif", b"avis"})
 SPEED = 9  # 0 smallest .. 10 fastest: 8 takes three times as long for 5 % smaller files
 
 
@@ -43,19 +53,19 @@ def decode(body: bytes) -> Raster:
     return to_raster(samples if samples.dtype == np.uint8 else scale_to_16bit(samples, _bits(body)))
 
 
-def encode(samples: NDArray[np.uint8], quality: int, metadata: Metadata, profile: bytes) -> bytes:
+def encode(samples: Samples, settings: EncodeSettings) -> bytes:
     """Encode (H, W, 3 | 4), lossy, on one thread."""
     target = BytesIO()
     Image.fromarray(samples).save(
         target,
         "AVIF",
-        quality=quality,
+        quality=settings.quality,
         speed=SPEED,
         max_threads=1,
-        icc_profile=profile,
+        icc_profile=settings.profile,
         # Pillow rewrites a block that has the tag, and loses what it does not know.
-        exif=remove_orientation(metadata.exif) or b"",
-        xmp=metadata.xmp or b"",
+        exif=remove_orientation(settings.metadata.exif) or b"",
+        xmp=settings.metadata.xmp or b"",
     )
     return target.getvalue()
 
@@ -75,19 +85,19 @@ def _bits(body: bytes) -> int:
 
 def _properties(body: bytes) -> Iterator[tuple[bytes, bytes]]:
     """The item properties in file order; the primary image's come first in practice."""
-    meta = _box(body, b"meta")[4:]  # a full box: version and flags
-    return _boxes(_box(_box(meta, b"iprp"), b"ipco"))
+    meta = find_box(body, b"meta")[4:]  # a full box: version and flags
+    return read_boxes(find_box(find_box(meta, b"iprp"), b"ipco"))
 
 
-def _box(data: bytes, wanted: bytes) -> bytes:
-    return next(payload for kind, payload in _boxes(data) if kind == wanted)
-
-
-def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    position = 0
-    while position + 8 <= len(data):
-        size, kind = struct.unpack_from(">I4s", data, position)
-        if size < 8:  # to the end of the file, or longer than 4 GB: only mdat is like that
-            return
-        yield kind, data[position + 8 : position + size]
-        position += size
+CODEC = Codec(
+    name="avif",
+    media_type="image/avif",
+    suffixes=(".avif",),
+    matches=lambda head: not _BRANDS.isdisjoint(ftyp_brands(head)),
+    read_header=read_header,
+    decode=decode,
+    encode=encode,
+    default_quality=75,
+    max_side=32_768,
+    cost=5,
+)

@@ -8,8 +8,10 @@ import numpy as np
 from PIL.BmpImagePlugin import BmpImageFile
 
 from app.errors import NotAnImage
-from app.imaging.types import Header, Raster, to_raster
+from app.imaging.codecs.base import Codec
+from app.imaging.raster import Header, Raster, to_raster
 
+_HEADER_SIZES = (12, 40, 52, 56, 64, 108, 124)
 _RUN_LENGTH_CODED = (1, 2)  # BI_RLE8, BI_RLE4
 
 
@@ -31,3 +33,18 @@ def decode(body: bytes) -> Raster:
     image = BmpImageFile(BytesIO(body))
     mode = {"1": "L", "P": "RGB"}.get(image.mode, image.mode)
     return to_raster(np.array(image.convert(mode)))
+
+
+def matches(head: bytes) -> bool:
+    """Tell a BMP by its signature and the size of its info header."""
+    return head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in _HEADER_SIZES
+
+
+CODEC = Codec(
+    name="bmp",
+    media_type="image/bmp",
+    suffixes=(".bmp",),
+    matches=matches,
+    read_header=read_header,
+    decode=decode,
+)

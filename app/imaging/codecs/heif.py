@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from app.imaging.codecs.base import Codec
+from app.imaging.codecs.bmff import ftyp_brands
 from app.imaging.icc import cicp_profile
-from app.imaging.types import Header, Metadata, Raster, scale_to_16bit, to_raster
+from app.imaging.raster import Header, Metadata, Raster, scale_to_16bit, to_raster
 
 try:
     import pi_heif
 except ImportError:  # installed without the extra `heif`
     pi_heif = None
 
-AVAILABLE = pi_heif is not None
+_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 
 
 def read_header(body: bytes) -> Header:
@@ -43,3 +45,15 @@ def _primary(body: bytes) -> pi_heif.HeifImage:
     pi_heif.options.THUMBNAILS = pi_heif.options.DEPTH_IMAGES = pi_heif.options.AUX_IMAGES = False
     images = pi_heif.open_heif(body, convert_hdr_to_8bit=False, hdr_to_16bit=False)
     return images[images.primary_index]
+
+
+CODEC = Codec(
+    name="heif",
+    media_type="image/heif",
+    suffixes=(".heic", ".heif"),
+    matches=lambda head: not _BRANDS.isdisjoint(ftyp_brands(head)),
+    read_header=read_header,
+    decode=decode,
+    sandboxed=True,  # pi_heif 1.4 crashes on metadata whose type is not UTF-8
+    requires="heif" if pi_heif is None else None,
+)

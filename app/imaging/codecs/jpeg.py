@@ -12,11 +12,11 @@ from io import BytesIO
 
 import numpy as np
 import simplejpeg
-from numpy.typing import NDArray
 from PIL.JpegImagePlugin import JpegImageFile
 
+from app.imaging.codecs.base import Codec
 from app.imaging.exif import read_orientation
-from app.imaging.types import ColourSpace, Header, Metadata, Raster
+from app.imaging.raster import ColourSpace, EncodeSettings, Header, Metadata, Raster, Samples
 
 _APP1, _APP2, _SCAN = 0xE1, 0xE2, 0xDA
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # DHT, JPG and DAC are no frames
@@ -77,21 +77,16 @@ def decode_reduced(body: bytes, side: int) -> Raster:
     return Raster(255 - samples if space == "cmyk" else samples, space)  # files hold ~ink
 
 
-def encode(
-    pixels: NDArray[np.uint8],
-    quality: int,
-    subsampling: str,
-    metadata: Metadata,
-    profile: bytes,
-) -> bytes:
-    """Encode (H, W, 3) RGB; EXIF or XMP that outgrow a segment (64 KB) are left out."""
-    jpeg = simplejpeg.encode_jpeg(pixels, quality, "RGB", subsampling)
+def encode(samples: Samples, settings: EncodeSettings) -> bytes:
+    """Encode (H, W, 3) RGB; EXIF or XMP that exceed a segment (64 KB) are left out."""
+    jpeg = simplejpeg.encode_jpeg(samples, settings.quality, "RGB", settings.subsampling)
+    metadata = settings.metadata
     (jfif_length,) = struct.unpack_from(">H", jpeg, 4)
     split = 4 + jfif_length  # SOI and JFIF's APP0 come first, as every reader expects
     segments = (
         _segment(_APP1, _EXIF, metadata.exif),
         _segment(_APP1, _XMP, metadata.xmp),
-        _segment(_APP2, _ICC + b"\1\1", profile),
+        _segment(_APP2, _ICC + b"\1\1", settings.profile),
     )
     return b"".join((jpeg[:split], *segments, jpeg[split:]))
 
@@ -157,3 +152,19 @@ def _profile(segments: list[tuple[int, bytes]]) -> bytes | None:
         if marker == _APP2 and payload.startswith(_ICC)
     )
     return b"".join(part[2:] for part in parts) or None  # after its number and their count
+
+
+CODEC = Codec(
+    name="jpeg",
+    media_type="image/jpeg",
+    suffixes=(".jpg", ".jpeg"),
+    matches=lambda head: head.startswith(b"\xff\xd8\xff"),
+    read_header=read_header,
+    decode=decode,
+    decode_reduced=decode_reduced,
+    encode=encode,
+    has_alpha=False,
+    default_quality=90,
+    max_side=65_500,
+    cost=1,
+)

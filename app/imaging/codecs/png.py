@@ -12,9 +12,10 @@ from collections.abc import Iterator
 import imagecodecs
 
 from app.errors import TooMuchMetadata
+from app.imaging.codecs.base import Codec
 from app.imaging.exif import read_orientation
 from app.imaging.icc import cicp_profile, gamma_profile
-from app.imaging.types import Header, Metadata, Raster, Samples, to_raster
+from app.imaging.raster import EncodeSettings, Header, Metadata, Raster, Samples, to_raster
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -55,7 +56,7 @@ def decode(body: bytes) -> Raster:
     return to_raster(imagecodecs.png_decode(body))
 
 
-def encode(samples: Samples, metadata: Metadata) -> bytes:
+def encode(samples: Samples, settings: EncodeSettings) -> bytes:
     """Encode (H, W, 3 | 4) uint8 or uint16."""
     png = imagecodecs.png_encode(
         samples,
@@ -63,6 +64,7 @@ def encode(samples: Samples, metadata: Metadata) -> bytes:
         strategy=imagecodecs.PNG.STRATEGY.RLE,
         filter=imagecodecs.PNG.FILTER.SUB,
     )
+    metadata = settings.metadata
     chunks = [_chunk(b"sRGB", _SRGB_PERCEPTUAL)]
     if metadata.exif:
         chunks.append(_chunk(b"eXIf", metadata.exif))
@@ -138,3 +140,16 @@ def _inflated(data: bytes) -> bytes | None:
     except zlib.error:
         return None
     return inflated if inflater.eof else None
+
+
+CODEC = Codec(
+    name="png",
+    media_type="image/png",
+    suffixes=(".png",),
+    matches=lambda head: head.startswith(SIGNATURE),
+    read_header=read_header,
+    decode=decode,
+    encode=encode,
+    bit_depth=16,
+    cost=3,
+)

@@ -13,6 +13,7 @@ import numpy as np
 from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, TiffFile, TiffPage, imwrite
 
 from app.errors import NotAnImage
+from app.imaging.codecs.base import Codec
 from app.imaging.exif import (
     BYTE,
     Exif,
@@ -22,8 +23,9 @@ from app.imaging.exif import (
     from_tiff,
     read_orientation,
 )
-from app.imaging.types import (
+from app.imaging.raster import (
     ColourSpace,
+    EncodeSettings,
     Header,
     Metadata,
     Raster,
@@ -83,9 +85,10 @@ def decode(body: bytes) -> Raster:
         return _with_alpha(page, samples)
 
 
-def encode(samples: Samples, metadata: Metadata, profile: bytes) -> bytes:
+def encode(samples: Samples, settings: EncodeSettings) -> bytes:
     """Encode (H, W, 3 | 4) uint8 or uint16, deflated."""
-    block = Exif.parse(metadata.exif) if metadata.exif else Exif("<", {})
+    exif = settings.metadata.exif
+    block = Exif.parse(exif) if exif else Exif("<", {})
     target = BytesIO()
     imwrite(
         target,
@@ -98,12 +101,12 @@ def encode(samples: Samples, metadata: Metadata, profile: bytes) -> bytes:
         compressionargs={"level": 1},
         predictor=True,
         rowsperstrip=_ROWS_PER_STRIP,
-        iccprofile=profile,
+        iccprofile=settings.profile,
         metadata=None,
         software=False,
         maxworkers=1,
     )
-    return _described(bytearray(target.getbuffer()), block, metadata.xmp)
+    return _described(bytearray(target.getbuffer()), block, settings.metadata.xmp)
 
 
 def _described(file: bytearray, block: Exif, xmp: bytes | None) -> bytes:
@@ -183,3 +186,16 @@ def _straight(raster: Raster) -> Raster:
     alpha = np.maximum(raster.alpha, 1)[..., np.newaxis].astype(np.float32)
     colours = np.minimum(np.rint(raster.samples * (full / alpha)), full)
     return replace(raster, samples=colours.astype(raster.samples.dtype))
+
+
+CODEC = Codec(
+    name="tiff",
+    media_type="image/tiff",
+    suffixes=(".tif", ".tiff"),
+    matches=lambda head: head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    read_header=read_header,
+    decode=decode,
+    encode=encode,
+    bit_depth=16,
+    cost=6,
+)

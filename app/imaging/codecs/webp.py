@@ -5,13 +5,12 @@ from __future__ import annotations
 from io import BytesIO
 
 import imagecodecs
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from PIL.WebPImagePlugin import WebPImageFile
 
+from app.imaging.codecs.base import Codec
 from app.imaging.exif import read_orientation
-from app.imaging.types import Header, Metadata, Raster, to_raster
+from app.imaging.raster import EncodeSettings, Header, Metadata, Raster, Samples, to_raster
 
 METHOD = 2  # 0 fastest .. 6 smallest: 3 takes twice as long for 2 % smaller files
 
@@ -35,17 +34,31 @@ def decode(body: bytes) -> Raster:
     return to_raster(imagecodecs.webp_decode(body))
 
 
-def encode(samples: NDArray[np.uint8], quality: int, metadata: Metadata, profile: bytes) -> bytes:
+def encode(samples: Samples, settings: EncodeSettings) -> bytes:
     """Encode (H, W, 3 | 4), lossy."""
     target = BytesIO()
     Image.fromarray(samples).save(
         target,
         "WEBP",
-        quality=quality,
+        quality=settings.quality,
         method=METHOD,
         exact=True,  # colours under full transparency stay what they were
-        icc_profile=profile,
-        exif=metadata.exif or b"",
-        xmp=metadata.xmp or b"",
+        icc_profile=settings.profile,
+        exif=settings.metadata.exif or b"",
+        xmp=settings.metadata.xmp or b"",
     )
     return target.getvalue()
+
+
+CODEC = Codec(
+    name="webp",
+    media_type="image/webp",
+    suffixes=(".webp",),
+    matches=lambda head: head.startswith(b"RIFF") and head[8:12] == b"WEBP",
+    read_header=read_header,
+    decode=decode,
+    encode=encode,
+    default_quality=85,
+    max_side=16_383,
+    cost=2,
+)

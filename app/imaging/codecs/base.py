@@ -1,0 +1,55 @@
+"""The descriptor of an image format: everything that the rest of the service knows about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from app.imaging.raster import EncodeSettings, Header, Raster, Samples
+
+MAX_HEAD = 4096  # bytes from the start of a file that `Codec.matches` receives
+
+
+@dataclass(frozen=True, kw_only=True)
+class Codec:
+    """One image format.
+
+    The functions raise whatever their library raises; `app.imaging.probe.decode_errors` turns it
+    into a Problem.
+
+    Attributes:
+        name: the value of the query parameter `format`.
+        media_type: the registered media type.
+        suffixes: of file names, with the dot; the first is the one that is written.
+        matches: tells from the first `MAX_HEAD` bytes whether a file is of this format.
+        read_header: reads everything but the pixels.
+        decode: decodes the only, or the primary, image.
+        decode_reduced: decodes at the smallest scale whose short side has at least the given
+            number of pixels, or None where the format has no cheaper way than `decode`.
+        encode: encodes (H, W, 3 | 4) RGB or RGBA samples, or None for formats that are only read.
+        bit_depth: the most bits of a channel that `encode` writes.
+        has_alpha: whether `encode` writes an alpha channel; otherwise images are laid on white.
+        default_quality: 1..100, or None for lossless formats.
+        max_side: the most pixels on a side that the format can hold, or None.
+        cost: rank of the time that encoding takes; clients that accept several formats alike get
+            the cheapest.
+        sandboxed: whether damaged files can crash the decoder, which then needs its own process.
+        requires: the extra to install where the library is missing, or None if it is there.
+    """
+
+    name: str
+    media_type: str
+    suffixes: tuple[str, ...]
+    matches: Callable[[bytes], bool]
+    read_header: Callable[[bytes], Header]
+    decode: Callable[[bytes], Raster]
+    decode_reduced: Callable[[bytes, int], Raster] | None = None
+    encode: Callable[[Samples, EncodeSettings], bytes] | None = None
+    bit_depth: Literal[8, 16] = 8
+    has_alpha: bool = True
+    default_quality: int | None = None
+    max_side: int | None = None
+    cost: int = 0
+    sandboxed: bool = False
+    requires: str | None = None

@@ -1,0 +1,100 @@
+"""What codecs read and return: headers, metadata, and samples as they are stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Samples = NDArray[np.uint8 | np.uint16]
+
+
+@dataclass(frozen=True)
+class Metadata:
+    r"""EXIF and XMP of an image as raw blocks, without the framing of a container.
+
+    Attributes:
+        exif: a TIFF structure (no leading "Exif\0\0"), or None.
+        xmp: an XMP packet (UTF-8 XML), or None.
+    """
+
+    exif: bytes | None = None
+    xmp: bytes | None = None
+
+
+ColourSpace = Literal["gray", "rgb", "cmyk"]
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file states before any pixel is decoded.
+
+    Attributes:
+        width: in pixels, as stored.
+        height: in pixels, as stored.
+        frames: number of images of equal rank in the file.
+        orientation: 1..8 as in EXIF; how to turn the stored image upright.
+        profile: an ICC profile, or None for sRGB.
+        metadata: EXIF and XMP as found.
+        subsampling: chroma subsampling of a JPEG: "444", "422", "420", "440" or "411".
+    """
+
+    width: int
+    height: int
+    frames: int = 1
+    orientation: int = 1
+    profile: bytes | None = None
+    metadata: Metadata = field(default_factory=Metadata)
+    subsampling: str | None = None
+
+
+@dataclass(frozen=True)
+class EncodeSettings:
+    """How samples are encoded.
+
+    Attributes:
+        quality: 1..100; lossless formats ignore it.
+        subsampling: chroma subsampling of a JPEG, as in `Header`.
+        metadata: what to write.
+        profile: the ICC profile of the samples.
+    """
+
+    quality: int
+    subsampling: str
+    metadata: Metadata
+    profile: bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Raster:
+    """Decoded samples in the colour space of the file, as stored (before orientation).
+
+    Attributes:
+        samples: (H, W, 1 | 3 | 4) uint8 or uint16 over their full range; CMYK counts ink.
+        space: what the channels mean.
+        alpha: (H, W) of the same dtype, straight, or None.
+    """
+
+    samples: Samples
+    space: ColourSpace
+    alpha: Samples | None = None
+
+
+def to_raster(decoded: Samples) -> Raster:
+    """Split gray (H, W[, 1]), gray + alpha (..., 2), RGB (..., 3) or RGBA (..., 4) samples."""
+    samples = decoded[..., np.newaxis] if decoded.ndim == 2 else decoded
+    channels = samples.shape[2]
+    colours = channels - 1 + channels % 2
+    return Raster(
+        np.ascontiguousarray(samples[..., :colours]),
+        "gray" if colours == 1 else "rgb",
+        np.ascontiguousarray(samples[..., -1]) if colours < channels else None,
+    )
+
+
+def scale_to_16bit(samples: Samples, bits: int) -> Samples:
+    """Stretch uint16 samples of `bits` (9..16) to 16 bits: the largest becomes 65535."""
+    up, down = np.uint16(16 - bits), np.uint16(2 * bits - 16)
+    return (samples << up | samples >> down).astype(np.uint16, copy=False)
