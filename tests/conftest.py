@@ -9,7 +9,9 @@ import pytest
 
 from tests.processors import PROCESSORS
 
-# Before torch, numpy and numba are imported, which read it once.
+# Before torch, numpy and numba are imported, which read them once. Threads that wait for each other
+# sleep: where all cores are busy, spinning takes three times the processor time of the work.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if wanted := os.environ.get("TEST_PROCESSOR"):
     os.environ.update(PROCESSORS[wanted])
 

@@ -19,21 +19,13 @@ from app.cli import health as health_module
 from app.cli.main import COMMANDS, load
 from app.luts.formats.cube import read_cube
 from app.settings import Settings
+from tests.cli import invoke, run
 from tests.networks.test_clutnet import make_network, to_published
 from tests.server import serving
 
 
-def run(*arguments: object, **settings: object) -> subprocess.CompletedProcess[str]:
-    """The console script, with CLUT_* settings."""
-    environment = os.environ | {f"CLUT_{name}": str(value) for name, value in settings.items()}
-    command = [sys.executable, "-m", "app", *map(str, arguments)]
-    return subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
-
-
 def test_one_photo(photos: Path, tmp_path: Path) -> None:
-    """A file in, a file out; the suffix decides the format."""
+    """A file in, a file out, by a real process; the suffix decides the format."""
     result = run("enhance", photos / "lake.jpg", "-o", tmp_path / "better.webp")
     assert (result.returncode, result.stderr) == (0, "")
     with Image.open(tmp_path / "better.webp") as better:
@@ -45,7 +37,7 @@ def test_many_photos_and_one_that_fails(photos: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes((photos / "lake.jpg").read_bytes()[:9000])
     inputs = [photos / "lake.jpg", broken, tmp_path / "missing.jpg", photos / "otters.jpg"]
-    result = run("enhance", *inputs, "-o", tmp_path / "out")
+    result = invoke("enhance", *inputs, "-o", tmp_path / "out")
     assert result.returncode == 1
     lines = sorted(result.stderr.splitlines())
     assert len(lines) == 2
@@ -57,7 +49,7 @@ def test_many_photos_and_one_that_fails(photos: Path, tmp_path: Path) -> None:
 def test_a_photo_is_never_overwritten_by_its_answer(photos: Path, tmp_path: Path) -> None:
     """Enhancing into the photo's own folder is refused, and leaves it as it was."""
     photo = Path(shutil.copy(photos / "lake.jpg", tmp_path))
-    result = run("enhance", photo, "-o", tmp_path)
+    result = invoke("enhance", photo, "-o", tmp_path)
     assert result.returncode == 1
     assert "overwrite" in result.stderr
     assert photo.read_bytes() == (photos / "lake.jpg").read_bytes()
@@ -67,7 +59,7 @@ def test_answers_do_not_overwrite_each_other(photos: Path, tmp_path: Path) -> No
     """Two photos of the same name cannot both be answered into one folder: one says so."""
     (tmp_path / "a").mkdir()
     twin = shutil.copy(photos / "lake.jpg", tmp_path / "a")
-    result = run("enhance", photos / "lake.jpg", twin, "-o", tmp_path / "out")
+    result = invoke("enhance", photos / "lake.jpg", twin, "-o", tmp_path / "out")
     assert result.returncode == 1
     assert "already written for another photograph" in result.stderr
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["lake.jpg"]
@@ -76,7 +68,7 @@ def test_answers_do_not_overwrite_each_other(photos: Path, tmp_path: Path) -> No
 def test_a_lut(photos: Path, tmp_path: Path) -> None:
     """The LUT of a photo as a file."""
     for name in ("look.cube", "look.json"):
-        result = run("lut", photos / "lake.jpg", "-o", tmp_path / name)
+        result = invoke("lut", photos / "lake.jpg", "-o", tmp_path / name)
         assert (result.returncode, result.stderr) == (0, "")
     assert read_cube((tmp_path / "look.cube").read_text()).size == 33
     assert json.loads((tmp_path / "look.json").read_text())["size"] == 33
@@ -85,7 +77,7 @@ def test_a_lut(photos: Path, tmp_path: Path) -> None:
 def test_a_lut_of_another_format(photos: Path, tmp_path: Path) -> None:
     """An option decides where the suffix does not, and what is lost is said."""
     output = tmp_path / "look.cube"
-    result = run("lut", photos / "lake.jpg", "-o", output, "--format", "resolve", "--size", 17)
+    result = invoke("lut", photos / "lake.jpg", "-o", output, "--format", "resolve", "--size", 17)
     assert result.returncode == 0
     assert "LUT_3D_INPUT_RANGE" in output.read_text()
     assert result.stderr.startswith(f"{output}: error in 8-bit levels max=")
@@ -102,32 +94,33 @@ def test_a_lut_of_another_format(photos: Path, tmp_path: Path) -> None:
 )
 def test_wrong_usage(arguments: tuple[str, ...], complaint: str) -> None:
     """Wrong usage ends with 2 and says what is wrong."""
-    result = run(*arguments)
+    result = invoke(*arguments)
     assert result.returncode == 2
     assert complaint in result.stderr
 
 
 def test_models_are_imported_listed_and_shown(tmp_path: Path) -> None:
     """A published checkpoint becomes a model of the store."""
-    checkpoint, store = tmp_path / "network.pth", tmp_path / "store"
+    checkpoint = tmp_path / "network.pth"
+    store = {"CLUT_MODELS_STORE": str(tmp_path / "store")}
     torch.save(to_published(make_network(5, 10)), checkpoint)
-    imported = run(
-        "models", "import", checkpoint, "--name", "default", "--licence", "MIT", MODELS_STORE=store
+    imported = invoke(
+        "models", "import", checkpoint, "--name", "default", "--licence", "MIT", **store
     )
     assert imported.returncode == 0, imported.stderr
     assert imported.stdout.startswith("default@1: clutnet, ")
-    assert "default@1" in run("models", "list", MODELS_STORE=store).stdout
-    card = json.loads(run("models", "show", "default", MODELS_STORE=store).stdout)
+    assert "default@1" in invoke("models", "list", **store).stdout
+    card = json.loads(invoke("models", "show", "default", **store).stdout)
     assert (card["hparams"], card["licence"]) == ({"n": 4, "s": 5, "w": 10, "d": 9}, "MIT")
 
 
 def test_what_is_wrong_at_start_is_one_line(tmp_path: Path) -> None:
     """No default model, an unknown setting, a bad value: one line each, and no traceback."""
-    empty = run("serve", MODELS_STORE=tmp_path)
+    empty = run("serve", CLUT_MODELS_STORE=str(tmp_path))
     assert (empty.returncode, len(empty.stderr.splitlines())) == (1, 1)
     assert "There is no model 'default'" in empty.stderr
-    assert "CLUT_TYPO: no such setting" in run("serve", TYPO=1).stderr
-    assert "CLUT_BATCH_MAX_SIZE: " in run("serve", BATCH_MAX_SIZE=0).stderr
+    assert "CLUT_TYPO: no such setting" in invoke("serve", CLUT_TYPO="1").stderr
+    assert "CLUT_BATCH_MAX_SIZE: " in invoke("serve", CLUT_BATCH_MAX_SIZE="0").stderr
 
 
 def test_summaries() -> None:

@@ -14,6 +14,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from tests.cli import invoke, run
 from tests.conftest import PHOTOS
 from tests.ray_cluster import LOCAL
 from tests.tolerances import assert_same_pixels
@@ -22,21 +23,9 @@ NAME = "manifest.jsonl"
 PHOTOS_IN_ALL = 40  # that a run is killed in the middle of
 
 
-def command(*arguments: object) -> list[str]:
-    """The console script's."""
-    return [sys.executable, "-m", "app", "bulk", *map(str, arguments)]
-
-
-def bulk(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs it to its end."""
-    return subprocess.run(
-        command(*arguments),
-        env=os.environ | LOCAL | environment,
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
+def bulk(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run it on this machine: here, with one process that does the work."""
+    return invoke("bulk", *arguments, "--engine", "local", "--processes", 1)
 
 
 def outcomes(target: Path) -> dict[str, dict[str, str]]:
@@ -57,7 +46,7 @@ def answers(target: Path) -> set[str]:
 def test_a_folder(engine: str, source: Path, tmp_path: Path) -> None:
     """Photos are enhanced, what is no image is skipped, and a damaged one is told of."""
     target = tmp_path / "target"
-    result = bulk(source, target, "--engine", engine, "--max-side", 100)
+    result = run("bulk", source, target, "--engine", engine, "--max-side", 100, **LOCAL)
     assert result.returncode == 1, result.stderr
     assert "5 files: 3 done, 1 failed, 1 skipped" in result.stdout
     assert "damaged.jpg: failed: The image is damaged: " in result.stderr
@@ -72,9 +61,8 @@ def test_a_folder(engine: str, source: Path, tmp_path: Path) -> None:
 
 def test_the_engines_answer_alike_and_as_one_photo(source: Path, tmp_path: Path) -> None:
     """Bulk makes the pixels that `enhance` makes, within a level."""
-    bulk(source, tmp_path / "target", "--engine", "local", "--format", "png")
-    one = [sys.executable, "-m", "app", "enhance", str(source / "lake.jpg"), "-o"]
-    subprocess.run([*one, str(tmp_path / "one.png")], check=True, timeout=120)
+    bulk(source, tmp_path / "target", "--format", "png")
+    invoke("enhance", source / "lake.jpg", "-o", tmp_path / "one.png")
     made = (tmp_path / "target/lake.jpg.png").read_bytes()
     assert_same_pixels(made, (tmp_path / "one.png").read_bytes())
 
@@ -82,7 +70,7 @@ def test_the_engines_answer_alike_and_as_one_photo(source: Path, tmp_path: Path)
 def test_another_format_tells_by_its_suffix(source: Path, tmp_path: Path) -> None:
     """A suffix that would lie gets another behind it, so no two answers meet."""
     Image.open(source / "lake.jpg").save(source / "lake.png")
-    bulk(source, tmp_path / "target", "--engine", "local", "--format", "webp")
+    bulk(source, tmp_path / "target", "--format", "webp")
     assert {"lake.jpg.webp", "lake.png.webp"} <= answers(tmp_path / "target")
 
 
@@ -92,7 +80,8 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     source.mkdir()
     for number in range(PHOTOS_IN_ALL):
         shutil.copy(PHOTOS / "lake.jpg", source / f"{number:03}.jpg")
-    first = psutil.Popen(command(source, target, "--engine", "local"))
+    command = [sys.executable, "-m", "app", "bulk", source, target, "--engine", "local"]
+    first = psutil.Popen(command)
     give_up = time.monotonic() + 120
     while len(list(target.glob("*.jpg"))) < PHOTOS_IN_ALL // 4:
         assert time.monotonic() < give_up
@@ -105,7 +94,7 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     assert PHOTOS_IN_ALL // 4 <= len(made) < PHOTOS_IN_ALL
     (target / "000.jpg.partial").write_bytes(b"what a write leaves that is killed")
 
-    result = bulk(source, target, "--engine", "local")
+    result = bulk(source, target)
     assert (result.returncode, result.stderr) == (0, "")
     assert answers(target) == {f"{number:03}.jpg" for number in range(PHOTOS_IN_ALL)}
     assert {name: (target / name).stat().st_mtime_ns for name in made} == made
@@ -116,12 +105,12 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
 def test_what_is_done_is_not_done_again(source: Path, tmp_path: Path) -> None:
     """A second run does nothing and ends as the first did; --retry tries again what failed."""
     target = tmp_path / "target"
-    first = bulk(source, target, "--engine", "local")
+    first = bulk(source, target)
     times = {name: (target / name).stat().st_mtime_ns for name in answers(target)}
-    second = bulk(source, target, "--engine", "local")
+    second = bulk(source, target)
     assert (second.returncode, second.stdout, second.stderr) == (1, first.stdout, "")
     shutil.copy(PHOTOS / "lake.jpg", source / "damaged.jpg")
-    third = bulk(source, target, "--engine", "local", "--retry")
+    third = bulk(source, target, "--retry")
     assert (third.returncode, third.stderr) == (0, "")
     assert answers(target) == {*times, "damaged.jpg"}
     assert {name: (target / name).stat().st_mtime_ns for name in times} == times
@@ -136,8 +125,8 @@ def test_a_bucket(source: Path, bucket: dict[str, str]) -> None:
     subprocess.run(
         [sys.executable, "-c", upload, str(source)], env=os.environ | bucket, check=True, timeout=60
     )
-    arguments = ("s3://photos/in[1]", "s3://photos/out", "--engine", "local")
-    first, second = (bulk(*arguments, **bucket) for _ in range(2))
+    arguments = ("s3://photos/in[1]", "s3://photos/out", "--engine", "local", "--processes", 1)
+    first, second = (run("bulk", *arguments, **bucket) for _ in range(2))
     assert "5 files: 3 done, 1 failed, 1 skipped" in first.stdout, first.stderr
     assert (second.stdout, second.stderr) == (first.stdout, "")
     listing = "import s3fs; print(*s3fs.S3FileSystem().find('photos/out'))"
@@ -164,14 +153,14 @@ def test_folders_that_do_not_go_together(source: Path, tmp_path: Path) -> None:
     assert "there are no files" in bulk(tmp_path / "nowhere", tmp_path / "target").stderr
     assert "Protocol not known: nosuch" in bulk("nosuch://a", tmp_path / "target").stderr
     nobody = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_MAX_ATTEMPTS": "1"}
-    unreachable = bulk("s3://photos/in", tmp_path / "target", **nobody)
+    unreachable = run("bulk", "s3://photos/in", tmp_path / "target", **nobody)
     assert (unreachable.returncode, len(unreachable.stderr.splitlines())) == (1, 1)
 
 
 def test_another_job_is_not_mixed_in(source: Path, tmp_path: Path) -> None:
     """The answers of other options stay as they are: the manifest says whose they are."""
-    bulk(source, tmp_path / "target", "--engine", "local")
-    other = bulk(source, tmp_path / "target", "--engine", "local", "--strength", 0.5)
+    bulk(source, tmp_path / "target")
+    other = bulk(source, tmp_path / "target", "--strength", 0.5)
     assert other.returncode == 1
     assert "has the answers of another job" in other.stderr
 
@@ -179,5 +168,5 @@ def test_another_job_is_not_mixed_in(source: Path, tmp_path: Path) -> None:
 def test_answers_may_lie_below_the_photos(source: Path) -> None:
     """A target folder within the source is no source, however often it runs."""
     for _ in range(2):
-        result = bulk(source, source / "better", "--engine", "local")
+        result = bulk(source, source / "better")
         assert "5 files: 3 done, 1 failed, 1 skipped" in result.stdout
