@@ -24,7 +24,7 @@ import httpx
 from PIL import Image
 
 from app.luts.formats.cube import read_cube
-from tests.server import Server, serving
+from tests.helpers.server import Server, serving
 
 TEXT = (
     "am appxmanifest bat c cc cmake cpp cs filters go h hpp html in java js m4 md mk pfx plist "

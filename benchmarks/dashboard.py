@@ -20,9 +20,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, Formatter, PercentFormatter, StrMethodFormatter
 
 from deploy.grafana.dashboard import PATH
-from tests.deploy.conftest import mixed_load
-from tests.prometheus import Prometheus, prometheus
-from tests.server import serving
+from tests.helpers.load import mixed_load
+from tests.helpers.prometheus import Prometheus, prometheus
+from tests.helpers.server import serving
 
 SECONDS, STEP = 90, 1
 INCH = 0.28  # of a line of the dashboard's grid

@@ -15,7 +15,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from benchmarks.photos import jpeg
-from tests.server import Server, serving
+from tests.helpers.server import Server, serving
 
 MEGAPIXELS = 12
 ROUNDS, CLIENTS, REQUESTS = 3, 4, 40

@@ -19,7 +19,7 @@ from time import perf_counter, sleep
 import httpx
 
 from benchmarks.photos import jpeg
-from tests.server import PATIENCE, Server, serving
+from tests.helpers.server import PATIENCE, Server, serving
 
 CLIENTS = 64
 PROBES = ("/livez", "/readyz", "/metrics")

@@ -24,7 +24,7 @@ from ray import serve
 
 from benchmarks.photos import jpeg
 from benchmarks.servers import Load, Running, load, running
-from tests.ray_cluster import ServedByRay, served_by_ray
+from tests.helpers.ray_cluster import ServedByRay, served_by_ray
 
 NODE_CORES = 2  # as Ray counts: of each of the two nodes
 CALLERS = 8

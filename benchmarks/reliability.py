@@ -26,7 +26,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from benchmarks.photos import jpeg
-from tests.server import Server, serving
+from tests.helpers.server import Server, serving
 
 OVERLOAD = 10  # times capacity
 MEGAPIXELS, DEPARTING_MEGAPIXELS = (12, 3), 3

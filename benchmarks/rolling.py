@@ -19,7 +19,7 @@ from pathlib import Path
 import httpx
 
 from benchmarks.photos import jpeg
-from tests.server import free_port
+from tests.helpers.server import free_port
 
 CALLERS = 4
 ROUNDS = 2

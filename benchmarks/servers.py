@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from tests.server import free_port
+from tests.helpers.server import free_port
 
 PATIENCE = 120.0  # seconds until a server answers
 

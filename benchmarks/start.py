@@ -18,7 +18,7 @@ import httpx
 import psutil
 
 from benchmarks.servers import COMMANDS
-from tests.server import free_port
+from tests.helpers.server import free_port
 
 ROUNDS = 5
 LARGEST = 6

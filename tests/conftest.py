@@ -7,17 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.processors import PROCESSORS
+from tests.helpers.paths import PHOTOS, SHARED
+from tests.helpers.processors import PROCESSORS
 
 # Before torch, numpy and numba are imported, which read them once. Threads that wait for each other
 # sleep: where all cores are busy, spinning takes three times the processor time of the work.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if wanted := os.environ.get("TEST_PROCESSOR"):
     os.environ.update(PROCESSORS[wanted])
-
-ROOT = Path(__file__).parent.parent
-SHARED = ROOT.parent / "shared"
-PHOTOS = Path(__file__).parent / "photos"
 
 
 @pytest.fixture(autouse=True)

@@ -31,8 +31,8 @@ with atheris.instrument_imports(include=["app", "tifffile"], exclude=COMPILED):
     from app.luts.formats.cube import read_cube, write_cube
     from app.luts.lut3d import Lut3D
     from app.luts.token import LookToken
-    from tests.imaging.files import XMP, one_of_each
-    from tests.imaging.files import exif as exif_block
+    from tests.helpers.files import XMP, one_of_each
+    from tests.helpers.files import exif as exif_block
 
 
 logging.getLogger("tifffile").disabled = True

@@ -19,9 +19,9 @@ from app.cli import health as health_module
 from app.cli.main import COMMANDS, load
 from app.luts.formats.cube import read_cube
 from app.settings import Settings
-from tests.cli import invoke, run
+from tests.helpers.cli import invoke, run
+from tests.helpers.server import serving
 from tests.networks.test_clutnet import make_network, to_published
-from tests.server import serving
 
 
 def test_one_photo(photos: Path, tmp_path: Path) -> None:

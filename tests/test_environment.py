@@ -9,8 +9,8 @@ import subprocess
 import httpx
 import pytest
 
-from tests.conftest import ROOT
-from tests.server import serving
+from tests.helpers.paths import ROOT
+from tests.helpers.server import serving
 
 OWN_ROOT = ["unshare", "--mount", "--map-root-user", "sh", "-c"]
 READ_ONLY = """

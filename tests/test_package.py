@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
-from tests.conftest import ROOT
-from tests.server import serving
+from tests.helpers.paths import ROOT
+from tests.helpers.server import serving
 
 SOURCES = ("app", "pyproject.toml", "README.md", "LICENSE", "NOTICE")
 

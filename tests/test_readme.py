@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from app.luts.formats.cube import read_cube
-from tests.conftest import ROOT
-from tests.server import serving
+from tests.helpers.paths import ROOT
+from tests.helpers.server import serving
 
 
 def test_the_python_example(photos: Path, tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.conftest import PHOTOS
-from tests.server import PATIENCE, free_port
+from tests.helpers.paths import PHOTOS
+from tests.helpers.server import PATIENCE, free_port
 
 
 @pytest.fixture

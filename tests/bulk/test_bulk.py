@@ -14,10 +14,10 @@ import psutil
 import pytest
 from PIL import Image
 
-from tests.cli import invoke, run
-from tests.conftest import PHOTOS
-from tests.ray_cluster import LOCAL
-from tests.tolerances import assert_same_pixels
+from tests.helpers.cli import invoke, run
+from tests.helpers.paths import PHOTOS
+from tests.helpers.ray_cluster import LOCAL
+from tests.helpers.tolerances import assert_same_pixels
 
 NAME = "manifest.jsonl"
 PHOTOS_IN_ALL = 40  # that a run is killed in the middle of

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from app.settings import Settings
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 
 COMPOSE = ROOT / "docker-compose.yml"
 

@@ -16,7 +16,7 @@ import yaml
 from app.main import create_app, create_service
 from app.settings import PREFIX, Settings
 from app.web.routes import image_router, router
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 
 DEPLOY = ROOT / "deploy"
 OVERLAYS = DEPLOY / "k8s" / "overlays"

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from deploy.grafana.dashboard import PATH, dashboard
-from tests.conftest import ROOT
-from tests.prometheus import RULES, Prometheus, comparisons_as_numbers
+from tests.helpers.paths import ROOT
+from tests.helpers.prometheus import RULES, Prometheus, comparisons_as_numbers
 
 METRIC = re.compile(r"\b(?:clut|process)_[a-z_]+\b")
 OPERATIONS = ROOT / "docs" / "operations.md"

@@ -15,11 +15,11 @@ import pytest
 import yaml
 
 from app.ray_app import ReplicaConfig, application, target_ongoing_requests
-from tests.conftest import ROOT
-from tests.metrics import cancelled_in, response_series, samples
-from tests.ray_cluster import ServedByRay, served_by_ray
-from tests.server import PATIENCE, serving
-from tests.tolerances import assert_same_look, assert_same_lut, assert_same_pixels
+from tests.helpers.metrics import cancelled_in, response_series, samples
+from tests.helpers.paths import ROOT
+from tests.helpers.ray_cluster import ServedByRay, served_by_ray
+from tests.helpers.server import PATIENCE, serving
+from tests.helpers.tolerances import assert_same_look, assert_same_lut, assert_same_pixels
 
 CROWD = 12  # two replicas let 8 in; Ray has room for 8 in each and 4 in its queue
 PROBLEM = "application/problem+json"

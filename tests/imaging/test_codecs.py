@@ -13,7 +13,7 @@ from app.errors import AnimatedImage, DamagedImage, NotAnImage
 from app.imaging.codecs import ImageFormat, detect_format, formats_by_cost, formats_by_suffix
 from app.imaging.codecs.jxl_header import parse_codestream_header
 from app.imaging.encode import encode
-from tests.imaging.files import photo, ramp, saved, scene, source
+from tests.helpers.files import photo, ramp, saved, scene, source
 
 
 def jxl(image: PilImage.Image, **options: object) -> bytes:

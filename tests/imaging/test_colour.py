@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from app.imaging.icc import cicp_profile, srgb_profile
-from tests.imaging.files import photo, saved, scene, scene_16, tiff, with_chunks
-from tests.imaging.heic import DISPLAY_P3, heic
+from tests.helpers.files import photo, saved, scene, scene_16, tiff, with_chunks
+from tests.helpers.heic import DISPLAY_P3, heic
 
 D65 = (0.3127, 0.3290)
 SRGB = (D65, (0.64, 0.33), (0.30, 0.60), (0.15, 0.06))

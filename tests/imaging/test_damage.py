@@ -11,7 +11,7 @@ from app.imaging.decode import decode, decode_reduced
 from app.imaging.metadata import MetadataPolicy, filter_metadata
 from app.imaging.probe import probe
 from app.policies import Limits
-from tests.imaging.files import one_of_each
+from tests.helpers.files import one_of_each
 
 FILES = one_of_each()
 FLIPS = 40

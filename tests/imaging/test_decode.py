@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from app.errors import DamagedImage
 from app.imaging.codecs import ImageFormat
 from app.imaging.decode import decode, decode_reduced
-from tests.imaging.files import (
+from tests.helpers.files import (
     exif,
     one_of_each,
     photo,
@@ -28,7 +28,7 @@ from tests.imaging.files import (
     source,
     tiff,
 )
-from tests.imaging.heic import heic
+from tests.helpers.heic import heic
 
 RGB = Image.fromarray(scene())
 RGBA = Image.fromarray(np.dstack((scene(), ramp())))

@@ -23,7 +23,7 @@ from app.imaging.encode import encode
 from app.imaging.icc import srgb_profile
 from app.imaging.raster import Metadata, Samples
 from app.imaging.types import Image
-from tests.imaging.files import XMP, exif, photo, ramp, read_exif, saved, scene, scene_16, source
+from tests.helpers.files import XMP, exif, photo, ramp, read_exif, saved, scene, scene_16, source
 
 ENCODABLE = [it for it in ImageFormat if it.encodable]
 # PNG and JPEG XL name sRGB in a field of their own.

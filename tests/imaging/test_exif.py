@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from app.imaging.exif import Exif, Tag, Value, read_orientation
-from tests.imaging.files import exif, read_exif
+from tests.helpers.files import exif, read_exif
 
 
 def test_round_trip_keeps_every_value() -> None:

@@ -9,7 +9,7 @@ from PIL.ExifTags import IFD
 
 from app.imaging.metadata import MetadataPolicy, filter_metadata, reset_orientation
 from app.imaging.raster import Metadata
-from tests.imaging.files import XMP, exif, photo, read_exif, saved, scene, tiff
+from tests.helpers.files import XMP, exif, photo, read_exif, saved, scene, tiff
 
 
 def decoded() -> Metadata:

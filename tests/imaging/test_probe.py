@@ -18,8 +18,8 @@ from app.errors import AnimatedImage, DamagedImage, NotAnImage, TooManyPixels, T
 from app.imaging.codecs import ImageFormat
 from app.imaging.probe import probe
 from app.policies import Limits
-from tests.imaging.files import exif, one_of_each, saved, scene, source, tiff, with_chunks
-from tests.imaging.heic import heic
+from tests.helpers.files import exif, one_of_each, saved, scene, source, tiff, with_chunks
+from tests.helpers.heic import heic
 
 
 @pytest.mark.parametrize(("name", "body"), one_of_each().items())

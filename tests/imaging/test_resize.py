@@ -12,7 +12,7 @@ from app.imaging.codecs import ImageFormat
 from app.imaging.raster import Metadata
 from app.imaging.resize import fit
 from app.imaging.types import Image
-from tests.imaging.files import ramp, scene, scene_16
+from tests.helpers.files import ramp, scene, scene_16
 
 PHOTO = Image(scene(400, 300), None, Metadata(xmp=b"<x/>"), ImageFormat.JPEG, "444")
 

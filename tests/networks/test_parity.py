@@ -17,7 +17,7 @@ from app.networks.lutwithbgrid import LutWithBGrid
 from app.networks.registry import import_checkpoint
 from app.networks.store import read_model
 from app.networks.svdlut import SvdLut
-from tests.published import (
+from tests.helpers.published import (
     CHECKPOINTS,
     CLUTNETS,
     GUARDED,

@@ -12,8 +12,8 @@ import pytest
 
 from app.networks.store import read_registry
 from app.policies import STORE
-from tests.processors import PROCESSORS
-from tests.tolerances import TABLE
+from tests.helpers.processors import PROCESSORS
+from tests.helpers.tolerances import TABLE
 
 PRINTED = 1e-6  # half a step of six decimals in each of the two files that a client may compare
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.server import Server, serving
+from tests.helpers.server import Server, serving
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,8 @@ from PIL import Image
 
 from app.policies import AuthPolicy, Scope
 from app.web.api_keys import ApiKeyStore, check_exposure, new_key, read_keys, write_keys
-from tests.server import free_port, serving
-from tests.web.test_problems import problem
+from tests.helpers.http import bearer, problem
+from tests.helpers.server import free_port, serving
 
 KEYS = {
     "painter": frozenset({Scope.ENHANCE, Scope.LUT}),
@@ -30,11 +30,6 @@ class Keyed:
         self.client = client
         self.file = file
         self.headers = {name: bearer(secret) for name, secret in secrets.items()}
-
-
-def bearer(secret: str) -> dict[str, str]:
-    """The header that presents a key."""
-    return {"Authorization": f"Bearer {secret}"}
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,10 @@ import httpx
 
 from app.policies import Scope
 from app.web.api_keys import new_key
-from tests.conftest import ROOT
-from tests.server import serving
+from tests.helpers.paths import ROOT
+from tests.helpers.server import serving
+
+HOOKS = "tests.helpers.generated"
 
 
 def test_schemathesis(tmp_path: Path) -> None:
@@ -29,7 +31,7 @@ def test_schemathesis(tmp_path: Path) -> None:
         run = subprocess.run(
             [*command, document],
             cwd=tmp_path,
-            env=os.environ | {"SCHEMATHESIS_HOOKS": "tests.web.generated", "PYTHONPATH": str(ROOT)},
+            env=os.environ | {"SCHEMATHESIS_HOOKS": HOOKS, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
             check=False,

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.imaging.files import scene
-from tests.imaging.heic import heic
-from tests.metrics import cancelled_in, grown, samples
-from tests.server import PATIENCE, Server, serving
-from tests.web.test_problems import enlarged
+from tests.helpers.files import scene
+from tests.helpers.heic import heic
+from tests.helpers.http import enlarged
+from tests.helpers.metrics import cancelled_in, grown, samples
+from tests.helpers.server import PATIENCE, Server, serving
 
 CALLERS = 40  # in a crowd; the house has room for all of them, but not for their pixels
 CROWDS = 4  # at least

@@ -12,7 +12,7 @@ from PIL import Image
 
 from app.luts.apply import apply
 from app.luts.formats.cube import read_cube
-from tests.tolerances import assert_same_pixels
+from tests.helpers.tolerances import assert_same_pixels
 
 
 def opened(response: httpx.Response) -> Image.Image:

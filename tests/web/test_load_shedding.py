@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.server import Server, serving
-from tests.web.test_problems import enlarged, problem
+from tests.helpers.http import enlarged, problem
+from tests.helpers.server import Server, serving
 
 ORIGIN = "https://gallery.example"
 

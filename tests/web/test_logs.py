@@ -16,8 +16,8 @@ from app.main import create_app, create_service
 from app.policies import Scope
 from app.settings import Settings
 from app.web.api_keys import new_key
-from tests.imaging.files import XMP, exif, saved, scene
-from tests.server import Server, serving
+from tests.helpers.files import XMP, exif, saved, scene
+from tests.helpers.server import Server, serving
 
 SECRETS = ("MAKER NOTE", "1234567", "48.", "48,12", "JFIF")
 

@@ -11,7 +11,7 @@ import pytest
 from app.luts.formats import LutFormat
 from app.luts.formats.cube import read_cube
 from app.luts.lut3d import Lut3D
-from tests.tolerances import assert_same_lut
+from tests.helpers.tolerances import assert_same_lut
 
 
 @pytest.fixture(scope="module")

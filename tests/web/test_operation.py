@@ -9,8 +9,8 @@ import time
 import httpx
 
 from app.settings import Settings
-from tests.metrics import cancelled_in, grown, response_series, samples
-from tests.server import PATIENCE, Server, serving
+from tests.helpers.metrics import cancelled_in, grown, response_series, samples
+from tests.helpers.server import PATIENCE, Server, serving
 
 
 def test_probes(client: httpx.Client) -> None:

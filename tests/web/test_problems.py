@@ -11,24 +11,10 @@ import pytest
 from PIL import Image
 
 from app.luts.token import LookToken
-from tests.imaging.files import exif, scene
-from tests.imaging.heic import heic
-from tests.server import serving
-
-
-def problem(response: httpx.Response, status: int, code: str) -> dict[str, object]:
-    """The problem document of an answer, its form checked."""
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/problem+json"
-    document = response.json()
-    assert document["type"] == f"/problems#{code}"
-    assert document["status"] == status
-    assert document["title"]
-    assert document["detail"]
-    path = response.request.url.raw_path.decode().partition("?")[0]
-    assert document["instance"] == path
-    assert document["request_id"] == response.headers["x-request-id"]
-    return document
+from tests.helpers.files import exif, scene
+from tests.helpers.heic import heic
+from tests.helpers.http import enlarged, problem
+from tests.helpers.server import serving
 
 
 @pytest.mark.parametrize(
@@ -186,10 +172,3 @@ def test_deadline(otters: bytes) -> None:
     with serving(ADMISSION_DEADLINE=0.05) as server:
         response = server.client.post("/enhance?format=avif", content=enlarged(otters, 5000))
         problem(response, 504, "deadline-exceeded")
-
-
-def enlarged(photo: bytes, side: int) -> bytes:
-    """The photo with many more pixels."""
-    buffer = io.BytesIO()
-    Image.open(io.BytesIO(photo)).resize((side, side * 9 // 16)).save(buffer, "JPEG")
-    return buffer.getvalue()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.server import Server, serving
-from tests.web.test_problems import enlarged
+from tests.helpers.http import enlarged
+from tests.helpers.server import Server, serving
 
 SECONDS = 1.5
 

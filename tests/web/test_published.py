@@ -15,8 +15,8 @@ from PIL import Image
 
 from app.luts.formats.cube import read_cube
 from app.luts.lut_error import lut_error
-from tests.metrics import grown, samples
-from tests.published import (
+from tests.helpers.metrics import grown, samples
+from tests.helpers.published import (
     CHECKPOINTS,
     PHOTOS,
     SIBLINGS,
@@ -26,8 +26,8 @@ from tests.published import (
     read_pixels,
     read_result,
 )
-from tests.server import Server, serving
-from tests.tolerances import assert_same_lut
+from tests.helpers.server import Server, serving
+from tests.helpers.tolerances import assert_same_lut
 
 pytestmark = pytest.mark.reference
 

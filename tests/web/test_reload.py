@@ -12,10 +12,9 @@ import httpx
 from app.policies import Scope
 from app.settings import STORE
 from app.web.api_keys import new_key
-from tests.server import PATIENCE, serving
+from tests.helpers.http import bearer, problem
+from tests.helpers.server import PATIENCE, serving
 from tests.serving.test_reload import write_other
-from tests.web.test_auth import bearer
-from tests.web.test_problems import problem
 
 
 def served(client: httpx.Client, headers: dict[str, str] | None = None) -> set[str]:

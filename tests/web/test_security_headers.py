@@ -8,7 +8,7 @@ import re
 
 import httpx
 
-from tests.server import serving
+from tests.helpers.server import serving
 
 ORIGIN = {"Origin": "https://gallery.example"}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.server import PATIENCE, Server, serving
+from tests.helpers.server import PATIENCE, Server, serving
 
 
 def test_everybody_who_was_let_in_is_answered(otters: bytes, tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ from typing import Any
 import httpx
 import yaml
 
-from tests.server import PATIENCE, free_port
+from tests.helpers.paths import ROOT
+from tests.helpers.server import PATIENCE, free_port
 
-RULES = Path(__file__).parent.parent / "deploy" / "prometheus"
+RULES = ROOT / "deploy" / "prometheus"
 INTERVAL = "500ms"  # of scrapes and evaluations: a test need not wait as long as operators do
 
 

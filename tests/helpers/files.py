@@ -18,7 +18,7 @@ from app.imaging.decode import decode
 from app.imaging.probe import EncodedImage, probe
 from app.imaging.types import Image
 from app.policies import Limits
-from tests.imaging.heic import heic
+from tests.helpers.heic import heic
 
 XMP = b"""<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF

@@ -1,8 +1,9 @@
 """A Ray cluster of a few nodes on this machine, in a process of its own.
 
-`python -m tests.ray_cluster PORT NODES CORES NAME=VALUE...` starts it and serves. It takes orders
-on its standard input, one a line: `kill` a node, `add` one, say how many `replicas` run. The end
-of the input ends it. So Ray's threads, warnings and signal handlers stay out of the tests' process.
+`python -m tests.helpers.ray_cluster PORT NODES CORES NAME=VALUE...` starts the cluster and serves.
+It reads one order a line from its standard input (`kill` a node, `add` a node, print the number of
+running `replicas`) and ends with that input. Ray's threads, warnings and signal handlers stay out
+of the process of the tests.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from tests.server import PATIENCE, free_port
+from tests.helpers.server import PATIENCE, free_port
 
 LOCAL = {
     "RAY_USAGE_STATS_ENABLED": "0",  # it would ask the network
@@ -89,7 +90,7 @@ def served_by_ray(
     ]
     ours = {k: v for k, v in os.environ.items() if not k.startswith("CLUT_")}
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.ray_cluster", *arguments],
+        [sys.executable, "-m", "tests.helpers.ray_cluster", *arguments],
         env=ours | LOCAL | {"CLUT_AUTH_ALLOW_ANONYMOUS": "true"} | dict(environment or {}),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

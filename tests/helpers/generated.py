@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from app.luts.token import LookToken
 from app.main import create_service
 from app.settings import Settings
-from tests.imaging.files import one_of_each
+from tests.helpers.files import one_of_each
 
 _PHOTOS = st.sampled_from(list(one_of_each().values()))
 _MODEL = create_service(Settings()).registry.default

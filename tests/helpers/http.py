@@ -1,0 +1,35 @@
+"""Requests, and the checks of responses that many tests share."""
+
+from __future__ import annotations
+
+import io
+
+import httpx
+from PIL import Image
+
+
+def problem(response: httpx.Response, status: int, code: str) -> dict[str, object]:
+    """The problem document of an answer, its form checked."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    document = response.json()
+    assert document["type"] == f"/problems#{code}"
+    assert document["status"] == status
+    assert document["title"]
+    assert document["detail"]
+    path = response.request.url.raw_path.decode().partition("?")[0]
+    assert document["instance"] == path
+    assert document["request_id"] == response.headers["x-request-id"]
+    return document
+
+
+def enlarged(photo: bytes, side: int) -> bytes:
+    """The photo with many more pixels."""
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(photo)).resize((side, side * 9 // 16)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def bearer(secret: str) -> dict[str, str]:
+    """The header that presents a key."""
+    return {"Authorization": f"Bearer {secret}"}
