@@ -72,8 +72,8 @@ def load(name: str) -> Any:
     return typer.main.get_command(command)
 
 
-def main() -> None:
-    """Run the command that the arguments name."""
+def build_cli() -> typer.Typer:
+    """Return the command line with all its commands, none of them imported yet."""
     cli = Typer(
         cls=LazyGroup,
         no_args_is_help=True,
@@ -81,7 +81,12 @@ def main() -> None:
     )
     for name, (_, summary) in COMMANDS.items():
         cli.command(name, help=summary)(_placeholder)
-    cli()
+    return cli
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    build_cli()()
 
 
 def _placeholder() -> None:
