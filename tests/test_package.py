@@ -78,7 +78,7 @@ def test_contents(wheel: Path) -> None:
     assert f"{information}/licenses/NOTICE" in names
     assert "app/model_store/default/1/weights.safetensors" in names
     assert not [name for name in names if name.startswith("app/model_store/imported")]
-    assert "app/training/recipes/distil-default.toml" in names
+    assert "app/training/recipes/default.toml" in names
     assert {name.split("/")[0] for name in names} == {"app", information}
 
 

@@ -8,7 +8,7 @@ import sys
 
 from typer.testing import CliRunner
 
-from app.cli.main import build_cli
+from app.cli.main import cli
 
 PATIENCE = 200.0  # seconds until a command has ended, on a slow and busy machine
 
@@ -21,7 +21,7 @@ def invoke(*arguments: object, **environment: str) -> subprocess.CompletedProces
             traceback.
     """
     command = [*map(str, arguments)]
-    result = CliRunner().invoke(build_cli(), command, env=environment)
+    result = CliRunner().invoke(cli, command, env=environment)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return subprocess.CompletedProcess(command, result.exit_code, result.stdout, result.stderr)
