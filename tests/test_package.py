@@ -18,6 +18,8 @@ from PIL import Image, ImageChops, ImageStat
 from tests.helpers.paths import ROOT
 from tests.helpers.server import serving
 
+pytestmark = pytest.mark.server  # of the wheel; building and installing it takes as long
+
 SOURCES = ("app", "pyproject.toml", "README.md", "LICENSE", "NOTICE")
 
 

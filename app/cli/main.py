@@ -76,16 +76,21 @@ def load(name: str) -> Any:
     return typer.main.get_command(command)
 
 
-def main() -> None:
-    """Run the command that the arguments name."""
-    cli = Typer(
+def create_cli() -> typer.Typer:
+    """Return the program, with every command by its summary."""
+    cli: typer.Typer = Typer(
         cls=LazyGroup,
         no_args_is_help=True,
         help="Enhance photos with image-adaptive 3D LUTs.",
     )
     for name, (_, summary) in COMMANDS.items():
         cli.command(name, help=summary)(_placeholder)
-    cli()
+    return cli
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    create_cli()()
 
 
 def _placeholder() -> None:
