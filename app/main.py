@@ -1,4 +1,4 @@
-"""The application: the only place that constructs its parts and wires them together."""
+"""The application: the only module that constructs its parts and connects them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from app.imaging.sandbox import Sandbox
 from app.networks.store import read_registry
 from app.serving.admission import Admission
 from app.serving.device import Device
+from app.serving.lut_export import LutCache
+from app.serving.model_runners import ModelRunners
 from app.serving.service import EnhancementService
 from app.serving.thread_pool import PriorityThreadPool
 from app.settings import Settings
@@ -37,33 +39,34 @@ DESCRIPTION = """Makes photographs look better with image-adaptive 3D LUTs (CLUT
 """
 
 
-def create_service(settings: Settings, threads: int | None = None) -> EnhancementService:
-    """The service without HTTP, cold: entering it starts it.
+def create_service(
+    settings: Settings, threads: int | None = None, device: Device | None = None
+) -> EnhancementService:
+    """Construct the service without HTTP, cold: entering it starts it.
 
     Args:
         settings: all of them.
         threads: for pixels; None is one for each core that the cgroup and affinity leave us.
+        device: runs the networks; None is the one that the settings name.
 
     Raises:
         BadModel: the default model cannot be read.
         UnknownModel: the default model is not in the store.
-        RuntimeError: the device that is asked for is not there.
+        RuntimeError: the device that the settings name does not exist.
     """
+    load = partial(read_registry, settings.models.store, settings.models.default)
     return EnhancementService(
-        partial(read_registry, settings.models.store, settings.models.default),
-        Device(settings.device),
+        ModelRunners(load, device or Device(settings.device), settings.batch),
         Admission(settings.admission),
         PriorityThreadPool(threads or cpu_count()),
         Sandbox(),
-        batch=settings.batch,
-        luts=settings.lut,
-        limits=settings.image,
-        deadline=settings.admission.deadline,
+        LutCache(settings.lut),
+        settings.image,
     )
 
 
 def create_app(settings: Settings, service: EnhancementService) -> FastAPI:
-    """The service behind HTTP; starting it enters the enhancer, stopping it leaves.
+    """Construct the service behind HTTP; starting the app enters the service, stopping leaves it.
 
     Raises:
         OSError, ValueError: the file of API keys cannot be read, or keys are needed.

@@ -94,7 +94,7 @@ class Service:
             RuntimeError: the replica needs a restart, which Ray then does.
             Exception: the warm-up failed with it.
         """
-        await self._service.wait_until_warm()
+        await self._service.models.wait_until_warm()
         if not self._service.alive:
             raise RuntimeError("a loop that requests depend on has ended, or the device is broken")
 

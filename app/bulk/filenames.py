@@ -9,11 +9,6 @@ from app.imaging.codecs import ImageFormat, formats_by_suffix
 SUFFIXES = formats_by_suffix()
 
 
-def writable_format(own: ImageFormat) -> ImageFormat:
-    """The photograph's own format, or JPEG where that is not written."""
-    return own if own.encodable else ImageFormat.JPEG
-
-
 def has_suffix_of(name: str, image_format: ImageFormat) -> bool:
     """Whether a file's suffix is one of the format."""
     return SUFFIXES.get(PurePosixPath(name).suffix.lower()) is image_format

@@ -6,9 +6,6 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
-from app.bulk.filenames import writable_format
-from app.imaging.codecs import ImageFormat
-from app.imaging.metadata import MetadataPolicy
 from app.serving.options import EnhanceOptions
 
 
@@ -18,36 +15,14 @@ class Job(BaseModel):
     Attributes:
         source: path or URI of a folder.
         target: likewise.
-        model: NAME or NAME@VERSION; None is the default.
-        strength: 0 is untouched, 1 the whole look.
-        format: of all answers; None is each photograph's own, where that is written.
-        quality: 1..100; None is the format's default.
-        max_side: the longer side is reduced to this many pixels.
-        metadata: what is kept.
+        options: of every image.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: str
     target: str
-    model: str | None = None
-    strength: float = 1.0
-    format: ImageFormat | None = None
-    quality: int | None = None
-    max_side: int | None = None
-    metadata: MetadataPolicy = MetadataPolicy.KEEP
-
-    @property
-    def options(self) -> EnhanceOptions:
-        """The same, for each photograph."""
-        return EnhanceOptions(
-            model=self.model,
-            strength=self.strength,
-            output_format=lambda own: self.format or writable_format(own),
-            quality=self.quality,
-            max_side=self.max_side,
-            metadata=self.metadata,
-        )
+    options: EnhanceOptions = EnhanceOptions()
 
 
 class Status(StrEnum):

@@ -10,7 +10,7 @@ from app.bulk.job import Job, Result, Status
 from app.bulk.storage import Storage
 from app.errors import BadParameter, BodyTooLarge, NotAnImage, Problem
 from app.main import create_service
-from app.serving.timings import Timings
+from app.serving.files import enhance_file
 from app.serving.tuning import tune_process
 from app.settings import Settings
 
@@ -60,7 +60,7 @@ class Worker:
     async def _written(self, name: str) -> str:
         body = await asyncio.to_thread(self._read, name)
         async with self._permits:
-            enhanced = await self._service.enhance(body, self._job.options, Timings())
+            enhanced = await enhance_file(self._service, body, self._job.options)
         target = output_name(name, enhanced.format)
         await asyncio.to_thread(self._write, name, target, enhanced.body)
         return target

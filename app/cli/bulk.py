@@ -15,11 +15,10 @@ from app.bulk.job import Job, Status
 from app.bulk.process_executor import run_in_processes
 from app.bulk.runner import Executor, Runner
 from app.cli.console import progress
-from app.cli.enhance import MaxSide, Metadata, Model, Quality, Strength
 from app.cli.errors import exit_on_error
-from app.imaging.codecs import ImageFormat
-from app.imaging.metadata import MetadataPolicy
+from app.cli.options import with_options
 from app.networks.store import read_registry
+from app.serving.options import EnhanceOptions
 from app.settings import Settings
 
 
@@ -31,17 +30,11 @@ class EngineName(StrEnum):
     RAY = "ray"
 
 
+@with_options(EnhanceOptions)
 def bulk(
     source: Annotated[str, typer.Argument(metavar="SRC", help="A folder, or s3://bucket/folder.")],
     target: Annotated[str, typer.Argument(metavar="DST", help="Likewise, for the answers.")],
-    model: Model = None,
-    strength: Strength = 1.0,
-    output_format: Annotated[
-        ImageFormat | None, typer.Option("--format", help="By default each photograph's own.")
-    ] = None,
-    quality: Quality = None,
-    max_side: MaxSide = None,
-    metadata: Metadata = MetadataPolicy.KEEP,
+    options: EnhanceOptions,
     engine: Annotated[
         EngineName, typer.Option(help="auto: on the Ray cluster that is there, else local.")
     ] = EngineName.AUTO,
@@ -55,19 +48,10 @@ def bulk(
     DST/manifest.jsonl has a line for each file: done, failed or skipped, and why. Files that are
     no images are skipped. Ends with 1 if any photograph failed.
     """
-    if output_format is not None and not output_format.encodable:
-        raise typer.BadParameter(f"{output_format.value} is read, but not written")
     with exit_on_error():
-        job = Job(
-            source=_absolute(source),
-            target=_absolute(target),
-            model=_label(model),
-            strength=strength,
-            format=output_format,
-            quality=quality,
-            max_side=max_side,
-            metadata=metadata,
-        )
+        if options.look is None:  # a look token determines its model
+            options = options.model_copy(update={"model": _resolve_model(options.model)})
+        job = Job(source=_absolute(source), target=_absolute(target), options=options)
         run = Runner(job, retry=retry)
         if run.left:
             _carry_out(run, _engine(engine, processes))
@@ -96,7 +80,7 @@ def _absolute(place: str) -> str:
     return place if "://" in place else str(Path(place).resolve())
 
 
-def _label(model: str | None) -> str:
+def _resolve_model(model: str | None) -> str:
     """NAME@VERSION, so that a run that goes on does so with the model it began with."""
     policy = Settings.from_environment().models
     return read_registry(policy.store, policy.default).get(model).card.model_ref

@@ -3,33 +3,46 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated
+
+from pydantic import BaseModel, Field
 
 from app.luts.formats import LutFormat
 from app.luts.formats.base import LutMetadata
-from app.luts.lut3d import FINE_SIZE, Lut3D
+from app.luts.lut3d import FINE_SIZE, MAX_RESAMPLED_SIZE, Lut3D
 from app.luts.lut_error import ErrorStats, lut_error
 
+Strength = Annotated[
+    float,
+    Field(ge=0.0, le=1.0, description="0 leaves the image unchanged, 1 applies the whole look."),
+]
 
-@dataclass(frozen=True)
-class LutOptions:
-    """How a LUT is written.
 
-    Attributes:
-        format: of the file.
-        size: lattice points on an axis, 2..129; None is the LUT's own, or 65 where the format
-            does not hold the shaper of the LUT.
-        strength: 0 for the identity, 1 for the whole look.
-        title: the name of the LUT in the file; None lets the writer choose.
-        clamp: whether to clamp the table to 0..1, for programs that reject other values.
-        gzipped: whether an HTTP response compresses the file.
-    """
+class LutOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+    """How a LUT is written; HTTP queries and the command line derive from these fields."""
 
-    format: LutFormat = LutFormat.CUBE
-    size: int | None = None
-    strength: float = 1.0
-    title: str | None = None
-    clamp: bool = False
-    gzipped: bool = False
+    format: LutFormat = Field(
+        default=LutFormat.CUBE,
+        description="; ".join(f"{it}: {it.codec.description}" for it in LutFormat)
+        + ". The curves that some models put before the table are held by "
+        + ", ".join(it for it in LutFormat if it.codec.holds_shaper)
+        + ".",
+    )
+    size: int | None = Field(
+        default=None,
+        ge=2,
+        le=MAX_RESAMPLED_SIZE,
+        description="Lattice points on an axis; by default the model's own, usually 33, or 65 "
+        "where the curves of a model have to go into the table.",
+    )
+    strength: Strength = 1.0
+    title: str | None = Field(
+        default=None, max_length=200, description="The LUT's name in the file."
+    )
+    clamp: bool = Field(
+        default=False,
+        description="Clamp the table to 0..1, for programs that reject other values.",
+    )
 
 
 @dataclass(frozen=True, eq=False)

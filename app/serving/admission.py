@@ -1,11 +1,9 @@
-"""The one door: how many requests are in the house, and how many decoded pixels."""
+"""Admission control: limits the requests in flight and their decoded pixels."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
@@ -13,122 +11,142 @@ from time import monotonic
 
 from app.errors import Draining, Overloaded
 from app.policies import AdmissionPolicy
+from app.serving.permit import Permit
 
-SMOOTHING = 0.1  # weight of the latest departure in the pace
+SMOOTHING = 0.1  # weight of the latest completion in the service interval
 
 
 @dataclass(order=True, frozen=True)
 class _Waiter:
-    turn: float
+    priority: float
     number: int  # among equals, first come, first served
     pixels: int = field(compare=False)
-    given: asyncio.Future[None] = field(compare=False)
+    granted: asyncio.Future[None] = field(compare=False)
 
 
 class Admission:
-    """Counts requests and pixels in and out; refuses early, and never queues without bound."""
+    """Rejects early what would exceed a limit, and never queues without bound.
+
+    Attributes:
+        requests: requests in flight, those that wait for memory or a thread included. Requests
+            whose body is still arriving are not counted, so that slow clients take no place.
+        pixels_in_flight: decoded pixels that are reserved.
+        closed: whether the service shuts down; no further request is admitted.
+    """
 
     def __init__(self, policy: AdmissionPolicy) -> None:
         self._policy = policy
         self._waiting: list[_Waiter] = []  # a heap
         self._numbers = count()
-        self._service_interval = 0.0  # seconds from one departure to the next, on average of late
+        self._service_interval = 0.0  # seconds between completions under load, smoothed
         self._last_completion = 0.0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self.requests = 0
         self.pixels_in_flight = 0
         self.closed = False
 
     @property
     def capacity(self) -> int:
-        """The most requests at once."""
+        """The maximum number of requests in flight."""
         return self._policy.max_requests
 
     @property
     def pixel_budget(self) -> int:
-        """The most decoded pixels at once."""
+        """The maximum number of decoded pixels in flight."""
         return self._policy.pixel_budget
 
     @property
     def waiting(self) -> int:
-        """How many requests wait for their share of the pixel budget."""
+        """The number of requests that wait for their share of the pixel budget."""
         return len(self._waiting)
-
-    def check(self) -> None:
-        """Says whether a request would be let in, before more is spent on it.
-
-        Raises:
-            Overloaded: the house is full; says when to come back.
-            Draining: the door is closed for good.
-        """
-        if self.closed:
-            raise Draining("The server is about to stop; another replica will answer.", retry=1)
-        if self.requests >= self._policy.max_requests:
-            raise Overloaded(
-                f"{self.requests} requests are being answered or waiting, which is the limit.",
-                retry=self.retry_after,
-            )
-
-    @contextmanager
-    def request(self) -> Iterator[None]:
-        """Admits one request for as long as the context lasts; raises as `check`."""
-        self.check()
-        self.requests += 1
-        begun = monotonic()
-        try:
-            yield
-        finally:
-            self.requests -= 1
-            self._record_completion(begun)
-
-    @asynccontextmanager
-    async def pixels(self, pixels: int, turn: float) -> AsyncIterator[None]:
-        """Holds a share of the pixel budget; those who wait for it go by their turns."""
-        await self._acquire(pixels, turn)
-        try:
-            yield
-        finally:
-            self.pixels_in_flight -= pixels
-            self._wake()
 
     @property
     def retry_after(self) -> int:
-        """Seconds until those who are in the house now are answered, at the pace of late."""
+        """Seconds until the requests in flight are completed, at the present rate."""
         return max(1, math.ceil(self.requests * self._service_interval))
 
-    def _record_completion(self, begun: float) -> None:
+    def acquire(self) -> Permit:
+        """Admit a request whose head has arrived; the one decision about it.
+
+        Raises:
+            Overloaded: as many requests as allowed are in flight; it holds when to retry.
+            Draining: the service shuts down.
+        """
+        self._check()
+        return Permit(self, self._policy.deadline)
+
+    async def close(self) -> None:
+        """Admit no further request, and wait until none is in flight."""
+        self.closed = True
+        await self._idle.wait()
+
+    def enter(self) -> None:
+        """Count a request as in flight; for `Permit`.
+
+        Raises:
+            Overloaded: while its body arrived, the last place was taken.
+        """
+        if self.requests >= self._policy.max_requests:
+            raise self._overloaded()
+        self.requests += 1
+        self._idle.clear()
+
+    def leave(self, entered: float) -> None:
+        """Count a request as completed, which entered at `entered` (monotonic seconds)."""
+        self.requests -= 1
+        if not self.requests:
+            self._idle.set()
         now = monotonic()
-        seconds = now - max(begun, self._last_completion)  # an empty house says nothing
+        seconds = now - max(entered, self._last_completion)  # idle time is not part of the rate
         self._service_interval += (SMOOTHING if self._service_interval else 1.0) * (
             seconds - self._service_interval
         )
         self._last_completion = now
 
-    async def _acquire(self, pixels: int, turn: float) -> None:
+    async def reserve(self, pixels: int, priority: float) -> None:
+        """Wait for a share of the pixel budget, in the order of priorities; for `Permit`."""
         if not self._waiting and self._fits(pixels):
             self.pixels_in_flight += pixels
             return
-        given: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heappush(self._waiting, _Waiter(turn, next(self._numbers), pixels, given))
-        self._wake()  # its turn may come before that of those who do not fit
+        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heappush(self._waiting, _Waiter(priority, next(self._numbers), pixels, granted))
+        self._wake()  # its priority may be above that of waiters which do not fit
         try:
-            await given
+            await granted
         except asyncio.CancelledError:
-            if given.done() and not given.cancelled():  # the share was given in the same moment
+            if granted.done() and not granted.cancelled():  # both happened in the same iteration
                 self.pixels_in_flight -= pixels
             self._wake()
             raise
 
+    def release(self, pixels: int) -> None:
+        """Give a share back; for `Permit`."""
+        self.pixels_in_flight -= pixels
+        self._wake()
+
+    def _check(self) -> None:
+        if self.closed:
+            raise Draining("The server is shutting down; another replica can respond.", retry=1)
+        if self.requests >= self._policy.max_requests:
+            raise self._overloaded()
+
+    def _overloaded(self) -> Overloaded:
+        return Overloaded(
+            f"{self.requests} requests are in flight, which is the limit.", retry=self.retry_after
+        )
+
     def _wake(self) -> None:
         while self._waiting:
             waiter = self._waiting[0]
-            if not waiter.given.done():
+            if not waiter.granted.done():
                 if not self._fits(waiter.pixels):
                     return
                 self.pixels_in_flight += waiter.pixels
-                waiter.given.set_result(None)
+                waiter.granted.set_result(None)
             heappop(self._waiting)
 
     def _fits(self, pixels: int) -> bool:
-        """A photograph that is alone in the house always fits."""
+        """Return whether a share is free; a request without others beside it always fits."""
         free = self._policy.pixel_budget - self.pixels_in_flight
         return pixels <= free or self.pixels_in_flight == 0

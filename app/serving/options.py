@@ -1,58 +1,101 @@
-"""What callers wish for, and what they get."""
+"""The options of a request, declared once: HTTP query, command line and bulk jobs derive from them.
+
+A new option is a field here and its use in `app.serving.stages`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from app.imaging.codecs import ImageFormat
 from app.imaging.metadata import MetadataPolicy
-from app.luts.lut3d import Lut3D
-from app.networks.store import ModelCard
+from app.luts.export import LutOptions, Strength
+
+AUTO = "auto"
+WRITABLE_FORMATS = tuple(it.value for it in ImageFormat if it.encodable)
+LOOK_TOKEN: dict[str, Any] = {"format": "look-token"}  # in JSON schemas
+
+AcceptedFormats: TypeAlias = Sequence[Sequence[ImageFormat]]
+"""Groups of formats that a client accepts, best group first; within a group all are equally
+welcome, and the first is the cheapest to write."""
 
 
-async def _free(_: int) -> None:
-    """Nobody is charged."""
+def _parse_output_format(value: object) -> ImageFormat | None:
+    if value is None or value == AUTO:
+        return None
+    if value not in WRITABLE_FORMATS:
+        raise ValueError(f"must be one of {', '.join((AUTO, *WRITABLE_FORMATS))}")
+    return ImageFormat[str(value).upper()]
 
 
-@dataclass(frozen=True)
-class EnhanceOptions:
-    """What a caller wants of a photograph.
+OutputFormat = Annotated[
+    ImageFormat | None,
+    BeforeValidator(_parse_output_format),
+    PlainSerializer(lambda value: AUTO if value is None else value.value, return_type=str),
+    WithJsonSchema({"type": "string", "enum": [AUTO, *WRITABLE_FORMATS], "default": AUTO}),
+]
+ModelRef = Annotated[
+    str | None,
+    Field(description="NAME or NAME@VERSION, as listed by /models.", examples=["default"]),
+]
 
-    Attributes:
-        model: NAME or NAME@VERSION; None is the default.
-        look: a look token to apply instead of predicting a look.
-        strength: 0 leaves the photograph alone, 1 is the whole look.
-        output_format: chooses the answer's format, given the photograph's own.
-        quality: 1..100; None is the format's default.
-        max_side: the longer side is reduced to this many pixels.
-        metadata: what is kept.
-        spend: told how many pixels are about to be decoded; may raise a Problem.
+
+class EnhanceOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+    """How an image is enhanced."""
+
+    model: ModelRef = None
+    strength: Strength = 1.0
+    format: OutputFormat = Field(
+        default=None,
+        description="auto is what Accept prefers, else the image's own format; HEIC and other "
+        "formats that are only read become JPEG.",
+    )
+    quality: int | None = Field(
+        default=None,
+        ge=1,
+        le=100,
+        description="Quality of lossy formats; by default the format's own.",
+    )
+    max_side: int | None = Field(
+        default=None, ge=1, le=65535, description="Reduce the longer side to this many pixels."
+    )
+    metadata: MetadataPolicy = Field(
+        default=MetadataPolicy.KEEP,
+        description="keep preserves EXIF and XMP; safe removes GPS, serial numbers, thumbnails "
+        "and maker notes; strip removes all.",
+    )
+    look: str | None = Field(
+        default=None,
+        json_schema_extra=LOOK_TOKEN,
+        description="A look token (the X-Look of an earlier response) to apply instead of "
+        "predicting a look: the same look for a whole album or burst.",
+    )
+
+
+class PredictLutOptions(LutOptions):
+    """How a LUT is predicted and written."""
+
+    model: ModelRef = None
+
+
+def choose_format(
+    asked: ImageFormat | None, own: ImageFormat, accepted: AcceptedFormats = ()
+) -> ImageFormat:
+    """Return the format that an enhanced image is written in.
+
+    Args:
+        asked: the option `format`, which decides where it is not None.
+        own: the format that the image was read from; chosen where the client accepts it as
+            gladly as any other.
+        accepted: what the client accepts; empty where it has no preference.
     """
-
-    model: str | None = None
-    look: str | None = None
-    strength: float = 1.0
-    output_format: Callable[[ImageFormat], ImageFormat] = lambda own: own
-    quality: int | None = None
-    max_side: int | None = None
-    metadata: MetadataPolicy = MetadataPolicy.KEEP
-    spend: Callable[[int], Awaitable[None]] = _free
-
-
-@dataclass(frozen=True, eq=False)
-class Look:
-    """A LUT, and where it comes from."""
-
-    card: ModelCard
-    token: str
-    lut: Lut3D
-
-
-@dataclass(frozen=True, eq=False)
-class EnhancedImage:
-    """An enhanced photograph, encoded."""
-
-    body: bytes
-    format: ImageFormat
-    look: Look
+    if asked is not None:
+        return asked
+    own = own if own.encodable else ImageFormat.JPEG
+    for group in accepted:
+        if group:
+            return own if own in group else group[0]
+    return own

@@ -1,87 +1,97 @@
-"""One request's way through the house: admission, decode, predict, apply, encode."""
+"""The service without HTTP: the way of one request through decode, predict, apply and encode."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from functools import partial
 from time import monotonic
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
-import numpy as np
-
-from app.errors import BadParameter, CorruptedLook, DeadlineExceeded
+from app.imaging.codecs import ImageFormat
 from app.imaging.probe import EncodedImage, probe
 from app.imaging.sandbox import Sandbox
+from app.imaging.types import Image
 from app.luts.export import LutOptions
-from app.luts.token import LookToken
-from app.networks.store import Model, ModelRegistry
-from app.policies import BatchPolicy, Limits, LutPolicy
+from app.networks.store import Model
+from app.policies import Limits
 from app.serving.admission import Admission
-from app.serving.batching import Batcher
-from app.serving.device import Device, Prediction
-from app.serving.lut_export import LutCache, LutFile, memory_cost
+from app.serving.looks import check_model_of_look, find_token_model, rebuild_look, to_look
+from app.serving.lut_export import LutCache, export_lut, memory_cost
 from app.serving.model_runners import ModelRunners, Thumbnail
-from app.serving.options import EnhancedImage, EnhanceOptions, Look
-from app.serving.stages import apply_and_encode, decode_image, decode_thumbnail, write_lut_file
+from app.serving.options import AcceptedFormats, EnhanceOptions, choose_format
+from app.serving.permit import Permit
+from app.serving.results import EnhancedImage, ExportedLut, Look, PredictedLut
+from app.serving.stages import apply_look, decode_image, decode_thumbnail, encode_image
 from app.serving.thread_pool import PriorityThreadPool, priority_of
-from app.serving.timings import Timings
-from app.serving.warmup import WarmUp, compile_loops
 
 R = TypeVar("R")
 
-LARGEST_ENTRY = 100.0  # of a table: a forged code must not reach what arithmetic cannot hold
+
+@dataclass(frozen=True, eq=False)
+class OpenedImage:
+    """An image whose header was read, and the model or look that it will be enhanced with.
+
+    Attributes:
+        permit: of its request.
+        source: the file and its header.
+        model: a model that stays in use as long as the permit is held.
+        look: the look of a token, which replaces the prediction, or None.
+    """
+
+    permit: Permit
+    source: EncodedImage
+    model: Model
+    look: Look | None
+
+    @property
+    def pixels(self) -> int:
+        """The number of pixels that `enhance` decodes."""
+        return self.source.pixels
+
+    @property
+    def thumbnail_pixels(self) -> int:
+        """The number of pixels that `predict_lut` decodes at most."""
+        return self.source.thumbnail_pixels(self.model.card.thumbnail.size)
 
 
 class EnhancementService:
-    """The service without HTTP.
+    """Enhances images and exports LUTs.
 
     Attributes:
-        draining: set by whoever is about to leave; requests are still answered.
+        models: the models that are served.
+        admission: issues the permits that every request needs.
+        draining: set when the server is about to stop; requests are still accepted.
 
-    An async context manager: entering starts the workers and the batchers and begins to warm up;
-    leaving closes the door, answers everything that was admitted, and ends the threads.
+    An async context manager: entering starts the threads and the models; leaving admits no
+    further request, completes those in flight, and ends the threads.
     """
 
     def __init__(
         self,
-        load: Callable[[], ModelRegistry],
-        device: Device,
+        models: ModelRunners,
         admission: Admission,
         workers: PriorityThreadPool,
-        isolation: Sandbox,
-        *,
-        batch: BatchPolicy,
-        luts: LutPolicy,
+        sandbox: Sandbox,
+        luts: LutCache,
         limits: Limits,
-        deadline: float | None,
     ) -> None:
-        self.registry = load()
+        self.models = models
         self.admission = admission
         self.draining = False
-        self._load = load
-        self._reloading = asyncio.Lock()
-        self._device = device
-        self._runners = ModelRunners(device, batch)
-        self._luts = LutCache(luts)
-        self._limits = limits
-        self._deadline = deadline
-        self._jobs: set[asyncio.Task[Any]] = set()
         self._workers = workers
-        self._isolation = isolation
+        self._sandbox = sandbox
+        self._luts = luts
+        self._limits = limits
         self._resources = AsyncExitStack()
-        self._warm_up = WarmUp(self._warm)
 
     async def __aenter__(self) -> Self:
-        await self._resources.enter_async_context(self._device)
-        self._resources.enter_context(self._isolation)
+        self._resources.enter_context(self._sandbox)
         await self._resources.enter_async_context(self._workers)
-        await self._resources.enter_async_context(self._runners)
-        await self._runners.start(self.registry.models)
-        await self._resources.enter_async_context(self._warm_up)
+        await self._resources.enter_async_context(self.models)
         return self
 
     async def __aexit__(
@@ -90,212 +100,161 @@ class EnhancementService:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.admission.closed = True
-        while self._jobs:
-            await asyncio.wait(self._jobs)
+        await self.admission.close()
         await self._resources.aclose()
 
     @property
-    def device(self) -> str:
-        """The hardware's name, such as "cpu" or "cuda:0"."""
-        return self._device.name
-
-    @property
-    def device_memory(self) -> int:
-        """Bytes of a GPU's memory that are held; 0 without one."""
-        return self._device.memory
-
-    @property
-    def warm(self) -> bool:
-        """Whether the warm-up has run through on the device."""
-        return self._warm_up.done
-
-    @property
     def ready(self) -> bool:
-        """Whether new requests are welcome."""
-        return self.warm and not (self.draining or self.admission.closed)
+        """Whether new requests are accepted and will be served without delay."""
+        return self.models.warm and not (self.draining or self.admission.closed)
 
     @property
     def alive(self) -> bool:
-        """Whether every loop that requests depend on is running, and the warm-up did not fail."""
-        return self._runners.alive and self._device.healthy and not self._warm_up.failed
-
-    @property
-    def batchers(self) -> dict[str, Batcher[Thumbnail, Prediction]]:
-        """The batchers of the models that are served, by NAME@VERSION."""
-        return {model.card.model_ref: self._runners[model] for model in self.registry.models}
-
-    async def wait_until_warm(self) -> None:
-        """Waits until the warm-up has run through; the networks are not in their place before.
-
-        Raises:
-            Exception: what it failed with.
-        """
-        await self._warm_up.wait()
+        """Whether the service can recover by itself; otherwise the process must be restarted."""
+        return self.models.alive
 
     async def reload(self) -> None:
-        """Reads the model store again; requests under way end with the models they began with.
+        """Read the model store again; see `ModelRunners.reload`."""
+        await self.models.reload()
+        self._luts.clear()
+
+    async def open(
+        self, permit: Permit, body: bytes, model: str | None = None, look: str | None = None
+    ) -> OpenedImage:
+        """Read the header of an image, and find its model or look.
+
+        Nothing is decoded yet: the caller may reject the request by the number of pixels.
+
+        Args:
+            permit: of the request; its body has arrived.
+            body: the file.
+            model: NAME or NAME@VERSION, or None for the default or the look's own.
+            look: a look token, or None to predict a look.
 
         Raises:
-            Problem: the default model is not there or cannot be read; nothing has changed.
+            Problem: the file, the model or the look is not accepted, or the deadline has passed.
         """
-        async with self._reloading:
-            await self.wait_until_warm()
-            fresh = (await asyncio.to_thread(self._load)).reuse_loaded(self.registry.models)
-            known = self._runners.models
-            new = [model for model in fresh.models if model not in known]
-            await self._runners.warm_up(new)
-            await self._runners.start(new)
-            self.registry = fresh
-            self._luts.clear()
-            if self._jobs:
-                await asyncio.wait(set(self._jobs))
-                self._luts.clear()  # of what they still made
-            await self._runners.stop(model for model in known if model not in fresh.models)
+        async with permit.within_deadline():
+            given = None if look is None else await rebuild_look(self.models, look)
+            if given is not None:
+                check_model_of_look(self.models, given, model)
+            chosen = self.models.registry.get(model)
+            permit.keep(self.models.use(chosen))
+            limits, sandbox = self._limits, self._sandbox
+            source = await self._run(permit, monotonic(), probe, body, limits, sandbox)
+            return OpenedImage(permit, source, chosen, given)
 
     async def enhance(
-        self, body: bytes, options: EnhanceOptions, timings: Timings
+        self, opened: OpenedImage, options: EnhanceOptions, accepted: AcceptedFormats = ()
     ) -> EnhancedImage:
-        """Enhances a photograph.
+        """Enhance an image.
+
+        Args:
+            opened: the image.
+            options: how; `model` and `look` are those that the image was opened with.
+            accepted: the formats that the client accepts.
 
         Raises:
-            Problem: the body, the wish, the load or the deadline; see `app.errors`.
+            Problem: the image is damaged, an option does not fit it, or the deadline has passed.
         """
-        return await self._within_deadline(self._enhance(body, options, timings))
+        permit, source = opened.permit, opened.source
+        image_format = choose_format(options.format, source.format, accepted)
+        async with permit.within_deadline():
+            priority = priority_of(monotonic(), opened.pixels)
+            await permit.reserve_memory(opened.pixels, priority)
+            recipe = opened.model.card.thumbnail
+            decoding = partial(decode_image, source, recipe, options)
+            image, thumbnail = await self._run_stage(permit, priority, "decode", decoding)
+            look = opened.look or await self._predict(opened, thumbnail)
+            finishing = partial(self._apply_and_encode, priority, permit, image, look, options)
+            body = await self._run(permit, priority, finishing, image_format)
+            return EnhancedImage(body, image_format, look, permit.timings())
 
     async def predict_lut(
-        self, body: bytes, options: EnhanceOptions, lut_options: LutOptions, timings: Timings
-    ) -> LutFile:
-        """Writes the LUT for a photograph; reads no more of it than the thumbnail needs.
+        self, opened: OpenedImage, options: LutOptions, *, gzipped: bool = False
+    ) -> PredictedLut:
+        """Export the LUT for an image; decodes no more of it than the thumbnail needs.
 
         Raises:
             Problem: as `enhance`.
         """
-        return await self._within_deadline(self._predict_lut(body, options, lut_options, timings))
+        permit = opened.permit
+        async with permit.within_deadline():
+            priority = priority_of(monotonic(), opened.thumbnail_pixels)
+            await permit.reserve_memory(opened.thumbnail_pixels, priority)
+            decoding = partial(decode_thumbnail, opened.source, opened.model.card.thumbnail)
+            thumbnail = await self._run_stage(permit, priority, "decode", decoding)
+            look = await self._predict(opened, thumbnail)
+            file = await self._export(permit, look, options, gzipped)
+            return PredictedLut(file, permit.timings())
 
-    async def get_lut(self, token: str, lut_options: LutOptions) -> LutFile:
-        """Makes and writes the LUT of a look token again.
+    def find_lut(self, token: str, options: LutOptions, *, gzipped: bool) -> ExportedLut | None:
+        """Return the LUT of a look token from the cache, which needs no permit.
 
         Raises:
-            MalformedLook, TruncatedLook, CorruptedLook: the token is not whole.
-            UnknownLook: its model is not here.
-            Problem: the load or the deadline.
+            Problem: the token is damaged, or its model is not served.
         """
-        kept = self._luts.get((token, lut_options))
-        if kept is not None:
-            return kept
-        return await self._within_deadline(self._recall_lut(token, lut_options))
+        find_token_model(self.models, token)
+        return self._luts.get((token, options, gzipped))
 
-    async def _recall(self, token: str) -> Look:
-        content = LookToken.decode(token)
-        model = self.registry.get_by_fingerprint(content.fingerprint)
-        if content.code.size != model.network.code_size:
-            raise CorruptedLook(
-                f"The token holds {content.code.size} numbers; "
-                f"{model.card.model_ref} takes {model.network.code_size}."
-            )
-        await self.wait_until_warm()
-        try:
-            lut = await self._device.decode(model.network, content.code)
-        except ValueError as error:  # the numbers overflow
-            raise CorruptedLook(f"The token's numbers make no LUT: {error}.") from error
-        if np.abs(lut.table).max() > LARGEST_ENTRY:
-            raise CorruptedLook("The token's numbers make no LUT: its colours are absurd.")
-        return Look(model.card, token, lut)
+    async def get_lut(
+        self, permit: Permit, token: str, options: LutOptions, *, gzipped: bool = False
+    ) -> ExportedLut:
+        """Rebuild the LUT of a look token, and export it.
 
-    async def _enhance(
-        self, body: bytes, options: EnhanceOptions, timings: Timings
-    ) -> EnhancedImage:
-        with self.admission.request():
-            model = self.registry.get(options.model)
-            given = await self._given_look(options)
-            timings.model = (given.card if given else model.card).model_ref
-            source = await self._opened(body)
-            timings.pixels = source.pixels
-            await options.spend(source.pixels)
-            turn = priority_of(monotonic(), source.pixels)
-            async with self.admission.pixels(source.pixels, turn):
-                photo, small = await self._workers.run(
-                    turn, decode_image, source, model, options, timings
-                )
-                look = given or await self._predicted_look(model, small, timings)
-                share = partial(self._workers.parallel_map, turn)
-                return await self._workers.run(
-                    turn, apply_and_encode, photo, look, options, timings, self._device, share
-                )
-
-    async def _predict_lut(
-        self, body: bytes, options: EnhanceOptions, lut_options: LutOptions, timings: Timings
-    ) -> LutFile:
-        with self.admission.request():
-            model = self.registry.get(options.model)
-            timings.model = model.card.model_ref
-            source = await self._opened(body)
-            timings.pixels = source.thumbnail_pixels(model.card.thumbnail.size)
-            await options.spend(timings.pixels)
-            turn = priority_of(monotonic(), timings.pixels)
-            async with self.admission.pixels(timings.pixels, turn):
-                small = await self._workers.run(turn, decode_thumbnail, source, model, timings)
-            look = await self._predicted_look(model, small, timings)
-            return await self._written(look, lut_options, timings)
-
-    async def _recall_lut(self, token: str, lut_options: LutOptions) -> LutFile:
-        with self.admission.request():
-            file = await self._written(await self._recall(token), lut_options, Timings())
-            self._luts.put(token, lut_options, file)
+        Raises:
+            Problem: the token is damaged, its model is not served, or the deadline has passed.
+        """
+        async with permit.within_deadline():
+            look = await rebuild_look(self.models, token)
+            file = await self._export(permit, look, options, gzipped)
+            self._luts.put((token, options, gzipped), file)
             return file
 
-    async def _opened(self, body: bytes) -> EncodedImage:
-        limits, isolation = self._limits, self._isolation
-        return await self._workers.run(monotonic(), probe, body, limits, isolation)
+    async def _predict(self, opened: OpenedImage, thumbnail: Thumbnail) -> Look:
+        opened.permit.stage = "predict"
+        prediction = await self.models.predict(opened.model, thumbnail)
+        opened.permit.record("predict", prediction.seconds)
+        return to_look(opened.model, prediction)
 
-    async def _written(self, look: Look, options: LutOptions, timings: Timings) -> LutFile:
+    async def _export(
+        self, permit: Permit, look: Look, options: LutOptions, gzipped: bool
+    ) -> ExportedLut:
         cost = memory_cost(look, options)
-        turn = priority_of(monotonic(), cost)
-        async with self.admission.pixels(cost, turn):
-            return await self._workers.run(turn, write_lut_file, look, options, timings)
+        priority = priority_of(monotonic(), cost)
+        await permit.reserve_memory(cost, priority)
+        exporting = partial(export_lut, look, options, gzipped=gzipped)
+        return await self._run_stage(permit, priority, "encode", exporting)
 
-    async def _given_look(self, options: EnhanceOptions) -> Look | None:
-        if options.look is None:
-            return None
-        look = await self._recall(options.look)
-        asked = None if options.model is None else self.registry.get(options.model).card
-        if asked is not None and asked.fingerprint != look.card.fingerprint:
-            raise BadParameter(
-                f"model={options.model} does not match the model of this look, "
-                f"{look.card.model_ref}."
-            )
-        return look
+    def _apply_and_encode(
+        self,
+        priority: float,
+        permit: Permit,
+        image: Image,
+        look: Look,
+        options: EnhanceOptions,
+        image_format: ImageFormat,
+    ) -> bytes:
+        """Run the last two stages in one call on a thread."""
+        parallel_map = partial(self._workers.parallel_map, priority)
+        with permit.measure("apply"):
+            apply_look(image, look, options, self.models.device, parallel_map)
+        with permit.measure("encode"):
+            return encode_image(image, image_format, options)
 
-    async def _predicted_look(self, model: Model, small: Thumbnail, timings: Timings) -> Look:
-        await self.wait_until_warm()
-        timings.stage = "predict"
-        prediction = await self._runners[model].submit(small)
-        timings.record("predict", prediction.seconds)
-        token = LookToken(model.card.fingerprint, prediction.code)
-        return Look(model.card, token.encode(half=model.network.half_codes), prediction.lut)
+    async def _run_stage(
+        self, permit: Permit, priority: float, stage: str, function: Callable[[], R]
+    ) -> R:
+        def measured() -> R:
+            with permit.measure(stage):
+                return function()
 
-    async def _within_deadline(self, work: Coroutine[Any, Any, R]) -> R:
-        """Runs work as a job of its own, which the caller may leave behind.
+        return await self._run(permit, priority, measured)
 
-        The answer does not wait for the thread that an expired or departed request still
-        occupies; the job keeps its permits until that thread is free.
-        """
-        job = asyncio.create_task(work)
-        self._jobs.add(job)
-        job.add_done_callback(self._jobs.discard)
-        try:
-            async with asyncio.timeout(self._deadline):
-                return await asyncio.shield(job)
-        except TimeoutError:
-            late = f"The answer was not ready within {self._deadline} seconds."
-            raise DeadlineExceeded(late) from None
-        finally:
-            job.cancel()
-
-    async def _warm(self) -> None:
-        await self._workers.run(monotonic(), compile_loops, [self._device.interpolation])
-        await self._runners.warm_up(self.registry.models)
-        # What is here now stays: to look whether it is garbage would stop everybody for 0.15 s,
-        # again and again.
-        gc.freeze()
+    async def _run(
+        self, permit: Permit, priority: float, function: Callable[..., R], *args: object
+    ) -> R:
+        """Run a function on a thread; the thread holds the permit even if this is cancelled."""
+        call = self._workers.submit(priority, function, *args)
+        permit.hold_until_done(call)
+        return await asyncio.wrap_future(call)

@@ -1,10 +1,11 @@
-"""The stages of a photograph that compute, each on a worker."""
+"""The stages of a request that compute; each blocks, so it runs on a thread of the pool."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from app.imaging.codecs import ImageFormat
 from app.imaging.decode import decode, decode_reduced
 from app.imaging.encode import encode
 from app.imaging.metadata import filter_metadata
@@ -12,72 +13,58 @@ from app.imaging.probe import EncodedImage
 from app.imaging.resize import fit, make_thumbnail
 from app.imaging.types import Image
 from app.luts.apply import Pixels
-from app.luts.export import LutOptions
-from app.networks.store import Model
+from app.networks.base import ThumbnailRecipe
 from app.serving.device import Device
-from app.serving.lut_export import LutFile, export_lut
 from app.serving.model_runners import Thumbnail
-from app.serving.options import EnhancedImage, EnhanceOptions, Look
-from app.serving.timings import Timings
+from app.serving.options import EnhanceOptions
+from app.serving.results import Look
 
-STRIP = 1 << 20  # pixels that one worker takes of a photograph at a time: some 5 ms
+STRIP = 1 << 20  # pixels that one thread processes at a time: about 5 ms
 
 
 def decode_image(
-    source: EncodedImage, model: Model, options: EnhanceOptions, timings: Timings
+    source: EncodedImage, recipe: ThumbnailRecipe, options: EnhanceOptions
 ) -> tuple[Image, Thumbnail]:
-    """A photograph at the size wished for, and the thumbnail of the whole of it."""
-    with timings.measure("decode"):
-        photo = decode(source)
-        recipe = model.card.thumbnail
-        small = make_thumbnail(photo.pixels, recipe.size, recipe.antialias)
-        return fit(photo, options.max_side) if options.max_side else photo, small
+    """Decode an image, make the thumbnail of all of it, and reduce it to the size asked for."""
+    image = decode(source)
+    thumbnail = make_thumbnail(image.pixels, recipe.size, recipe.antialias)
+    return fit(image, options.max_side) if options.max_side else image, thumbnail
 
 
-def decode_thumbnail(source: EncodedImage, model: Model, timings: Timings) -> Thumbnail:
-    """The thumbnail alone, from the smallest decode that is large enough for it."""
-    with timings.measure("decode"):
-        recipe = model.card.thumbnail
-        return make_thumbnail(
-            decode_reduced(source, recipe.size).pixels, recipe.size, recipe.antialias
-        )
+def decode_thumbnail(source: EncodedImage, recipe: ThumbnailRecipe) -> Thumbnail:
+    """Make the thumbnail alone, from the smallest decode that is large enough for it."""
+    reduced = decode_reduced(source, recipe.size)
+    return make_thumbnail(reduced.pixels, recipe.size, recipe.antialias)
 
 
-def apply_and_encode(
-    photo: Image,
+def apply_look(
+    image: Image,
     look: Look,
     options: EnhanceOptions,
-    timings: Timings,
     device: Device,
-    share: Callable[[Callable[[Pixels], None], Sequence[Pixels]], None],
-) -> EnhancedImage:
-    """A photograph after its look, which is applied in place, encoded.
+    parallel_map: Callable[[Callable[[Pixels], None], Sequence[Pixels]], None],
+) -> None:
+    """Apply a look to an image, in place.
 
     Args:
-        photo: changed.
-        look: what to make of it.
-        options: how much of the look, and in which format.
-        timings: told how long it took.
+        image: changed.
+        look: its LUT is applied.
+        options: hold the strength.
         device: applies the LUT.
-        share: runs a function on each of the parts; see `PriorityThreadPool.share`.
+        parallel_map: runs a function on each part; see `PriorityThreadPool.parallel_map`.
     """
-    with timings.measure("apply"):
-        lut = look.lut.at_strength(options.strength)
-        share(device.applier(lut, photo.pixels.dtype), strips(photo.pixels, STRIP))
-    with timings.measure("encode"):
-        output_format = options.output_format(photo.format)
-        photo = replace(photo, metadata=filter_metadata(photo.metadata, options.metadata))
-        return EnhancedImage(encode(photo, output_format, options.quality), output_format, look)
+    lut = look.lut.at_strength(options.strength)
+    parallel_map(device.applier(lut, image.pixels.dtype), split_strips(image.pixels, STRIP))
 
 
-def write_lut_file(look: Look, options: LutOptions, timings: Timings) -> LutFile:
-    """The LUT of a look as a file."""
-    with timings.measure("encode"):
-        return export_lut(look, options)
+def encode_image(image: Image, image_format: ImageFormat, options: EnhanceOptions) -> bytes:
+    """Encode an image in a format, with the metadata that the options keep."""
+    metadata = filter_metadata(image.metadata, options.metadata)
+    return encode(replace(image, metadata=metadata), image_format, options.quality)
 
 
-def strips(pixels: Pixels, size: int) -> list[Pixels]:
-    """Cuts a photograph (H, W, 3) into rows of about `size` pixels; views, not copies."""
+def split_strips(pixels: Pixels, size: int) -> list[Pixels]:
+    """Cut pixels (H, W, 3) into strips of rows with about `size` pixels; views, not copies."""
     height, width = pixels.shape[:2]
     rows = max(1, size // width)
     return [pixels[top : top + rows] for top in range(0, height, rows)]

@@ -1,14 +1,11 @@
-"""Threads for pixels, and whose turn it is."""
+"""Threads for the work on pixels, in the order of priorities."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
-from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from math import inf
@@ -21,50 +18,64 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
-AGING_PER_PIXEL = 100e-9  # seconds a pixel: about eight times what one takes a core
-NICENESS = 10  # of the workers, above the process's own
+AGING_PER_PIXEL = 100e-9  # seconds per pixel: about eight times what a pixel takes on one core
+NICENESS = 10  # of the threads, above the process's own
 
 
 def priority_of(arrived: float, pixels: int) -> float:
-    """When a photograph's turn is: smaller is earlier.
+    """Return the priority of an image; smaller is earlier.
 
-    A photograph is overtaken only by smaller ones that came less than HEAD_START * pixels after
-    it: 0.1 s for a megapixel, 2.4 s for 24. So a small one waits for no more than the call that
-    is running, while a large one cannot be put off for ever.
+    An image is overtaken only by smaller ones that arrive less than AGING_PER_PIXEL * pixels
+    after it: 0.1 s for a megapixel, 2.4 s for 24. A small image waits for no more than the call
+    that is running, and a large one is not delayed without end.
 
     Args:
         arrived: seconds, on any clock that does not jump.
-        pixels: how many there are to do.
+        pixels: how many pixels are to be processed.
     """
     return arrived + AGING_PER_PIXEL * pixels
 
 
-@dataclass(order=True, frozen=True)
-class _Call:
-    turn: float
-    number: int  # among equals, first come, first served
-    future: Future[Any] = field(compare=False)
-    function: Callable[[], Any] = field(compare=False)
+class _Call(Future[R]):
+    """A call, and the future of its result.
+
+    One object, because two that refer to each other would keep images in memory until the garbage
+    collector runs.
+    """
+
+    def __init__(self, function: Callable[[], R]) -> None:
+        super().__init__()
+        self.function: Callable[[], R] | None = function
 
     def run(self) -> None:
-        """Runs, unless it was cancelled first; the future tells the outcome."""
-        if not self.future.set_running_or_notify_cancel():
+        """Run the function, unless the call was cancelled first."""
+        if not self.set_running_or_notify_cancel():
             return
+        function, self.function = self.function, None
+        assert function is not None  # noqa: S101 -- cancelling alone takes it away
         try:
-            self.future.set_result(self.function())
-        except BaseException as error:  # it belongs to whoever waits
-            self.future.set_exception(error)
+            self.set_result(function())
+        except BaseException as error:  # it belongs to whoever waits for the future
+            self.set_exception(error)
+
+    def cancel(self) -> bool:
+        """Cancel, unless it runs; free at once what it would have worked on."""
+        cancelled = super().cancel()
+        if cancelled:
+            self.function = None
+        return cancelled
 
 
 class PriorityThreadPool:
-    """Threads that run blocking calls in the order of their turns.
+    """Threads that run blocking calls in the order of their priorities.
 
-    An async context manager: entering starts the threads; leaving runs what was handed in, and
-    ends them.
+    An async context manager: entering starts the threads; leaving runs the calls that were
+    submitted, and ends the threads.
     """
 
     def __init__(self, threads: int) -> None:
-        self._calls: PriorityQueue[_Call] = PriorityQueue()
+        # Priority and number: among equals, first come, first served.
+        self._calls: PriorityQueue[tuple[float, int, _Call[Any] | None]] = PriorityQueue()
         self._numbers = count()
         self._threads = [
             # A process that ends without leaving does not wait for them.
@@ -84,41 +95,31 @@ class PriorityThreadPool:
         traceback: TracebackType | None,
     ) -> None:
         for _ in self._threads:
-            self._submit(inf, _end)
+            self._calls.put((inf, next(self._numbers), None))
         for thread in self._threads:
             thread.join()
 
-    async def run(
-        self, turn: float, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
-    ) -> R:
-        """Runs a function on a worker.
-
-        A caller that is cancelled is held until a call that has begun ends: what it admitted is
-        still in memory. A call that has not begun is dropped.
-        """
-        call = self._submit(turn, partial(function, *args, **kwargs))
-        waiting = asyncio.wrap_future(call)
-        try:
-            return await asyncio.shield(waiting)
-        except asyncio.CancelledError:
-            if not call.cancel():
-                with suppress(Exception):
-                    await waiting
-            raise
+    def submit(
+        self, priority: float, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> Future[R]:
+        """Run a function on a thread; a call that is cancelled before its turn is not run."""
+        call = _Call(partial(function, *args, **kwargs))
+        self._calls.put((priority, next(self._numbers), call))
+        return call
 
     def parallel_map(
-        self, turn: float, function: Callable[[T], object], parts: Sequence[T]
+        self, priority: float, function: Callable[[T], object], parts: Sequence[T]
     ) -> None:
-        """Runs a function on each part, here and on whichever workers are idle meanwhile.
+        """Run a function on each part, on this thread and on whichever threads are idle.
 
-        Blocks: call it on a worker. What nobody else has begun is done here, so a lone request
-        has all the cores, and under load each keeps to its own.
+        Blocks: call it on a thread of the pool. Parts that no other thread has begun are run
+        here, so a lone request has all the cores, and under load each request keeps to one.
 
         Raises:
             Exception: whatever the function raised.
         """
         first, *others = parts
-        calls = [self._submit(turn, partial(function, part)) for part in others]
+        calls = [self.submit(priority, function, part) for part in others]
         try:
             function(first)
             for call, part in zip(calls, others, strict=True):
@@ -130,25 +131,18 @@ class PriorityThreadPool:
         for call in begun:
             call.result()
 
-    def _submit(self, turn: float, function: Callable[[], R]) -> Future[R]:
-        future: Future[R] = Future()
-        self._calls.put(_Call(turn, next(self._numbers), future, function))
-        return future
-
     def _work(self) -> None:
         _lower_priority()
-        while (call := self._calls.get()).function is not _end:
+        while (call := self._calls.get()[2]) is not None:
             call.run()
+            del call  # it holds the result, which may be an image
 
 
 def _lower_priority() -> None:
-    """Lets the event loop and the network go first where the workers fill all cores.
+    """Let the event loop and the network run first where the threads occupy all cores.
 
-    Probes and refusals take microseconds, but behind workers they would wait for a time slice.
+    Probes and rejections take microseconds, but behind the threads they would wait for a time
+    slice.
     """
-    if sys.platform == "linux":  # elsewhere it is of the process, not of a thread
+    if sys.platform == "linux":  # elsewhere niceness is of the process, not of a thread
         os.nice(NICENESS)
-
-
-def _end() -> None:
-    """What the last call of each thread is."""

@@ -8,8 +8,8 @@ from typing import Annotated, TypedDict, cast
 
 from fastapi import Depends, Request
 
+from app.serving.permit import Permit
 from app.serving.service import EnhancementService
-from app.serving.timings import Timings
 from app.web.auth import Authenticator
 from app.web.load_shedding import LoadShedder
 from app.web.metrics import Metrics
@@ -36,20 +36,18 @@ StateDep = Annotated[State, Depends(get_state)]
 
 
 @asynccontextmanager
-async def receive_image(request: Request, state: State, timings: Timings) -> AsyncIterator[bytes]:
-    """The image in a request's body, counted and traced for as long as the context lasts.
+async def receive_image(request: Request, state: State) -> AsyncIterator[tuple[Permit, bytes]]:
+    """Admit a request and receive the image in its body; counts and traces it in the context.
 
     Raises:
-        Problem: see `Admission.check`, before a byte is read, and `Upload.read_image`.
+        Problem: see `Admission.acquire`, before a byte is read, and `Upload.read_image`.
     """
     with (
-        state["metrics"].track_request(timings),
-        trace_stages(timings),
+        state["service"].admission.acquire() as permit,
+        state["metrics"].count_cancelled(permit),
+        trace_stages(permit),
         state["uploads"].one() as upload,
     ):
-        state[
-            "service"
-        ].admission.check()  # most have met it at the connection: app.web.load_shedding
         body = await upload.read_image(request)
-        timings.received()
-        yield body
+        permit.enter()
+        yield permit, body

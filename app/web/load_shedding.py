@@ -58,7 +58,7 @@ class LoadShedder:
         if route is None or any(name == b"origin" for name, _ in scope["headers"]):
             return None
         try:
-            self._admission.check()
+            self._admission.acquire()
         except Problem as problem:
             scope["path"] = route
             response = problem_response(

@@ -32,8 +32,9 @@ from starlette.requests import ClientDisconnect
 
 from app.errors import Problem
 from app.serving.batching import Batcher
+from app.serving.permit import Permit
+from app.serving.results import Timings
 from app.serving.service import EnhancementService
-from app.serving.timings import Timings
 from app.web.uploads import Uploads
 
 DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -107,17 +108,20 @@ class Metrics:
         self._bytes_in.inc(received)
         self._bytes_out.inc(sent)
 
+    def observe_stages(self, timings: Timings, model: str) -> None:
+        """Count the stages of a completed request; `model` is NAME@VERSION."""
+        for stage, seconds in timings.seconds.items():
+            self._stages.labels(stage, model).observe(seconds)
+        self._queue.labels(model).observe(timings.queue)
+
     @contextmanager
-    def track_request(self, timings: Timings) -> Iterator[None]:
-        """Counts the stages of a photograph that is answered, or where its caller departed."""
+    def count_cancelled(self, permit: Permit) -> Iterator[None]:
+        """Count a request whose client disconnects within the context, by its stage."""
         try:
             yield
         except (ClientDisconnect, asyncio.CancelledError):  # Ray also cancels the request itself
-            self._cancelled.labels(timings.stage).inc()
+            self._cancelled.labels(permit.stage).inc()
             raise
-        for stage, seconds in timings.seconds.items():
-            self._stages.labels(stage, timings.model).observe(seconds)
-        self._queue.labels(timings.model).observe(timings.queue)
 
     def observe_shed(self, route: str, method: str, problem: Problem, sent: int) -> None:
         """Counts what was answered at the door: its duration, next to none, tells nothing."""
@@ -153,7 +157,7 @@ class _State(Collector):
         yield _gauge("clut_byte_budget", "Most bytes of bodies.", self._uploads.policy.budget_bytes)
         yield _gauge("clut_memory_limit_bytes", "What the process may take.", memory_limit())
         yield _gauge(
-            "clut_device_memory_bytes", "GPU memory held; 0 without.", service.device_memory
+            "clut_device_memory_bytes", "GPU memory held; 0 without.", service.models.device.memory
         )
         yield self._queue_depths()
         yield self._batch_sizes()
@@ -164,7 +168,7 @@ class _State(Collector):
         family = GaugeMetricFamily(
             "clut_queue_depth", "Thumbnails waiting for the next batch.", labels=("model",)
         )
-        for model, batcher in self._service.batchers.items():
+        for model, batcher in self._service.models.batchers.items():
             family.add_metric((model,), batcher.depth)
         return family
 
@@ -172,7 +176,7 @@ class _State(Collector):
         family = HistogramMetricFamily(
             "clut_batch_size", "Thumbnails in one run of a network.", labels=("model",)
         )
-        for model, batcher in self._service.batchers.items():
+        for model, batcher in self._service.models.batchers.items():
             family.add_metric((model,), *_histogram(batcher))
         return family
 
@@ -180,7 +184,7 @@ class _State(Collector):
         family = CounterMetricFamily(
             "clut_batch_failures", "Runs of a network that failed.", labels=("model",)
         )
-        for model, batcher in self._service.batchers.items():
+        for model, batcher in self._service.models.batchers.items():
             family.add_metric((model,), batcher.failures)
         return family
 
@@ -190,13 +194,13 @@ class _State(Collector):
             "The models that are served.",
             labels=("model", "architecture", "fingerprint", "device"),
         )
-        for model in self._service.registry.models:
+        for model in self._service.models.registry.models:
             card = model.card
             labels = (
                 card.model_ref,
                 card.architecture,
                 card.fingerprint.hex(),
-                self._service.device,
+                self._service.models.device.name,
             )
             family.add_metric(labels, {})
         return family

@@ -1,34 +1,32 @@
-"""Choosing the answer's image format."""
+"""Which image formats a client accepts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from itertools import groupby
 
 import mimeparse
 
 from app.imaging.codecs import ImageFormat, formats_by_cost
+from app.serving.options import AcceptedFormats
 
-# mimeparse prefers the last among equals: the formats that take the least time to write.
-_BY_PREFERENCE = tuple(reversed(formats_by_cost()))
+_BY_COST = formats_by_cost()
 
 
-def output_format(asked: str, accept: str | None) -> Callable[[ImageFormat], ImageFormat]:
-    """What turns a photograph's own format into the answer's.
+def accepted_formats(accept: str | None) -> AcceptedFormats:
+    """Return the formats that an Accept header names, in groups of equal rank, best first.
 
-    Args:
-        asked: the `format` parameter; anything but "auto" decides by itself.
-        accept: the Accept header; it decides where it names image types, and otherwise the
-            photograph keeps its format, or becomes a JPEG where that is only read here.
+    The rank is the weight, then how specific the media range is. Empty where the header is
+    missing, malformed or accepts no image format, since it then expresses no preference.
     """
-    if asked != "auto":
-        return lambda _: ImageFormat[asked.upper()]
-    return lambda own: _negotiated(own if own.encodable else ImageFormat.JPEG, accept or "*/*")
-
-
-def _negotiated(own: ImageFormat, accept: str) -> ImageFormat:
-    offers = [offer.media_type for offer in _BY_PREFERENCE if offer is not own] + [own.media_type]
     try:
-        chosen = mimeparse.best_match(offers, accept)
+        texts = [text for text in (accept or "").split(",") if text.strip()]
+        ranges = [mimeparse.parse_media_range(text) for text in texts]
     except mimeparse.MimeTypeParseException:
-        return own  # an Accept header that means nothing asks for nothing
-    return next((offer for offer in _BY_PREFERENCE if offer.media_type == chosen), own)
+        return ()
+
+    def rank(image_format: ImageFormat) -> tuple[float, float]:
+        quality, fitness = mimeparse.quality_and_fitness_parsed(image_format.media_type, ranges)
+        return quality, fitness
+
+    ranked = sorted(_BY_COST, key=rank, reverse=True)  # stable, even in reverse
+    return [list(group) for (quality, _), group in groupby(ranked, rank) if quality > 0]

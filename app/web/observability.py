@@ -15,7 +15,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import Scope
 
 from app.policies import LogPolicy
-from app.serving.timings import Timings
+from app.serving.permit import Permit
 
 
 def configure(policy: LogPolicy) -> None:
@@ -58,18 +58,19 @@ HEADER = "traceresponse"  # W3C Trace Context, level 2: the trace that the answe
 
 
 @contextmanager
-def trace_stages(timings: Timings) -> Iterator[None]:
-    """In the end, a span for each stage that has run, within that of the request."""
+def trace_stages(permit: Permit) -> Iterator[None]:
+    """Emit a span for each stage that has run by the end of the context."""
     try:
         yield
     finally:
         tracer = trace.get_tracer("clut-enhance")
-        attributes: dict[str, str | int] = {
-            "clut.model": timings.model,
-            "clut.pixels": timings.pixels,
-        }
-        for stage, begin, end in timings.spans:
-            tracer.start_span(stage, start_time=begin, attributes=attributes).end(end)
+        for it in permit.stages:
+            tracer.start_span(it.stage, start_time=it.begin).end(it.end)
+
+
+def describe_request(model: str, pixels: int) -> None:
+    """Add the model, NAME@VERSION, and the decoded pixels to the span of the request."""
+    trace.get_current_span().set_attributes({"clut.model": model, "clut.pixels": pixels})
 
 
 def set_trace_header(headers: MutableHeaders) -> None:

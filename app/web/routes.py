@@ -9,10 +9,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from app.luts.export import LutOptions
-from app.serving.lut_export import LutFile
-from app.serving.options import EnhanceOptions, Look
-from app.serving.service import EnhancementService
-from app.serving.timings import STAGES, Timings
+from app.serving.options import LOOK_TOKEN, EnhanceOptions, PredictLutOptions
+from app.serving.results import EnhancedImage, ExportedLut, Look, PredictedLut, Timings
 from app.web import openapi, problems
 from app.web.auth import (
     Principal,
@@ -22,19 +20,13 @@ from app.web.auth import (
     RequireLutScope,
     RequireMetricsScope,
 )
-from app.web.dependencies import StateDep, receive_image
-from app.web.negotiation import output_format
-from app.web.params import (
-    LOOK_TOKEN,
-    EnhanceQuery,
-    GetLutQuery,
-    LutQuery,
-    NoQuery,
-    PredictLutQuery,
-)
+from app.web.dependencies import State, StateDep, receive_image
+from app.web.negotiation import accepted_formats
+from app.web.observability import describe_request
+from app.web.params import GetLutQuery, NoQuery, lut_options
 from app.web.uploads import cancel_on_disconnect
 
-image_router = APIRouter(responses=openapi.ANY_PROBLEM)  # behind the door
+image_router = APIRouter(responses=openapi.ANY_PROBLEM)  # behind the load shedder
 router = APIRouter(responses=openapi.ANY_PROBLEM)
 
 IMMUTABLE = "max-age=31536000, immutable"  # a token says all: its LUT never changes
@@ -50,36 +42,33 @@ IMMUTABLE = "max-age=31536000, immutable"  # a token says all: its LUT never cha
 )
 async def enhance(
     request: Request,
-    query: Annotated[EnhanceQuery, Query()],
-    caller: RequireEnhance,
+    options: Annotated[EnhanceOptions, Query()],
+    principal: RequireEnhance,
     state: StateDep,
     accept: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> Response:
-    """Answers the photo, made better by a 3D LUT that was predicted for it.
+    """Returns the photo, enhanced by a 3D LUT that is predicted for it.
 
     ```
     curl --data-binary @photo.jpg 'localhost:8000/enhance?max_side=2048' -o better.jpg
     ```
     """
-    options = EnhanceOptions(
-        model=query.model,
-        look=query.look,
-        strength=query.strength,
-        output_format=output_format(query.format, accept),
-        quality=query.quality,
-        max_side=query.max_side,
-        metadata=query.metadata,
-        spend=caller.charge_pixels,
-    )
-    timings = Timings()
-    async with receive_image(request, state, timings) as body:
-        work = state["service"].enhance(body, options, timings)
-        enhanced = await cancel_on_disconnect(request, work)
+    service = state["service"]
+    async with receive_image(request, state) as (permit, body):
+
+        async def work() -> EnhancedImage:
+            opened = await service.open(permit, body, options.model, options.look)
+            describe_request(opened.model.card.model_ref, opened.pixels)
+            await principal.charge_pixels(opened.pixels)
+            return await service.enhance(opened, options, accepted_formats(accept))
+
+        enhanced = await cancel_on_disconnect(request, work())
+    state["metrics"].observe_stages(enhanced.timings, enhanced.look.card.model_ref)
     return Response(
         enhanced.body,
         media_type=enhanced.format.media_type,
         headers=_look_headers(enhanced.look)
-        | {"Server-Timing": _server_timing(timings), "Vary": "Accept"},
+        | {"Server-Timing": _server_timing(enhanced.timings), "Vary": "Accept"},
     )
 
 
@@ -93,23 +82,29 @@ async def enhance(
 )
 async def predict_lut(
     request: Request,
-    query: Annotated[PredictLutQuery, Query()],
-    caller: RequireLutScope,
+    query: Annotated[PredictLutOptions, Query()],
+    principal: RequireLutScope,
     state: StateDep,
 ) -> Response:
-    """Answers the LUT that was predicted for a photo; a JPEG is not even decoded in full.
+    """Returns the LUT that is predicted for a photo; a JPEG is not even decoded in full.
 
     ```
     curl --data-binary @photo.jpg 'localhost:8000/lut?size=17' -o look.cube
     ```
     """
-    timings = Timings()
-    options = EnhanceOptions(model=query.model, spend=caller.charge_pixels)
-    lut_options = query.options(gzipped=_accepts_gzip(request))
-    async with receive_image(request, state, timings) as body:
-        work = state["service"].predict_lut(body, options, lut_options, timings)
-        file = await cancel_on_disconnect(request, work)
-    return _lut_response(file, lut_options, {"Server-Timing": _server_timing(timings)})
+    service, gzipped = state["service"], _accepts_gzip(request)
+    async with receive_image(request, state) as (permit, body):
+
+        async def work() -> PredictedLut:
+            opened = await service.open(permit, body, query.model)
+            describe_request(opened.model.card.model_ref, opened.thumbnail_pixels)
+            await principal.charge_pixels(opened.thumbnail_pixels)
+            return await service.predict_lut(opened, lut_options(query), gzipped=gzipped)
+
+        predicted = await cancel_on_disconnect(request, work())
+    file, timings = predicted.file, predicted.timings
+    state["metrics"].observe_stages(timings, file.look.card.model_ref)
+    return _lut_response(file, gzipped, {"Server-Timing": _server_timing(timings)})
 
 
 @router.get(
@@ -122,7 +117,7 @@ async def predict_lut(
 async def get_lut_by_query(
     request: Request,
     query: Annotated[GetLutQuery, Query()],
-    caller: RequireLutScope,
+    principal: RequireLutScope,
     state: StateDep,
 ) -> Response:
     """As `GET /lut/{token}`, for tokens that are easier to pass as a parameter.
@@ -132,7 +127,7 @@ async def get_lut_by_query(
     curl -G localhost:8000/lut --data-urlencode token@token -o look.cube
     ```
     """
-    return await _get_lut_response(request, caller, state["service"], query.token, query)
+    return await _get_lut_response(request, principal, state, query.token, lut_options(query))
 
 
 @router.get(
@@ -145,18 +140,18 @@ async def get_lut_by_query(
 async def get_lut(
     request: Request,
     token: Annotated[str, Path(json_schema_extra=LOOK_TOKEN)],
-    query: Annotated[LutQuery, Query()],
-    caller: RequireLutScope,
+    options: Annotated[LutOptions, Query()],
+    principal: RequireLutScope,
     state: StateDep,
 ) -> Response:
-    """Makes the LUT from the token alone: on any replica, after any restart, for ever.
+    """Rebuilds the LUT from the token alone: on any replica, after any restart.
 
     ```
     curl -so better.jpg -w '%header{x-look}' --data-binary @photo.jpg localhost:8000/enhance > token
     curl "localhost:8000/lut/$(cat token)" -o look.cube
     ```
     """
-    return await _get_lut_response(request, caller, state["service"], token, query)
+    return await _get_lut_response(request, principal, state, token, options)
 
 
 @router.get("/models", tags=["models"], summary="List the models")
@@ -164,13 +159,13 @@ async def models(
     _: Annotated[NoQuery, Query()], __: RequireAnyKey, state: StateDep
 ) -> dict[str, Any]:
     """What is served, where it comes from, and under which licence."""
-    default = state["service"].registry.default.card.model_ref
+    default = state["service"].models.registry.default.card.model_ref
     return {
         "default": default,
         "models": [
             model.card.model_dump(mode="json")
             | {"fingerprint": model.card.fingerprint.hex(), "shaper": model.network.has_shaper}
-            for model in state["service"].registry.models
+            for model in state["service"].models.registry.models
         ],
     }
 
@@ -181,7 +176,7 @@ async def reload(
 ) -> dict[str, list[str]]:
     """Needs a key with the scope admin. Requests under way end with the models they began with."""
     await state["service"].reload()
-    return {"models": [model.card.model_ref for model in state["service"].registry.models]}
+    return {"models": [model.card.model_ref for model in state["service"].models.registry.models]}
 
 
 @router.get("/problems", tags=["operation"], summary="List the problems")
@@ -214,30 +209,37 @@ def read_metrics(_: RequireMetricsScope, state: StateDep) -> Response:
 
 
 async def _get_lut_response(
-    request: Request, caller: Principal, service: EnhancementService, token: str, query: LutQuery
+    request: Request, principal: Principal, state: State, token: str, options: LutOptions
 ) -> Response:
-    options = query.options(gzipped=_accepts_gzip(request))
-    etag = _etag(token, options)
-    # What a key has opened must not lie in a cache that asks for none.
-    reach = "public" if caller.key is None else "private"
+    gzipped = _accepts_gzip(request)
+    etag = _etag(token, options, gzipped)
+    # A response that needed a key must not lie in a cache that needs none.
+    reach = "public" if principal.key is None else "private"
     headers = {"Cache-Control": f"{reach}, {IMMUTABLE}", "ETag": etag}
     known = ", ".join(request.headers.getlist("if-none-match"))
     if etag.removeprefix("W/") in known:  # compared weakly: RFC 9110, section 13.1.2
         return _not_modified(headers)
-    file = await cancel_on_disconnect(request, service.get_lut(token, options))
-    return _not_modified(headers) if known.strip() == "*" else _lut_response(file, options, headers)
+    service = state["service"]
+    file = service.find_lut(token, options, gzipped=gzipped)
+    if file is None:
+        with service.admission.acquire() as permit:
+            permit.enter()
+            work = service.get_lut(permit, token, options, gzipped=gzipped)
+            file = await cancel_on_disconnect(request, work)
+    return _not_modified(headers) if known.strip() == "*" else _lut_response(file, gzipped, headers)
 
 
 def _not_modified(headers: dict[str, str]) -> Response:
     return Response(status_code=304, headers=headers | {"Vary": "Accept-Encoding"})
 
 
-def _etag(token: str, options: LutOptions) -> str:
+def _etag(token: str, options: LutOptions, gzipped: bool) -> str:
     """Return a weak ETag: replicas with other processors may round the last digit differently."""
-    return f'W/"{hashlib.sha256(f"{token} {options}".encode()).hexdigest()[:32]}"'
+    content = f"{token} {options.model_dump_json()} {gzipped}"
+    return f'W/"{hashlib.sha256(content.encode()).hexdigest()[:32]}"'
 
 
-def _lut_response(file: LutFile, options: LutOptions, headers: dict[str, str]) -> Response:
+def _lut_response(file: ExportedLut, gzipped: bool, headers: dict[str, str]) -> Response:
     name = f"{file.look.card.name}{file.format.codec.suffix}"
     headers |= _look_headers(file.look)
     headers |= {
@@ -246,7 +248,7 @@ def _lut_response(file: LutFile, options: LutOptions, headers: dict[str, str]) -
     }
     if file.error is not None:
         headers["X-Lut-Error"] = str(file.error)
-    if options.gzipped:
+    if gzipped:
         headers["Content-Encoding"] = "gzip"
     return Response(file.body, media_type=file.format.codec.media_type, headers=headers)
 
@@ -269,8 +271,6 @@ def _look_headers(look: Look) -> dict[str, str]:
 
 
 def _server_timing(timings: Timings) -> str:
-    """Milliseconds, as in the W3C's Server Timing."""
-    stages = {"queue": timings.queue} | {
-        stage: timings.seconds[stage] for stage in STAGES if stage in timings.seconds
-    }
+    """Format the stages in milliseconds, as in the W3C's Server Timing."""
+    stages = {"queue": timings.queue} | timings.seconds
     return ", ".join(f"{stage};dur={seconds * 1000:.1f}" for stage, seconds in stages.items())

@@ -76,7 +76,7 @@ async def reload_models(service: EnhancementService) -> None:
     except Exception:
         log.exception("the model store could not be read again; nothing has changed")
     else:
-        labels = [model.card.model_ref for model in service.registry.models]
+        labels = [model.card.model_ref for model in service.models.registry.models]
         log.info("the model store was read again: %s", ", ".join(labels))
 
 

@@ -12,7 +12,7 @@ from app.settings import Settings
 from tests.helpers.files import one_of_each
 
 _PHOTOS = st.sampled_from(list(one_of_each().values()))
-_MODEL = create_service(Settings()).registry.default
+_MODEL = create_service(Settings()).models.registry.default
 _TOKEN = LookToken(_MODEL.card.fingerprint, np.zeros(_MODEL.network.code_size, np.float32))
 
 # Any content type is read, and what a photograph is, its bytes decide.

@@ -1,4 +1,4 @@
-"""The one door: refuses early, never queues without bound, and forgets nobody."""
+"""Admission control: rejects early, never queues without bound, and forgets no request."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import pytest
 from app.errors import Draining, Overloaded
 from app.policies import AdmissionPolicy
 from app.serving.admission import Admission
+from app.serving.permit import Permit
 
 pytestmark = pytest.mark.anyio
 
 
-def door(requests: int = 2, pixels: int = 100) -> Admission:
-    """A small house."""
+def create(requests: int = 2, pixels: int = 100) -> Admission:
+    """Create an admission of small limits."""
     return Admission(AdmissionPolicy(max_requests=requests, pixel_budget=pixels))
 
 
@@ -26,7 +27,8 @@ async def holding(
     leave = asyncio.Event()
 
     async def hold() -> None:
-        async with admission.pixels(pixels, turn):
+        with admission.acquire() as permit:
+            await permit.reserve_memory(pixels, turn)
             await leave.wait()
 
     task = asyncio.create_task(hold())
@@ -34,52 +36,91 @@ async def holding(
     return task, leave
 
 
-def test_one_more_than_the_limit_is_refused() -> None:
-    """The third of two requests is told to come back, and is let in once one has left."""
-    admission = door(requests=2)
+def entered(admission: Admission) -> Permit:
+    """Admit a request whose body is there already."""
+    permit = admission.acquire()
+    permit.enter()
+    return permit
+
+
+def test_one_more_than_the_limit_is_rejected() -> None:
+    """The third of two requests has to retry, and is admitted once one has left."""
+    admission = create(requests=2)
     with ExitStack() as stack:
-        stack.enter_context(admission.request())
-        with admission.request():
-            with pytest.raises(Overloaded) as refusal, admission.request():
-                pass
-            assert refusal.value.extra["retry"] >= 1
+        stack.enter_context(entered(admission))
+        with entered(admission):
+            with pytest.raises(Overloaded) as rejection:
+                admission.acquire()
+            assert rejection.value.extra["retry"] >= 1
             assert admission.requests == 2
-        stack.enter_context(admission.request())
+        stack.enter_context(entered(admission))
     assert admission.requests == 0
 
 
-def test_refusals_promise_what_the_pace_allows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who is refused is told to come back when those in the house are through, at their pace."""
+def test_arriving_bodies_take_no_place() -> None:
+    """Clients that send slowly hold up nobody; who is last to finish finds the service full."""
+    admission = create(requests=1)
+    with admission.acquire() as slow, entered(admission), pytest.raises(Overloaded):
+        slow.enter()
+    with admission.acquire(), entered(admission):
+        assert admission.requests == 1
+
+
+def test_a_permit_is_held_until_its_last_holder_leaves() -> None:
+    """A call that outlives its request keeps the place."""
+    admission = create(requests=1)
+    permit = entered(admission)
+    with permit:
+        with permit:
+            pass
+        assert admission.requests == 1
+    assert admission.requests == 0
+
+
+def test_rejections_promise_what_the_rate_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rejected clients are to retry when the requests in flight are completed, at their rate."""
     clock = [0.0]
     monkeypatch.setattr("app.serving.admission.monotonic", lambda: clock[0])
-    admission = door(requests=20)
-    crowd = [admission.request() for _ in range(60)]
-    for place, request in enumerate(crowd):  # half a second each, twenty at a time
+    monkeypatch.setattr("app.serving.permit.monotonic", lambda: clock[0])
+    admission = create(requests=20)
+    permits: list[Permit] = []
+    for place in range(60):  # half a second each, twenty at a time
         if place >= 20:
             clock[0] += 0.5
-            crowd[place - 20].__exit__(None, None, None)
-        request.__enter__()
+            permits[place - 20].__exit__(None, None, None)
+        permits.append(entered(admission).__enter__())
     assert admission.retry_after == 10
-    for request in crowd[40:]:
-        request.__exit__(None, None, None)
-    clock[0] += 1000  # nobody is there, which is no pace
-    with admission.request():
+    for permit in permits[40:]:
+        permit.__exit__(None, None, None)
+    clock[0] += 1000  # idle time is not part of the rate
+    with entered(admission):
         clock[0] += 0.5
-    with admission.request():
+    with entered(admission):
         assert admission.retry_after == 1
 
 
-def test_a_closed_door_stays_closed() -> None:
-    """Once the server leaves, nobody is let in."""
-    admission = door()
+def test_a_closed_admission_stays_closed() -> None:
+    """Once the server shuts down, no request is admitted."""
+    admission = create()
     admission.closed = True
-    with pytest.raises(Draining), admission.request():
-        pass
+    with pytest.raises(Draining):
+        admission.acquire()
+
+
+async def test_closing_waits_for_the_requests_in_flight() -> None:
+    """Closing returns once the last request is completed."""
+    admission = create()
+    with entered(admission):
+        closing = asyncio.create_task(admission.close())
+        while not admission.closed:
+            await asyncio.sleep(0)
+        assert not closing.done()
+    await closing
 
 
 async def test_photographs_wait_for_their_share_in_order() -> None:
     """A photograph that does not fit waits, and smaller ones behind it do not overtake it."""
-    admission = door(pixels=100)
+    admission = create(pixels=100)
     _, first_leaves = await holding(admission, 70)
     large, large_leaves = await holding(admission, 60)
     small, small_leaves = await holding(admission, 30)
@@ -95,7 +136,7 @@ async def test_photographs_wait_for_their_share_in_order() -> None:
 
 async def test_an_earlier_turn_goes_first() -> None:
     """A small photograph that comes soon after a large one does not wait behind it."""
-    admission = door(pixels=100)
+    admission = create(pixels=100)
     first, first_leaves = await holding(admission, 70)
     large, large_leaves = await holding(admission, 60, turn=2.0)
     small, small_leaves = await holding(admission, 30, turn=1.0)
@@ -111,7 +152,7 @@ async def test_an_earlier_turn_goes_first() -> None:
 
 async def test_who_gives_up_waiting_holds_up_nobody() -> None:
     """A cancelled waiter leaves the queue, and what is behind it moves up."""
-    admission = door(pixels=100)
+    admission = create(pixels=100)
     _, first_leaves = await holding(admission, 70)
     impatient, _ = await holding(admission, 90)
     patient, patient_leaves = await holding(admission, 30)
@@ -126,7 +167,7 @@ async def test_who_gives_up_waiting_holds_up_nobody() -> None:
 
 async def test_cancelled_in_the_moment_of_the_turn() -> None:
     """A share that is given to somebody who leaves in the same moment comes back."""
-    admission = door(pixels=100)
+    admission = create(pixels=100)
     first, first_leaves = await holding(admission, 100)
     second, _ = await holding(admission, 100)
     first_leaves.set()
@@ -138,7 +179,7 @@ async def test_cancelled_in_the_moment_of_the_turn() -> None:
 
 async def test_a_giant_is_let_in_alone() -> None:
     """A photograph over the whole budget waits for an empty house instead of for ever."""
-    admission = door(pixels=100)
+    admission = create(pixels=100)
     giant, leaves = await holding(admission, 500)
     assert admission.pixels_in_flight == 500
     leaves.set()

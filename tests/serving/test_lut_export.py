@@ -16,7 +16,7 @@ from app.luts.lut3d import Lut3D
 from app.luts.lut_error import lut_error
 from app.policies import LutPolicy
 from app.serving.lut_export import LutCache, export_lut
-from app.serving.options import Look
+from app.serving.results import Look
 from tests.networks.test_store import make_network, write
 
 SHAPER_FORMATS = [it for it in LutFormat if it.codec.holds_shaper]
@@ -33,7 +33,7 @@ def look(tmp_path: Path) -> Look:
 @pytest.mark.parametrize("lut_format", SHAPER_FORMATS)
 def test_formats_that_hold_a_shaper_lose_nothing(look: Look, lut_format: LutFormat) -> None:
     """The table keeps its size, and no error is spoken of."""
-    file = export_lut(look, LutOptions(lut_format))
+    file = export_lut(look, LutOptions(format=lut_format))
     assert file.error is None
     assert b"error" not in file.body
     assert file.body.count(b"\n") < 9**3 + 100
@@ -58,7 +58,7 @@ def test_a_finer_cube_loses_less(look: Look) -> None:
 
 def test_json_says_what_it_lost(look: Look) -> None:
     """As a .cube does."""
-    file = export_lut(look, LutOptions(LutFormat.JSON, size=17))
+    file = export_lut(look, LutOptions(format=LutFormat.JSON, size=17))
     assert file.error is not None
     document = orjson.loads(file.body)
     assert document["error"] == {"worst": file.error.worst, "mean": file.error.mean}
@@ -67,7 +67,7 @@ def test_json_says_what_it_lost(look: Look) -> None:
 @pytest.mark.parametrize("lut_format", SHAPER_FORMATS)
 def test_another_size_takes_the_curves_in(look: Look, lut_format: LutFormat) -> None:
     """A table of another size can only be had without them."""
-    file = export_lut(look, LutOptions(lut_format, size=5))
+    file = export_lut(look, LutOptions(format=lut_format, size=5))
     assert file.error is not None
     assert b"LUT_1D" not in file.body
     assert b"LUT1D" not in file.body
@@ -90,10 +90,10 @@ def test_files_are_kept_within_bounds(look: Look) -> None:
     files = {options: export_lut(look, options) for options in (small, large)}
     kept = LutCache(LutPolicy(cache_bytes=20_000))
     for options, file in files.items():
-        kept.put("token", options, file)
-    assert kept.get(("token", small)) is files[small]
-    assert kept.get(("token", large)) is None
+        kept.put(("token", options, False), file)
+    assert kept.get(("token", small, False)) is files[small]
+    assert kept.get(("token", large, False)) is None
     for number in range(10):
-        kept.put(f"token {number}", small, files[small])
-    assert kept.get(("token", small)) is None
+        kept.put((f"token {number}", small, False), files[small])
+    assert kept.get(("token", small, False)) is None
     assert kept.currsize <= kept.maxsize

@@ -15,12 +15,13 @@ from app.main import create_service
 from app.networks.base import ThumbnailRecipe
 from app.networks.store import write_model
 from app.policies import ModelsPolicy
-from app.serving.options import EnhanceOptions
+from app.serving.files import enhance_file, predict_lut_of_file
+from app.serving.options import EnhanceOptions, PredictLutOptions
 from app.serving.service import EnhancementService
-from app.serving.timings import Timings
 from app.settings import STORE, Settings
 from tests.networks.test_store import make_network
-from tests.serving.test_service import Gate
+from tests.serving.gate import GatedDevice
+from tests.serving.test_service import get_lut
 
 pytestmark = pytest.mark.anyio
 
@@ -52,21 +53,20 @@ def write_other(store: Path) -> None:
     )
 
 
-def house(store: Path) -> EnhancementService:
-    """An enhancer with the models of a store."""
-    return create_service(Settings(models=ModelsPolicy(store=store)))
+def create(store: Path, device: GatedDevice | None = None) -> EnhancementService:
+    """Create a service with the models of a store."""
+    return create_service(Settings(models=ModelsPolicy(store=store)), device=device)
 
 
 def served(service: EnhancementService) -> list[str]:
     """What is served, by NAME@VERSION."""
-    return [model.card.model_ref for model in service.registry.models]
+    return [model.card.model_ref for model in service.models.registry.models]
 
 
 async def token_of(service: EnhancementService, photo: bytes, model: str) -> str:
     """The look that a model predicts for a photo."""
-    return (
-        await service.predict_lut(photo, EnhanceOptions(model=model), LutOptions(), Timings())
-    ).look.token
+    predicted = await predict_lut_of_file(service, photo, PredictLutOptions(model=model))
+    return predicted.file.look.token
 
 
 def maker(token: str) -> bytes:
@@ -76,10 +76,10 @@ def maker(token: str) -> bytes:
 
 async def test_models_come_and_go(store: Path, photo: bytes) -> None:
     """A new one is served, a removed one is unknown by name and by look, the rest is the same."""
-    async with house(store) as service:
+    async with create(store) as service:
         token = await token_of(service, photo, "other")
-        await service.get_lut(token, LutOptions())
-        kept = service.registry.default
+        await get_lut(service, token, LutOptions())
+        kept = service.models.registry.default
         shutil.rmtree(store / "other")
         write_model(
             store,
@@ -92,39 +92,39 @@ async def test_models_come_and_go(store: Path, photo: bytes) -> None:
         await service.reload()
         assert {"default@1", "new@1"} <= set(served(service))
         assert "other@1" not in served(service)
-        assert service.registry.default is kept
-        assert set(service.batchers) == set(served(service))
+        assert service.models.registry.default is kept
+        assert set(service.models.batchers) == set(served(service))
         await token_of(service, photo, "new")
         await token_of(service, photo, "default")
         with pytest.raises(UnknownModel):
             await token_of(service, photo, "other")
         with pytest.raises(UnknownLook):
-            await service.get_lut(token, LutOptions())
+            await get_lut(service, token, LutOptions())
         assert service.alive
 
 
 async def test_requests_end_with_the_network_they_began_with(store: Path, photo: bytes) -> None:
     """Whoever is in the house when its model goes gets the answer of that model."""
-    async with house(store) as service:
+    device = GatedDevice()
+    async with create(store, device) as service:
         before = await token_of(service, photo, "other")
-        gate = Gate()
-        options = EnhanceOptions(model="other", output_format=gate)
-        inside = asyncio.create_task(service.enhance(photo, options, Timings()))
-        await gate.wait_until_reached()
+        device.close_gate()
+        inside = asyncio.create_task(enhance_file(service, photo, EnhanceOptions(model="other")))
+        await device.wait_until_reached()
         shutil.rmtree(store / "other")
         reloading = asyncio.create_task(service.reload())
         async with asyncio.timeout(60):
             while "other@1" in served(service):
                 await asyncio.sleep(0.01)
         assert not inside.done()
-        gate.opened.set()
+        device.open_gate()
         assert maker((await inside).look.token) == maker(before)
         await reloading
 
 
 async def test_a_broken_default_changes_nothing(store: Path, photo: bytes) -> None:
     """The store may be damaged while the service runs: it says which file, and goes on."""
-    async with house(store) as service:
+    async with create(store) as service:
         before = served(service)
         card = store / "default" / "1" / "card.json"
         text = card.read_text()
@@ -139,7 +139,7 @@ async def test_a_broken_default_changes_nothing(store: Path, photo: bytes) -> No
 
 async def test_reloading_under_load(store: Path, photo: bytes) -> None:
     """With requests coming all the time and the store changing, every one is answered."""
-    async with house(store) as service:
+    async with create(store) as service:
         await token_of(service, photo, "default")
 
         async def caller() -> list[str]:

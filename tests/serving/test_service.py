@@ -1,12 +1,12 @@
-"""One request's way through the house, and the ways in which it may end early."""
+"""One request's way through the service, and the ways in which it may end early."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import io
-import threading
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import numpy as np
@@ -29,42 +29,35 @@ from app.networks.adaint import AdaInt
 from app.networks.base import ThumbnailRecipe
 from app.networks.store import write_model
 from app.policies import AdmissionPolicy, ModelsPolicy
-from app.serving.lut_export import LutFile
-from app.serving.options import EnhancedImage, EnhanceOptions
+from app.serving.files import enhance_file, predict_lut_of_file
+from app.serving.options import EnhanceOptions, PredictLutOptions, choose_format
+from app.serving.results import STAGES, EnhancedImage, ExportedLut
 from app.serving.service import EnhancementService
-from app.serving.timings import STAGES, Timings
 from app.settings import Settings
 from tests.networks.test_store import make_network
+from tests.serving.gate import GatedDevice
 
 pytestmark = pytest.mark.anyio
 
 
-class Gate:
-    """An output format that is only told once the gate opens: it holds a worker up in encode."""
-
-    def __init__(self) -> None:
-        self.reached = threading.Event()
-        self.opened = threading.Event()
-
-    def __call__(self, own: ImageFormat) -> ImageFormat:
-        self.reached.set()
-        assert self.opened.wait(60)
-        return own
-
-    async def wait_until_reached(self) -> None:
-        """Waits until a worker stands at the gate."""
-        assert await asyncio.to_thread(self.reached.wait, 60)
+def create(device: GatedDevice | None = None, **admission: float) -> EnhancementService:
+    """Create a service with the embedded model."""
+    return create_service(Settings(admission=AdmissionPolicy(**admission)), device=device)
 
 
-def house(**admission: float) -> EnhancementService:
-    """An enhancer with the embedded model."""
-    return create_service(Settings(admission=AdmissionPolicy(**admission)))
+@asynccontextmanager
+async def closed_gate(device: GatedDevice, **admission: float) -> AsyncIterator[EnhancementService]:
+    """Run a service that is warm and whose next request stays in the stage apply."""
+    async with create(device, **admission) as service:
+        await service.models.wait_until_warm()
+        device.close_gate()
+        yield service
 
 
 @pytest.fixture
 async def service(anyio_backend: str) -> AsyncIterator[EnhancementService]:
-    """An enhancer that is running."""
-    async with house() as service:
+    """A service that is running."""
+    async with create() as service:
         yield service
 
 
@@ -74,34 +67,81 @@ def photo(photos: Path) -> bytes:
     return (photos / "lake.jpg").read_bytes()
 
 
-async def predicted(service: EnhancementService, photo: bytes) -> LutFile:
-    """The LUT of a photo."""
-    return await service.predict_lut(photo, EnhanceOptions(), LutOptions(), Timings())
+async def enhance(service: EnhancementService, body: bytes) -> EnhancedImage:
+    """Enhance an image with the default options."""
+    return await enhance_file(service, body, EnhanceOptions())
 
 
-async def settled(service: EnhancementService) -> None:
-    """Waits until nobody is in the house."""
+async def predict(service: EnhancementService, body: bytes) -> ExportedLut:
+    """Export the LUT for an image with the default options."""
+    return (await predict_lut_of_file(service, body, PredictLutOptions())).file
+
+
+async def get_lut(service: EnhancementService, token: str, options: LutOptions) -> ExportedLut:
+    """Export the LUT of a look token, as the endpoint does."""
+    found = service.find_lut(token, options, gzipped=False)
+    if found is not None:
+        return found
+    with service.admission.acquire() as permit:
+        permit.enter()
+        return await service.get_lut(permit, token, options)
+
+
+async def settle(service: EnhancementService) -> None:
+    """Wait until no request is in flight."""
     async with asyncio.timeout(60):
         while service.admission.requests:
             await asyncio.sleep(0.01)
 
 
-async def test_timings_travel_with_the_request(service: EnhancementService, photo: bytes) -> None:
-    """Every stage is measured, and the waiting between them is the rest."""
-    timings = Timings()
-    enhanced = await service.enhance(photo, EnhanceOptions(), timings)
+async def test_the_result_holds_its_timings(service: EnhancementService, photo: bytes) -> None:
+    """Every stage is measured, and the waiting between the stages is the rest."""
+    enhanced = await enhance(service, photo)
     assert enhanced.format is ImageFormat.JPEG
-    assert set(timings.seconds) == set(STAGES)
-    assert timings.pixels == 853 * 480
-    assert 0 <= timings.queue <= timings.total
+    assert set(enhanced.timings.seconds) == set(STAGES)
+    assert 0 <= enhanced.timings.queue <= enhanced.timings.total
+    predicted = await predict_lut_of_file(service, photo, PredictLutOptions())
+    assert set(predicted.timings.seconds) == {"decode", "predict", "encode"}
 
 
-async def test_the_door_counts_everybody_out(service: EnhancementService, photo: bytes) -> None:
-    """After answers and failures alike, all permits and pixels are back."""
+async def test_an_opened_image_knows_what_it_costs(
+    service: EnhancementService, photo: bytes
+) -> None:
+    """The pixels are known before any is decoded, so that a caller may reject the request."""
+    with service.admission.acquire() as permit:
+        permit.enter()
+        opened = await service.open(permit, photo)
+        assert opened.pixels == 853 * 480
+        assert 256 * 256 <= opened.thumbnail_pixels < opened.pixels
+        assert service.admission.pixels_in_flight == 0
+        assert permit.stages == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "own", "accepted", "chosen"),
+    [
+        (None, "jpeg", (), "jpeg"),
+        (None, "heif", (), "jpeg"),
+        ("png", "jpeg", (("webp",),), "png"),
+        (None, "jpeg", (("webp", "jpeg"), ("png",)), "jpeg"),
+        (None, "png", (("webp", "jpeg"), ("png",)), "webp"),
+        (None, "bmp", (("webp", "jpeg"),), "jpeg"),
+    ],
+)
+def test_the_format_is_chosen(
+    asked: str | None, own: str, accepted: tuple[tuple[str, ...], ...], chosen: str
+) -> None:
+    """The option decides, then what the client likes best, then the image's own format."""
+    groups = [[ImageFormat(name) for name in group] for group in accepted]
+    result = choose_format(asked and ImageFormat(asked), ImageFormat(own), groups)
+    assert result is ImageFormat(chosen)
+
+
+async def test_everything_is_given_back(service: EnhancementService, photo: bytes) -> None:
+    """After successes and failures alike, all places and pixels are free."""
     bodies = [photo, b"not a photo", photo[:9000], photo]
     results = await asyncio.gather(
-        *(service.enhance(body, EnhanceOptions(), Timings()) for body in bodies),
-        return_exceptions=True,
+        *(enhance(service, body) for body in bodies), return_exceptions=True
     )
     assert [isinstance(result, EnhancedImage) for result in results] == [True, False, False, True]
     assert (service.admission.requests, service.admission.pixels_in_flight) == (0, 0)
@@ -109,122 +149,119 @@ async def test_the_door_counts_everybody_out(service: EnhancementService, photo:
 
 async def test_a_burst_is_answered(service: EnhancementService, photo: bytes) -> None:
     """Every photo of a burst is run exactly once, alone or with its neighbours."""
-    files = await asyncio.gather(*(predicted(service, photo) for _ in range(16)))
-    sizes = service.batchers["default@1"].sizes
+    files = await asyncio.gather(*(predict(service, photo) for _ in range(16)))
+    sizes = service.models.batchers["default@1"].sizes
     assert sum(size * count for size, count in sizes.items()) == 16
     assert len({file.look.card.model_ref for file in files}) == 1
 
 
 async def test_a_look_belongs_to_its_model(service: EnhancementService, photo: bytes) -> None:
-    """A model that does not exist, or that did not make the look, is refused."""
-    look = (await predicted(service, photo)).look
-    again = await service.enhance(
-        photo, EnhanceOptions(look=look.token, model="default@1"), Timings()
-    )
+    """A model that does not exist, or that did not make the look, is rejected."""
+    look = (await predict(service, photo)).look
+    again = await enhance_file(service, photo, EnhanceOptions(look=look.token, model="default@1"))
     assert again.look.token == look.token
     with pytest.raises(UnknownModel):
-        await service.enhance(photo, EnhanceOptions(look=look.token, model="other"), Timings())
+        await enhance_file(service, photo, EnhanceOptions(look=look.token, model="other"))
 
 
-async def test_a_departed_request_keeps_its_permit_while_its_thread_runs(photo: bytes) -> None:
-    """Cancelling answers at once, but memory that a thread still uses stays accounted for."""
-    gate, timings = Gate(), Timings()
-    async with house(max_requests=1) as service:
-        request = asyncio.create_task(
-            service.enhance(photo, EnhanceOptions(output_format=gate), timings)
-        )
-        await gate.wait_until_reached()
-        request.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await request
-        assert timings.stage == "encode"
+async def test_a_cancelled_request_holds_its_memory_while_its_thread_runs(photo: bytes) -> None:
+    """Cancelling returns at once, but memory that a thread still uses stays accounted for."""
+    device = GatedDevice()
+    async with closed_gate(device, max_requests=1) as service:
+        with service.admission.acquire() as permit:
+            permit.enter()
+            opened = await service.open(permit, photo)
+            request = asyncio.create_task(service.enhance(opened, EnhanceOptions()))
+            await device.wait_until_reached()
+            request.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await request
+        assert permit.stage == "apply"
         assert service.admission.requests == 1
-        assert service.admission.pixels_in_flight == timings.pixels
+        assert service.admission.pixels_in_flight == opened.pixels
         with pytest.raises(Overloaded):
-            await service.enhance(photo, EnhanceOptions(), Timings())
-        gate.opened.set()
-        await settled(service)
+            await enhance(service, photo)
+        device.open_gate()
+        await settle(service)
         assert service.admission.pixels_in_flight == 0
-        await service.enhance(photo, EnhanceOptions(), Timings())
+        await enhance(service, photo)
 
 
 async def test_the_deadline_does_not_wait_for_the_thread(photo: bytes) -> None:
-    """A late request is told so at its deadline, though its thread is still at work."""
-    gate = Gate()
-    async with house(deadline=2.0) as service:
-        await predicted(service, photo)  # the warm-up is over
+    """A late request is rejected at its deadline, though its thread is still at work."""
+    device = GatedDevice()
+    async with closed_gate(device, deadline=2.0) as service:
         with pytest.raises(DeadlineExceeded, match=r"within 2\.0 seconds"):
-            await service.enhance(photo, EnhanceOptions(output_format=gate), Timings())
-        assert gate.reached.is_set()
-        gate.opened.set()
-        await settled(service)
+            await enhance(service, photo)
+        assert device.reached.is_set()
+        device.open_gate()
+        await settle(service)
 
 
-async def test_leaving_answers_what_was_admitted(photo: bytes) -> None:
-    """Leaving waits for those who are in the house, and lets nobody else in."""
-    gate = Gate()
+async def test_leaving_completes_what_was_admitted(photo: bytes) -> None:
+    """Leaving waits for the requests in flight, and admits no other."""
+    device = GatedDevice()
     async with asyncio.TaskGroup() as tasks:
-        async with house() as service:
-            inside = tasks.create_task(
-                service.enhance(photo, EnhanceOptions(output_format=gate), Timings())
-            )
-            await gate.wait_until_reached()
-            tasks.create_task(opened_when_closed(service, gate))
+        async with closed_gate(device) as service:
+            inside = tasks.create_task(enhance(service, photo))
+            await device.wait_until_reached()
+            tasks.create_task(open_when_closed(service, device))
         assert inside.done()
         with pytest.raises(Draining):
-            await service.enhance(photo, EnhanceOptions(), Timings())
+            await enhance(service, photo)
     assert inside.result().format is ImageFormat.JPEG
 
 
-async def opened_when_closed(service: EnhancementService, gate: Gate) -> None:
-    """Opens the gate once the door is closed."""
-    while not service.admission.closed:
-        await asyncio.sleep(0.01)
-    gate.opened.set()
+async def open_when_closed(service: EnhancementService, device: GatedDevice) -> None:
+    """Open the gate once the service admits no more requests."""
+    async with asyncio.timeout(60):
+        while not service.admission.closed:
+            await asyncio.sleep(0.01)
+    device.open_gate()
 
 
-async def test_writing_luts_is_admitted_too(photo: bytes) -> None:
-    """A LUT file takes a place in the house and a share of its memory, and gives them back."""
-    async with house(max_requests=1) as service:
-        look = (await predicted(service, photo)).look
+async def test_exported_luts_need_memory_too(photo: bytes) -> None:
+    """Exporting a LUT takes a place and a share of the memory, and gives them back."""
+    async with create(max_requests=1) as service:
+        look = (await predict(service, photo)).look
         large = LutOptions(size=129)
-        writing = asyncio.create_task(service.get_lut(look.token, large))
+        writing = asyncio.create_task(get_lut(service, look.token, large))
         async with asyncio.timeout(60):
             while not service.admission.pixels_in_flight:
                 await asyncio.sleep(0)
         assert service.admission.pixels_in_flight == 9 * 129**3
         with pytest.raises(Overloaded):
-            await service.get_lut(look.token, large)
+            await get_lut(service, look.token, large)
         assert len((await writing).body) > 129**3
         assert (service.admission.requests, service.admission.pixels_in_flight) == (0, 0)
 
 
-async def test_a_token_asked_for_again_costs_nothing(
+async def test_a_repeated_token_is_read_from_the_cache(
     service: EnhancementService, photo: bytes
 ) -> None:
-    """The file is written once: the second answer is the first, even where the door is closed."""
-    token = (await predicted(service, photo)).look.token
-    first = await service.get_lut(token, LutOptions())
-    assert await service.get_lut(token, LutOptions(strength=0.5)) is not first
+    """The file is written once; the cache needs no permit."""
+    token = (await predict(service, photo)).look.token
+    first = await get_lut(service, token, LutOptions())
+    assert await get_lut(service, token, LutOptions(strength=0.5)) is not first
     service.admission.closed = True
-    assert await service.get_lut(token, LutOptions()) is first
+    assert await get_lut(service, token, LutOptions()) is first
 
 
 @pytest.mark.parametrize("forged", [3.4e38, 1e6, -1e6])
 async def test_forged_tokens_make_no_lut(service: EnhancementService, forged: float) -> None:
     """A token that is whole, but whose numbers lead out of all colours, is refused."""
-    model = service.registry.default
+    model = service.models.registry.default
     code = np.full(model.network.code_size, forged, np.float32)
     token = LookToken(model.card.fingerprint, code).encode()
     with pytest.raises(CorruptedLook):
-        await service.get_lut(token, LutOptions())
+        await get_lut(service, token, LutOptions())
 
 
 async def test_what_is_there_after_the_warm_up_is_no_garbage(
     service: EnhancementService, photo: bytes
 ) -> None:
     """A full collection that looked at all of it held up everybody for 0.15 s, and so a probe."""
-    await predicted(service, photo)
+    await predict(service, photo)
     assert gc.get_freeze_count() > 100_000
 
 
@@ -242,13 +279,11 @@ async def test_a_failed_warm_up_fails_liveness(tmp_path: Path) -> None:
         assert not service.ready
 
 
-async def test_wishes_that_no_format_can_grant(service: EnhancementService) -> None:
+async def test_an_image_too_large_for_its_format(service: EnhancementService) -> None:
     """A WebP that would be too large is refused with a problem, not a failure."""
     wide = wide_png(17_000)
     with pytest.raises(BadParameter):
-        await service.enhance(
-            wide, EnhanceOptions(output_format=lambda _: ImageFormat.WEBP), Timings()
-        )
+        await enhance_file(service, wide, EnhanceOptions(format=ImageFormat.WEBP))
 
 
 def wide_png(width: int) -> bytes:

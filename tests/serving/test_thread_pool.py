@@ -6,8 +6,12 @@ import asyncio
 import os
 import sys
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
+from typing import Any
 
+import numpy as np
 import pytest
 
 from app.serving.thread_pool import NICENESS, PriorityThreadPool, priority_of
@@ -31,7 +35,14 @@ async def two(anyio_backend: str) -> AsyncIterator[PriorityThreadPool]:
         yield workers
 
 
-async def occupied(workers: PriorityThreadPool) -> tuple[asyncio.Task[bool], threading.Event]:
+async def run(
+    workers: PriorityThreadPool, priority: float, function: Callable[..., Any], *args: object
+) -> Any:
+    """Run a function on a thread and wait for it."""
+    return await asyncio.wrap_future(workers.submit(priority, function, *args))
+
+
+async def occupied(workers: PriorityThreadPool) -> tuple[Future[bool], threading.Event]:
     """A call that keeps a worker until the event is set."""
     begun, leave = threading.Event(), threading.Event()
 
@@ -39,9 +50,9 @@ async def occupied(workers: PriorityThreadPool) -> tuple[asyncio.Task[bool], thr
         begun.set()
         return leave.wait(60)
 
-    task = asyncio.create_task(workers.run(0.0, stay))
+    call = workers.submit(0.0, stay)
     assert await asyncio.to_thread(begun.wait, 60)
-    return task, leave
+    return call, leave
 
 
 def raises() -> None:
@@ -51,26 +62,25 @@ def raises() -> None:
 
 async def test_a_call_is_answered(one: PriorityThreadPool) -> None:
     """A call gives its result, or raises what it raised."""
-    assert await one.run(0.0, divmod, 7, 2) == (3, 1)
+    assert await run(one, 0.0, divmod, 7, 2) == (3, 1)
     with pytest.raises(ValueError, match="no such thing"):
-        await one.run(0.0, raises)
+        await run(one, 0.0, raises)
 
 
 async def test_workers_give_way_to_the_event_loop(one: PriorityThreadPool) -> None:
     """Where threads have priorities of their own, theirs is lower."""
     lower = NICENESS if sys.platform == "linux" else 0
-    assert await one.run(0.0, os.nice, 0) == min(19, os.nice(0) + lower)
+    assert await run(one, 0.0, os.nice, 0) == min(19, os.nice(0) + lower)
 
 
 async def test_the_earliest_turn_goes_first(one: PriorityThreadPool) -> None:
     """Those who wait go by their turns, and equals by their arrival."""
     order: list[str] = []
     first, leave = await occupied(one)
-    turns = {"late": 3.0, "early": 1.0, "between": 2.0, "between too": 2.0}
-    waiting = [asyncio.create_task(one.run(turn, order.append, it)) for it, turn in turns.items()]
-    await asyncio.sleep(0)
+    priorities = {"late": 3.0, "early": 1.0, "between": 2.0, "between too": 2.0}
+    waiting = [one.submit(priority, order.append, it) for it, priority in priorities.items()]
     leave.set()
-    await asyncio.gather(first, *waiting)
+    await asyncio.gather(*map(asyncio.wrap_future, (first, *waiting)))
     assert order == ["early", "between", "between too", "late"]
 
 
@@ -80,30 +90,30 @@ def test_a_small_photograph_overtakes_for_a_while() -> None:
     assert priority_of(70.0, MEGAPIXEL) > priority_of(10.0, 24 * MEGAPIXEL)
 
 
-async def test_who_gives_up_before_the_turn_is_dropped(one: PriorityThreadPool) -> None:
-    """A call that has not begun is never run once its caller has gone."""
-    ran: list[int] = []
+async def test_a_call_that_is_cancelled_before_its_turn_is_dropped(
+    one: PriorityThreadPool,
+) -> None:
+    """It is never run, and what it would have worked on is freed at once."""
     first, leave = await occupied(one)
-    second = asyncio.create_task(one.run(0.0, ran.append, 2))
-    await asyncio.sleep(0)
-    second.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await second
+    image = np.zeros(3)
+    freed = weakref.ref(image)
+    second = one.submit(0.0, image.sum)
+    del image
+    assert freed() is not None
+    assert second.cancel()
+    assert freed() is None
     leave.set()
-    assert await first
-    await one.run(1.0, ran.append, 3)
-    assert ran == [3]
+    assert await asyncio.wrap_future(first)
+    assert await run(one, 1.0, divmod, 7, 2) == (3, 1)
 
 
-async def test_who_gives_up_meanwhile_is_held(one: PriorityThreadPool) -> None:
-    """A caller that leaves is held until its call has ended: what it admitted is in memory."""
-    task, leave = await occupied(one)
-    task.cancel()
-    done, _ = await asyncio.wait([task], timeout=0.05)
-    assert not done
-    leave.set()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+async def test_a_result_is_freed_with_its_future(one: PriorityThreadPool) -> None:
+    """A thread that waits for its next call holds nothing of the last one."""
+    result = await run(one, 0.0, np.zeros, 3)
+    freed = weakref.ref(result)
+    del result
+    await run(one, 0.0, divmod, 7, 2)
+    assert freed() is None
 
 
 def meeting(parties: int) -> Callable[[int], None]:
@@ -118,17 +128,17 @@ def void(_: object) -> None:
 
 async def test_an_idle_worker_shares_the_work(two: PriorityThreadPool) -> None:
     """Two parts are done at the same time where there are two workers."""
-    await two.run(0.0, two.parallel_map, 0.0, meeting(2), [1, 2])
+    await run(two, 0.0, two.parallel_map, 0.0, meeting(2), [1, 2])
 
 
 async def test_a_busy_worker_is_not_waited_for(two: PriorityThreadPool) -> None:
     """What nobody else has begun is done by the caller itself, every part once."""
     done: list[int] = []
     busy, leave = await occupied(two)
-    await two.run(0.0, two.parallel_map, 0.0, done.append, [1, 2, 3, 4])
+    await run(two, 0.0, two.parallel_map, 0.0, done.append, [1, 2, 3, 4])
     assert done == [1, 2, 3, 4]
     leave.set()
-    assert await busy
+    assert await asyncio.wrap_future(busy)
 
 
 async def test_a_part_that_fails_fails_the_whole(two: PriorityThreadPool) -> None:
@@ -140,15 +150,14 @@ async def test_a_part_that_fails_fails_the_whole(two: PriorityThreadPool) -> Non
                 raise ValueError(part)
 
         with pytest.raises(ValueError, match=str(bad)):
-            await two.run(0.0, two.parallel_map, 0.0, fail_at, [0, 1, 2, 3])
+            await run(two, 0.0, two.parallel_map, 0.0, fail_at, [0, 1, 2, 3])
 
 
 async def test_leaving_runs_what_was_handed_in() -> None:
     """Calls that wait when the workers end are run all the same."""
     async with PriorityThreadPool(1) as workers:
         first, leave = await occupied(workers)
-        second = asyncio.create_task(workers.run(5.0, divmod, 9, 4))
-        await asyncio.sleep(0)
+        second = workers.submit(5.0, divmod, 9, 4)
         leave.set()
-    assert await first
-    assert await second == (2, 1)
+    assert first.result()
+    assert second.result() == (2, 1)

@@ -1,0 +1,129 @@
+"""The permit of one admitted request: its place, its memory, its deadline and its progress."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
+from time import monotonic, perf_counter, time_ns
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from app.errors import DeadlineExceeded
+from app.serving.results import StageTime, Timings
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from app.serving.admission import Admission
+
+R = TypeVar("R")
+
+
+class Permit:
+    """What an admitted request holds until nothing works on it any more.
+
+    A context manager. It has several holders: the handler of the request, and each call for it
+    that runs on a thread, which may outlive the handler of a cancelled request. The place and the
+    memory are given back when the last holder leaves.
+
+    Attributes:
+        stage: where the request is: "receive", "queue", or one of `STAGES`.
+        stages: the stages that have ended.
+    """
+
+    def __init__(self, admission: Admission, deadline: float | None) -> None:
+        self._admission = admission
+        self._deadline = deadline  # seconds
+        self._entered = monotonic()
+        self._holders = 0
+        self._resources = ExitStack()
+        self._pixels = 0
+        self.stage = "receive"
+        self.stages: list[StageTime] = []
+
+    def __enter__(self) -> Self:
+        self._holders += 1
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._holders -= 1
+        if not self._holders:
+            self.release_memory()
+            self._resources.close()
+
+    def enter(self) -> None:
+        """Take a place among the requests in flight: the body has arrived, the deadline begins.
+
+        Raises:
+            Overloaded: while the body arrived, the last place was taken.
+        """
+        self._admission.enter()
+        self._entered = monotonic()
+        self._resources.callback(self._admission.leave, self._entered)
+        self.stage = "queue"
+
+    @asynccontextmanager
+    async def within_deadline(self) -> AsyncIterator[None]:
+        """Cancel the context at the deadline.
+
+        Raises:
+            DeadlineExceeded: the deadline has passed.
+        """
+        at = None if self._deadline is None else self._entered + self._deadline
+        try:
+            with self:
+                async with asyncio.timeout_at(at) as timeout:
+                    yield
+        except TimeoutError:
+            if not timeout.expired():
+                raise
+            late = f"The response was not ready within {self._deadline} seconds."
+            raise DeadlineExceeded(late) from None
+
+    async def reserve_memory(self, pixels: int, priority: float) -> None:
+        """Wait for memory, in the order of priorities, in place of what was reserved before."""
+        self.release_memory()
+        await self._admission.reserve(pixels, priority)
+        self._pixels = pixels
+
+    def release_memory(self) -> None:
+        """Give back what is reserved."""
+        pixels, self._pixels = self._pixels, 0
+        if pixels:
+            self._admission.release(pixels)
+
+    def keep(self, resource: AbstractContextManager[R]) -> R:
+        """Enter a context, and leave it when the last holder leaves."""
+        return self._resources.enter_context(resource)
+
+    def hold_until_done(self, call: Future[Any]) -> None:
+        """Make a call on another thread a holder."""
+        loop = asyncio.get_running_loop()
+        self.__enter__()
+        call.add_done_callback(lambda _: loop.call_soon_threadsafe(self.__exit__, None, None, None))
+
+    @contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        """Measure a stage; on any thread, one at a time."""
+        self.stage = stage
+        begin = perf_counter()
+        try:
+            yield
+        finally:
+            self.record(stage, perf_counter() - begin)
+
+    def record(self, stage: str, seconds: float) -> None:
+        """Note a stage that has just ended."""
+        end = time_ns()
+        self.stages.append(StageTime(stage, end - round(seconds * 1e9), end))
+        self.stage = "queue"
+
+    def timings(self) -> Timings:
+        """Return the times so far."""
+        return Timings(tuple(self.stages), monotonic() - self._entered)

@@ -1,0 +1,107 @@
+"""What the service returns: immutable data, timings included."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.imaging.codecs import ImageFormat
+from app.luts.formats import LutFormat
+from app.luts.lut3d import Lut3D
+from app.luts.lut_error import ErrorStats
+from app.networks.store import ModelCard
+
+STAGES = ("decode", "predict", "apply", "encode")
+
+
+@dataclass(frozen=True)
+class StageTime:
+    """When a stage of a request ran.
+
+    Attributes:
+        stage: one of `STAGES`.
+        begin: nanoseconds since 1970.
+        end: nanoseconds since 1970.
+    """
+
+    stage: str
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Timings:
+    """How long a request took.
+
+    Attributes:
+        stages: the stages that have ended, in that order.
+        total: seconds since the body was received.
+    """
+
+    stages: tuple[StageTime, ...]
+    total: float
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Seconds of each stage that ran, in the order of `STAGES`."""
+        sums = dict.fromkeys(STAGES, 0)
+        for it in self.stages:
+            sums[it.stage] += it.end - it.begin
+        ran = {it.stage for it in self.stages}
+        return {stage: sums[stage] / 1e9 for stage in STAGES if stage in ran}
+
+    @property
+    def queue(self) -> float:
+        """Seconds spent waiting, which no stage accounts for."""
+        return max(0.0, self.total - sum(self.seconds.values()))
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """A LUT, and the model and token that it comes from."""
+
+    card: ModelCard
+    token: str
+    lut: Lut3D
+
+
+@dataclass(frozen=True, eq=False)
+class EnhancedImage:
+    """An enhanced image, encoded.
+
+    Attributes:
+        body: the file.
+        format: the format of the file.
+        look: the look that was applied.
+        timings: how long it took.
+    """
+
+    body: bytes
+    format: ImageFormat
+    look: Look
+    timings: Timings
+
+
+@dataclass(frozen=True, eq=False)
+class ExportedLut:
+    """A LUT as a file.
+
+    Attributes:
+        look: the look whose LUT it is.
+        body: the file, compressed with gzip where that was asked for.
+        format: the format of the file.
+        error: how far the file is from the LUT that images go through, or None where it holds
+            exactly that LUT.
+    """
+
+    look: Look
+    body: bytes
+    format: LutFormat
+    error: ErrorStats | None
+
+
+@dataclass(frozen=True, eq=False)
+class PredictedLut:
+    """The LUT that was predicted for an image, as a file, and how long that took."""
+
+    file: ExportedLut
+    timings: Timings

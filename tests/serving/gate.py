@@ -1,0 +1,43 @@
+"""A device that holds requests where a test wants them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+from numpy.typing import DTypeLike
+
+from app.luts.apply import Pixels
+from app.luts.lut3d import Lut3D
+from app.policies import DevicePolicy
+from app.serving.device import Device
+
+
+class GatedDevice(Device):
+    """A device that applies no LUT while its gate is closed: requests stay in the stage apply."""
+
+    def __init__(self) -> None:
+        super().__init__(DevicePolicy(name="cpu"))
+        self.reached = threading.Event()
+        self._opened = threading.Event()
+        self._opened.set()
+
+    def close_gate(self) -> None:
+        """Hold the next request; call it after the warm-up."""
+        self._opened.clear()
+
+    def open_gate(self) -> None:
+        """Let all requests pass."""
+        self._opened.set()
+
+    async def wait_until_reached(self) -> None:
+        """Wait until a thread stands at the gate."""
+        assert await asyncio.to_thread(self.reached.wait, 60)
+
+    def applier(self, lut: Lut3D, dtype: DTypeLike) -> Callable[[Pixels], None]:
+        """Wait for the gate to open, then do as any device."""
+        if not self._opened.is_set():
+            self.reached.set()
+            assert self._opened.wait(60)
+        return super().applier(lut, dtype)

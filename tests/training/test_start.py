@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import torch
+
+from app.networks.base import identity_table
+from app.training.losses import bending
+from app.training.start import curves, new_network, surfaces
+
+
+def test_a_new_network_changes_nothing():
+    """Given any thumbnail, an untrained network answers the identity."""
+    network = new_network(n=4, s=3, w=5, d=9, seed=0)
+
+    assert torch.equal(network(torch.rand(2, 3, 64, 64)).table[1], identity_table(9))
+
+
+def test_the_curves_are_polynomials_of_rising_degree():
+    """Given three curves over five points: constant, straight, and a parabola through -1/2."""
+    expected = torch.tensor(
+        [[1, -1, 1], [1, -0.5, -0.125], [1, 0, -0.5], [1, 0.5, -0.125], [1, 1, 1]]
+    )
+
+    assert torch.allclose(curves(5, 3).float(), expected)
+
+
+def test_the_surfaces_begin_with_the_flattest():
+    """Given three surfaces: constant, and straight along one axis or the other."""
+    constant, across, down = surfaces(3, 3).view(3, 3, 3)
+
+    assert torch.equal(constant, torch.ones(3, 3))
+    assert torch.equal(across, down.T)
+
+
+def test_whatever_the_weights_say_first_tables_are_smooth():
+    """Given random psi, a table on polynomials bends far less than one on random matrices."""
+    network = new_network(n=4, s=3, w=6, d=17, seed=0)
+    torch.nn.init.normal_(network.psi)
+    smooth = bending(network.basis())
+
+    torch.nn.init.normal_(network.strong)
+    torch.nn.init.normal_(network.weak)
+
+    assert smooth < bending(network.basis()) / 100
+
+
+def test_axes_without_compression_have_no_matrix():
+    """Given no S and no W, the network starts all the same, from plain LUTs."""
+    network = new_network(n=2, s=None, w=None, d=5, seed=0)
+
+    assert network.strong is None
+    assert network.weak is None
+    assert not network.basis().any()
+
+
+def test_the_seed_decides_the_weights():
+    """Given the same seed twice, the weights are the same; given another, they are not."""
+    first, again, other = (new_network(n=2, s=2, w=2, d=5, seed=it) for it in (1, 1, 2))
+
+    assert torch.equal(first.head[0].weight, again.head[0].weight)
+    assert not torch.equal(first.head[0].weight, other.head[0].weight)
