@@ -14,7 +14,7 @@ PIP_INSTALL := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.t
 # alone needs: file by file as it was when the tests passed.
 PIP_INSTALL_LOCKED := $(PIP) install --no-deps --require-hashes $(PIP_ARGS)
 
-.PHONY: serve test check policies format tools image-check compare bench bench-quick bench-ray lock sbom audit \
+.PHONY: serve test test-fast check policies format tools image-check compare bench bench-quick bench-ray lock sbom audit \
 	corpora fuzz overload departures soak rolling clean
 
 serve: .venv/server
@@ -24,6 +24,10 @@ serve: .venv/server
 test: .venv/dev tools
 	$(BIN)/pytest
 	TEST_PROCESSOR=generic TEST_THREADS=2 $(BIN)/pytest $(NUMERIC_TESTS)
+
+# All but the tests that start a server, Ray, Prometheus or an S3.
+test-fast: .venv/dev
+	$(BIN)/pytest -m 'not server'
 
 NUMERIC_TESTS := tests/networks tests/luts/test_apply.py tests/training/test_trainer.py
 

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
+from hypothesis import settings
 
 from tests.helpers.paths import PHOTOS, SHARED
 from tests.helpers.processors import PROCESSORS
+from tests.helpers.server import Server, serving
 
 # Before torch, numpy and numba are imported, which read them once. Threads that wait for each other
 # sleep: where all cores are busy, spinning takes three times the processor time of the work.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if wanted := os.environ.get("TEST_PROCESSOR"):
     os.environ.update(PROCESSORS[wanted])
+
+# Examples have no deadline: the machine may be busy, and the first call of a loop compiles it.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
+
+SERVER_FOLDERS = {"bulk", "web"}  # of tests that are all marked `server`
 
 
 @pytest.fixture(autouse=True)
@@ -41,13 +51,32 @@ def shared() -> Path:
     return SHARED
 
 
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """Start the service with its defaults, once for all tests that need no other settings."""
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def client(server: Server) -> httpx.Client:
+    """Return the client of the shared server."""
+    return server.client
+
+
+@pytest.fixture(scope="session")
+def otters(photos: Path) -> bytes:
+    """Read a JPEG of 853x480 pixels."""
+    return (photos / "otters.jpg").read_bytes()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the comparisons with published answers where these are not at hand."""
-    if SHARED.is_dir():
-        return
+    """Mark the tests of whole folders, and skip the comparisons whose data is not at hand."""
     reason = "the folder of published answers, ../shared, is not beside this checkout"
     for item in items:
-        if item.get_closest_marker("reference"):
+        if SERVER_FOLDERS & set(item.path.parts):
+            item.add_marker(pytest.mark.server)
+        if item.get_closest_marker("reference") and not SHARED.is_dir():
             item.add_marker(pytest.mark.skip(reason=reason))
 
 

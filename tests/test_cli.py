@@ -20,7 +20,7 @@ from app.cli.main import COMMANDS, load
 from app.luts.formats.cube import read_cube
 from app.settings import Settings
 from tests.helpers.cli import invoke, run
-from tests.helpers.server import serving
+from tests.helpers.server import Server, free_port
 from tests.networks.test_clutnet import make_network, to_published
 
 
@@ -186,16 +186,21 @@ def health(**settings: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_health() -> None:
+@pytest.mark.server
+def test_health(server: Server) -> None:
     """The health check finds the service at the port that is set, without any proxy."""
-    with serving() as server:
-        ready = health(HTTP_PORT=server.port)
-        any_address = health(HTTP_HOST="0.0.0.0", HTTP_PORT=server.port)  # noqa: S104 -- theirs
+    ready = health(HTTP_PORT=server.port)
+    any_address = health(HTTP_HOST="0.0.0.0", HTTP_PORT=server.port)  # noqa: S104 -- theirs
     assert (ready.returncode, ready.stdout, ready.stderr) == (0, "ready\n", "")
     assert any_address.returncode == 0
-    stopped = health(HTTP_PORT=server.port)
+
+
+def test_health_where_nothing_listens() -> None:
+    """The health check fails, and names the address that it tried."""
+    port = free_port()
+    stopped = health(HTTP_PORT=port)
     assert stopped.returncode == 1
-    assert f":{server.port}/readyz" in stopped.stderr
+    assert f":{port}/readyz" in stopped.stderr
 
 
 def test_health_of_an_address() -> None:

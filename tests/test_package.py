@@ -18,6 +18,8 @@ from PIL import Image, ImageChops, ImageStat
 from tests.helpers.paths import ROOT
 from tests.helpers.server import serving
 
+pytestmark = pytest.mark.server  # of the wheel; building and installing it takes as long
+
 SOURCES = ("app", "pyproject.toml", "README.md", "LICENSE", "NOTICE")
 
 
@@ -78,7 +80,7 @@ def test_contents(wheel: Path) -> None:
     assert f"{information}/licenses/NOTICE" in names
     assert "app/model_store/default/1/weights.safetensors" in names
     assert not [name for name in names if name.startswith("app/model_store/imported")]
-    assert "app/training/recipes/distil-default.toml" in names
+    assert "app/training/recipes/default.toml" in names
     assert {name.split("/")[0] for name in names} == {"app", information}
 
 

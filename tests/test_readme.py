@@ -13,18 +13,18 @@ from PIL import Image
 
 from app.luts.formats.cube import read_cube
 from tests.helpers.paths import ROOT
-from tests.helpers.server import serving
+from tests.helpers.server import Server
 
 
-def test_the_python_example(photos: Path, tmp_path: Path) -> None:
+@pytest.mark.server
+def test_the_python_example(server: Server, photos: Path, tmp_path: Path) -> None:
     """Pasted beside a photo, it writes the better photo and its LUT."""
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     shutil.copy(photos / "lake.jpg", tmp_path / "photo.jpg")
-    with serving() as server:
-        code = code.replace("localhost:8000", f"localhost:{server.port}")
-        printed = subprocess.run(
-            [sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True
-        ).stdout
+    code = code.replace("localhost:8000", f"localhost:{server.port}")
+    printed = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True
+    ).stdout
     assert "33 default@1" in printed
     with Image.open(tmp_path / "better.jpg") as better:
         assert better.size == (853, 480)

@@ -24,10 +24,14 @@ COMMANDS = {  # name: (function or group, summary); the summary is the first lin
     ),
     "lut": ("enhance.lut", "Write the LUT that is predicted for a photograph."),
     "train": ("train.train", "Train a CLUT-Net on pairs of photos."),
-    "distil": ("train.distil", "Train a CLUT-Net to reproduce other models, on photos alone."),
+    "distil": (
+        "train.distil",
+        "Train a CLUT-Net on photos alone, to undo damage and to reproduce other models.",
+    ),
     "export": ("train.export", "Add the latest checkpoint of a run to the model store."),
     "evaluate": ("train.evaluate", "Compare the output of a model with an expert's."),
     "survey": ("train.survey", "Measure artifacts on photos that nobody retouched."),
+    "recover": ("train.recover", "Damage photos in ten known ways, and measure how much is left."),
     "compare": ("train.compare", "Train networks alike, and write a table and a plot."),
     "keys": ("keys.cli", "Make, list and revoke API keys."),
     "models": ("models.cli", "List, show and import models."),
@@ -72,9 +76,9 @@ def load(name: str) -> Any:
     return typer.main.get_command(command)
 
 
-def build_cli() -> typer.Typer:
-    """Return the command line with all its commands, none of them imported yet."""
-    cli = Typer(
+def create_cli() -> typer.Typer:
+    """Return the program, with every command by its summary."""
+    cli: typer.Typer = Typer(
         cls=LazyGroup,
         no_args_is_help=True,
         help="Enhance photos with image-adaptive 3D LUTs.",
@@ -86,7 +90,7 @@ def build_cli() -> typer.Typer:
 
 def main() -> None:
     """Run the command that the arguments name."""
-    build_cli()()
+    create_cli()()
 
 
 def _placeholder() -> None:

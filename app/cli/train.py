@@ -14,13 +14,18 @@ from app.networks.store import ModelCard, ModelRegistry, read_store
 from app.settings import Settings
 
 if TYPE_CHECKING:
+    from app.training.artifact_metrics import ArtifactMetrics
     from app.training.ensemble import Ensemble
-    from app.training.scores import Score
-    from app.training.survey import Survey
+    from app.training.evaluation import Recovery, Score
 
 Recipe = Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="See app/training/recipes.")]
 Models = Annotated[
     list[str], typer.Argument(metavar="MODEL...", help="The output of several models is averaged.")
+]
+Photos = Annotated[Path, typer.Option(help="Folder of photos.")]
+Inventory = Annotated[
+    Path | None,
+    typer.Option(help="Inventory of the folder; measures the good photos that it lists."),
 ]
 
 
@@ -38,7 +43,7 @@ def train(recipe: Recipe) -> None:
 
 
 def distil(recipe: Recipe) -> None:
-    """Train a CLUT-Net to reproduce other models, on photos alone."""
+    """Train a CLUT-Net on photos alone, to undo damage and to reproduce other models."""
     with _pipeline():
         from app.training.config import read_config
         from app.training.distil import DistilConfig
@@ -56,7 +61,7 @@ def export(
     The run may go on meanwhile.
     """
     with _pipeline():
-        from app.training.export import export as write
+        from app.training.checkpoint import export as write
 
         _announce(write(run, store or Settings.from_environment().models.store))
 
@@ -73,31 +78,45 @@ def evaluate(
     Prints PSNR, SSIM, dE76 and dE2000 of each pair, and their means.
     """
     with _pipeline():
-        from app.training.evaluate import evaluate as run
+        from app.training.evaluation import evaluate as run
 
         report = run(_ensemble(names), data, sheet)
     _print({**report.scores, "mean": report.mean})
 
 
-def survey(
-    names: Models,
-    photos: Annotated[Path, typer.Option(help="Folder of photos.")],
-    inventory: Annotated[
-        Path | None,
-        typer.Option(help="Inventory of the folder; measures the good photos that it lists."),
-    ] = None,
-) -> None:
+def survey(names: Models, photos: Photos, inventory: Inventory = None) -> None:
     """Measure artifacts on photos that nobody retouched.
 
     Prints banding, new clipping, colour casts and instability.
     """
     with _pipeline():
-        from app.training.photos import good_photos
-        from app.training.survey import summary
-        from app.training.survey import survey as run
+        from app.training.artifact_metrics import measure_artifacts, summarize
+        from app.training.data import good_photos
 
-        found = run(_ensemble(names), good_photos(photos, inventory))
-    _print({f"{len(found)} photos": summary(found.values())})
+        found = measure_artifacts(_ensemble(names), good_photos(photos, inventory))
+    _print({f"{len(found)} photos": summarize(found.values())})
+
+
+def recover(
+    names: Models,
+    photos: Photos,
+    inventory: Inventory = None,
+    held_out: Annotated[
+        bool, typer.Option("--held-out", help="Only the photos that `distil` holds out.")
+    ] = False,
+) -> None:
+    """Damage photos in ten known ways, and measure how much is left.
+
+    Prints the mean dE76 to the original photos before and after, for each kind of damage.
+    """
+    with _pipeline():
+        from app.training.data import good_photos
+        from app.training.evaluation import recover as run
+
+        files = good_photos(photos, inventory, held_out=held_out)
+        table = run(_ensemble(names), files)
+    typer.echo(f"{len(files)} photos")
+    _print({f"{name:22}": row for name, row in table.items()})
 
 
 def compare(
@@ -115,11 +134,11 @@ def compare(
 ) -> None:
     """Train networks alike, and write a table and a plot."""
     with _pipeline():
-        from app.training.compare import compare as run
+        from app.training.ablation import AblationConfig
+        from app.training.ablation_report import compare as run
         from app.training.config import read_config
-        from app.training.variants import CompareConfig
 
-        config = read_config(recipe, CompareConfig).with_data(photos, teachers, pairs)
+        config = read_config(recipe, AblationConfig).with_data(photos, teachers, pairs)
         run(config)
     typer.echo(config.report.read_text(encoding="utf-8"))
 
@@ -141,7 +160,7 @@ def _ensemble(names: list[str]) -> Ensemble:
     return Ensemble([catalogue.get(name) for name in names])
 
 
-def _print(rows: Mapping[str, Score | Survey]) -> None:
+def _print(rows: Mapping[str, ArtifactMetrics | Recovery | Score]) -> None:
     for name, row in rows.items():
         figures = "  ".join(f"{key} {value:.3f}" for key, value in row._asdict().items())
         typer.echo(f"{name}  {figures}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from pathlib import Path
 from typing import TypeVar
@@ -13,7 +14,6 @@ from app.errors import BadParameter
 from app.networks.base import ThumbnailRecipe
 from app.networks.store import Name
 from app.policies import STORE
-from app.training.trainer import ScheduleConfig
 
 
 class NetworkConfig(BaseModel):
@@ -27,22 +27,53 @@ class NetworkConfig(BaseModel):
     d: PositiveInt = 33
 
 
+class ScheduleConfig(BaseModel):
+    """Number of steps and learning rate.
+
+    Attributes:
+        steps: the number of batches.
+        rate: the highest learning rate of Adam.
+        warmup: steps over which the rate rises to that, linearly.
+        decay: whether it falls to zero, along half a cosine.
+        averaging: the share of the past in the moving average of the weights, which is what is
+            validated and exported; 0 takes the weights themselves.
+        report: steps from one line of the metrics, and one checkpoint, to the next: what an
+            interruption may lose.
+        workers: processes that prepare batches ahead; with 0 the trainer does so itself.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: PositiveInt
+    rate: float = 1e-3
+    warmup: NonNegativeInt = 0
+    decay: bool = False
+    averaging: float = 0.0
+    report: PositiveInt = 100
+    workers: NonNegativeInt = 0
+
+    def rate_at(self, step: int) -> float:
+        """Compute the learning rate of a step."""
+        rising = min(1.0, (step + 1) / (self.warmup + 1))
+        falling = 0.5 * (1.0 + math.cos(math.pi * step / self.steps)) if self.decay else 1.0
+        return self.rate * rising * falling
+
+
 class RunConfig(BaseModel):
     """What every training run has.
 
     Attributes:
-        name: of the model that is made.
-        licence: of the model that is made, an SPDX identifier.
-        run: folder for the checkpoint and the metrics.
+        name: of the model.
+        licence: of the model, an SPDX identifier.
+        run: folder of the checkpoint and the metrics.
         store: the model store that the model is written to.
-        seed: of all that is random.
-        network: what is trained.
-        thumbnail: how the service will make its thumbnails.
-        batch: photos in a batch.
-        colours: random pixels of each photo that the loss is computed on: a few thousand say as
-            much as all of them.
+        seed: of every random choice.
+        network: the network to train.
+        thumbnail: how the service makes its thumbnails.
+        batch: images in a batch.
+        colours: random pixels of each image in the loss: a few thousand are as good as all.
         smallest_view: crops are from this to 1 of each side.
-        schedule: how long and how fast.
+        schedule: number of steps and learning rate.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,7 +95,7 @@ Config = TypeVar("Config", bound=BaseModel)
 
 
 def read_config(path: Path, kind: type[Config]) -> Config:
-    """Reads a recipe; its paths are relative to the working directory.
+    """Read a recipe; its paths are relative to the working directory.
 
     Raises:
         BadParameter: the file cannot be read, or is not a recipe of that kind; the field is named.
@@ -76,6 +107,6 @@ def read_config(path: Path, kind: type[Config]) -> Config:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadParameter(f"{path}: not TOML ({error})") from error
     except ValidationError as error:
-        complaint = json.loads(error.json())[0]
-        field = ".".join(map(str, complaint["loc"]))
-        raise BadParameter(f"{path}: {field}: {complaint['msg']}") from error
+        first = json.loads(error.json())[0]
+        field = ".".join(map(str, first["loc"]))
+        raise BadParameter(f"{path}: {field}: {first['msg']}") from error

@@ -1,4 +1,4 @@
-"""Photos made worse at random, as a camera or a careless hand would."""
+"""Random damage to photographs, as a camera or careless editing does it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
@@ -17,22 +17,29 @@ Range = tuple[float, float]
 
 
 class DegradeConfig(BaseModel):
-    """How bad it may get. What is a range is drawn uniformly from it.
+    """The distribution of damage. Ranges are sampled uniformly.
 
     Attributes:
-        untouched: the share of photos that are left as they are.
+        untouched: share of photographs that are not damaged.
+        probability: of each kind of damage, independently; below 1 single kinds occur, too.
+        flattening: strength of the inverse of a camera's tone curve, in 0..1; makes photographs
+            look like raw renderings.
         exposure: stops, in linear light.
+        shoulder: probability that over-exposure rolls off to white instead of clipping.
         white_balance: standard deviation of each channel's own exposure, in stops.
         brightness: factor on the coded values.
         contrast: factor about mid gray.
         saturation: factor about the luma.
-        hue: standard deviation of a turn about the gray axis, in degrees.
+        hue: standard deviation of a rotation about the gray axis, in degrees.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    untouched: float = 0.0
+    untouched: float = Field(default=0.0, ge=0, le=1)
+    probability: float = Field(default=1.0, ge=0, le=1)
+    flattening: Range = (0.0, 0.0)
     exposure: Range = (0.0, 0.0)
+    shoulder: float = Field(default=0.0, ge=0, le=1)
     white_balance: float = 0.0
     brightness: Range = (1.0, 1.0)
     contrast: Range = (1.0, 1.0)
@@ -42,55 +49,96 @@ class DegradeConfig(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class Degradation:
-    """One way of making a photo worse.
-
-    All but the colours works on single channels of 8 bits, so it is one table look-up.
+    """One damage, for 8-bit pixels: a curve for each channel, then a mix of the channels.
 
     Attributes:
-        curves: float32 (3, 256), what each level of each channel becomes, in 0..1.
-        mix: float32 (3, 3), what becomes of a colour after that.
+        curves: float32 (3, 256), the value in 0..1 of each level of each channel.
+        mix: float32 (3, 3), applied to colours after the curves.
     """
 
     curves: Tensor
     mix: Tensor
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Degrades pixels uint8 (3, H, W) to float32 in 0..1, on whole 8-bit levels."""
+        """Degrade pixels uint8 (3, H, W) to float32 in 0..1, rounded to 8-bit levels."""
         curved = self.curves.gather(1, pixels.flatten(1).long())
         mixed = (self.mix @ curved).view(pixels.shape).clamp(0.0, 1.0)
         return mixed.mul(255.0).round().div(255.0)
 
 
-UNTOUCHED = Degradation(torch.from_numpy(_LEVELS).float().expand(3, -1), mix=torch.eye(3))
+def make_degradation(
+    *,
+    flattening: float = 0.0,
+    stops: float | tuple[float, float, float] = 0.0,
+    shoulder: bool = False,
+    brightness: float = 1.0,
+    contrast: float = 1.0,
+    saturation: float = 1.0,
+    hue: float = 0.0,
+) -> Degradation:
+    """Make one damage; see `DegradeConfig`. `stops` may differ between red, green and blue."""
+    flat = _LEVELS + flattening * (_inverse_smoothstep(_LEVELS) - _LEVELS)
+    light = _linear(flat) * 2.0 ** np.broadcast_to(stops, 3)[:, None]
+    exposed = _coded(_roll_off(light) if shoulder else np.minimum(light, 1.0))
+    contrasted = 0.5 + (exposed * brightness - 0.5) * contrast
+    return Degradation(
+        torch.from_numpy(contrasted.clip(0.0, 1.0)).float(),
+        torch.from_numpy(_mix(saturation, np.radians(hue))).float(),
+    )
 
 
 def random_degradation(config: DegradeConfig, rng: np.random.Generator) -> Degradation:
-    """Draws one."""
+    """Draw a damage from a distribution."""
     if rng.random() < config.untouched:
         return UNTOUCHED
-    stops = rng.uniform(*config.exposure) + rng.normal(0.0, config.white_balance, (3, 1))
-    exposed = _coded(np.minimum(_linear(_LEVELS) * 2.0**stops, 1.0))
-    brightened = exposed * rng.uniform(*config.brightness)
-    contrasted = 0.5 + (brightened - 0.5) * rng.uniform(*config.contrast)
-    curves = torch.from_numpy(contrasted.clip(0.0, 1.0)).float()
-    mix = _mix(rng.uniform(*config.saturation), np.radians(rng.normal(0.0, config.hue)))
-    return Degradation(curves, torch.from_numpy(mix).float())
+
+    def occurs() -> bool:
+        return bool(rng.random() < config.probability)
+
+    def uniform(limits: Range, neutral: float) -> float:
+        return float(rng.uniform(*limits)) if occurs() else neutral
+
+    stops = np.full(3, uniform(config.exposure, 0.0))
+    if occurs():
+        stops = stops + rng.normal(0.0, config.white_balance, 3)
+    return make_degradation(
+        flattening=uniform(config.flattening, 0.0),
+        stops=tuple(stops),
+        shoulder=bool(rng.random() < config.shoulder),
+        brightness=uniform(config.brightness, 1.0),
+        contrast=uniform(config.contrast, 1.0),
+        saturation=uniform(config.saturation, 1.0),
+        hue=rng.normal(0.0, config.hue) if occurs() else 0.0,
+    )
 
 
-def _mix(saturation: float, turn: float) -> NDArray[np.float64]:
-    """(3, 3): what is colourful about a colour is turned about the gray axis, and scaled."""
+def _mix(saturation: float, angle: float) -> NDArray[np.float64]:
+    """Scale the chromatic part of a colour and rotate it about the gray axis: (3, 3)."""
     gray = np.tile(LUMA, (3, 1))
     across = np.cross(np.eye(3), np.full(3, 3**-0.5))  # Rodrigues' rotation formula
-    turned = np.eye(3) * np.cos(turn) + across * np.sin(turn) + (1.0 - np.cos(turn)) / 3.0
+    turned = np.eye(3) * np.cos(angle) + across * np.sin(angle) + (1.0 - np.cos(angle)) / 3.0
     mix: NDArray[np.float64] = gray + saturation * turned @ (np.eye(3) - gray)
     return mix
 
 
+def _inverse_smoothstep(coded: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Undo a typical tone curve 3 x^2 - 2 x^3 (Brooks et al., "Unprocessing", CVPR 2019)."""
+    return 0.5 - np.sin(np.arcsin(1.0 - 2.0 * coded) / 3.0)
+
+
+def _roll_off(light: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Leave light below a half as it is and bend the rest towards 1, smoothly."""
+    return np.where(light <= 0.5, light, 1.0 - 0.5 * np.exp(1.0 - 2.0 * light))
+
+
 def _linear(coded: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The sRGB decoding of IEC 61966-2-1."""
+    """Decode sRGB (IEC 61966-2-1)."""
     return np.where(coded <= 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4)
 
 
 def _coded(linear: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The inverse of `_linear`."""
+    """Encode sRGB, the inverse of `_linear`."""
     return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+UNTOUCHED = make_degradation()

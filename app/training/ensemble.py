@@ -1,41 +1,46 @@
-"""Networks that answer together."""
+"""Networks whose outputs are averaged: for evaluation, and as teachers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 from torch import Tensor
 
 from app.errors import BadParameter
 from app.imaging.resize import make_thumbnail
 from app.networks.base import LutBatch, ThumbnailRecipe
-from app.networks.lut_ops import trilinear
-from app.networks.store import Model
+from app.networks.lut_ops import apply_guard, trilinear
+from app.networks.store import Model, ModelCard, ModelRegistry, read_store
+from app.policies import STORE
+from app.training.augment import colours_at
+from app.training.bpam import Bpam
 
 Look = Callable[[NDArray[Any]], NDArray[np.float32]]
-"""What is made of one photo, for any colours (..., 3) in 0..1."""
+"""The mapping predicted for one image: colours (..., 3) in 0..1 to colours."""
 
 
 class Ensemble:
-    """The weighted mean of the answers of one or more models.
+    """The weighted mean of the outputs of one or more models.
 
     Attributes:
-        thumbnail: how they want their thumbnail made.
+        thumbnail: how their thumbnails are made.
     """
 
     def __init__(self, models: Sequence[Model], weights: Sequence[float] | None = None) -> None:
-        """The weights count in proportion to their sum; they are alike by default.
+        """Combine models; weights are relative to their sum, and equal by default.
 
         Raises:
-            BadParameter: the models want different thumbnails.
+            BadParameter: the models take different thumbnails.
         """
         self.thumbnail: ThumbnailRecipe = models[0].card.thumbnail
         if any(model.card.thumbnail != self.thumbnail for model in models):
-            raise BadParameter("models that answer together want the same thumbnail")
+            raise BadParameter("models that are averaged must take the same thumbnail")
         weights = weights or [1.0] * len(models)
         self._members = [
             (model.network, weight / sum(weights))
@@ -43,21 +48,11 @@ class Ensemble:
         ]
 
     def __call__(self, thumbnails: Tensor, colours: Tensor) -> Tensor:
-        """Thumbnails (B, 3, S, S) and colours (B, P, 3) -> answers (B, P, 3) in 0..1."""
+        """Map colours (B, P, 3) as predicted from thumbnails (B, 3, S, S): (B, P, 3) in 0..1."""
         return _mixed(self._tables(thumbnails), colours)
 
-    @torch.no_grad()
-    def lesson(self, thumbnails: Tensor, colours: Tensor) -> tuple[Tensor, Tensor]:
-        """As `__call__`, and what all the trunks see, and where: (B, F, 8, 8)."""
-        seen = [network.features(thumbnails) for network, _ in self._members]
-        tables = [
-            (network.decode(network.codes(features)), weight)
-            for features, (network, weight) in zip(seen, self._members, strict=True)
-        ]
-        return _mixed(tables, colours), torch.cat(seen, dim=1)
-
     def look(self, pixels: NDArray[np.uint8]) -> Look:
-        """Decides what to make of a photo (H, W, 3)."""
+        """Predict the mapping of an image (H, W, 3)."""
         small = make_thumbnail(pixels, self.thumbnail.size, self.thumbnail.antialias)
         tables = self._tables(torch.from_numpy(small)[None])
 
@@ -72,6 +67,77 @@ class Ensemble:
         return [(network(thumbnails), weight) for network, weight in self._members]
 
 
+class TeachersConfig(BaseModel):
+    """The networks that answer, by the weighted mean of what they answer.
+
+    Attributes:
+        store: the model store of the LUT networks.
+        models: their names, each with its weight.
+        bpam: checkpoint of BPAM, a teacher beside them.
+        bpam_weight: its weight.
+        guard: a of `apply_guard`, for BPAM's answers; the cards of the others state their own.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    store: Path = STORE
+    models: dict[str, PositiveFloat] = Field(min_length=1)
+    bpam: Path | None = None
+    bpam_weight: PositiveFloat = 1.0
+    guard: float = Field(default=0.0, ge=0, le=1)
+
+
+class Teachers:
+    """Networks that answer together.
+
+    Attributes:
+        cards: of the LUT networks.
+        thumbnail: the thumbnail that they take.
+    """
+
+    def __init__(self, config: TeachersConfig) -> None:
+        """Read the networks.
+
+        Raises:
+            Problem: one of them is missing or cannot be read.
+        """
+        stored = read_store(config.store)
+        if not stored:
+            raise BadParameter(f"{config.store}: no models here to learn from")
+        registry = ModelRegistry(stored, default=stored[0].card.name)
+        models = [registry.get(name) for name in config.models]
+        weights = list(config.models.values())
+        self.cards: list[ModelCard] = [model.card for model in models]
+        self._ensemble = Ensemble(models, weights)
+        self.thumbnail: ThumbnailRecipe = self._ensemble.thumbnail
+        self._bpam = Bpam.read(config.bpam) if config.bpam else None
+        self._guard = config.guard
+        self._share = config.bpam_weight / (config.bpam_weight + sum(weights))
+
+    @torch.no_grad()
+    def answer(self, thumbnails: Tensor, images: Tensor, indices: Tensor) -> Tensor:
+        """Enhance some pixels of images.
+
+        Args:
+            thumbnails: float32 (B, 3, S, S) in 0..1, of the same views as the images.
+            images: float32 (B, 3, T, T) in 0..1.
+            indices: int64 (B, P), flat, of the images' pixels.
+
+        Returns:
+            float32 (B, P, 3) in 0..1.
+        """
+        answers = self._ensemble(thumbnails, _at(images, indices))
+        if self._bpam is None:
+            return answers
+        guarded = apply_guard(self._bpam(images), images, self._guard).clamp(0.0, 1.0)
+        return answers.lerp(_at(guarded, indices), self._share)
+
+
 def _mixed(tables: list[tuple[LutBatch, float]], colours: Tensor) -> Tensor:
     answers = [trilinear(it, colours).clamp(0.0, 1.0) * weight for it, weight in tables]
     return torch.stack(answers).sum(dim=0)
+
+
+def _at(images: Tensor, indices: Tensor) -> Tensor:
+    """Read images (B, 3, T, T) at flat indices (B, P): (B, P, 3)."""
+    return torch.stack([colours_at(*pair) for pair in zip(images, indices, strict=True)])

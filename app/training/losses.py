@@ -1,4 +1,4 @@
-"""The losses, each with its equation; all answer a scalar.
+"""The losses, each with its equation; all return a scalar.
 
 Sources: Zeng et al., "Learning Image-adaptive 3D Lookup Tables for High Performance Photo
 Enhancement in Real-time", TPAMI 2020 (smoothness and monotonicity); Zhang et al., "CLUT-Net:
@@ -9,7 +9,9 @@ ACM MM 2022 (L1 and cosine).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import combinations, product
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -18,6 +20,7 @@ _AXES = (-3, -2, -1)  # blue, green, red
 _HUELESS = 5 / 255  # colours darker than this have no angle to speak of
 _HALF_LEVEL = 0.5 / 255
 _MARGIN = 1.5 / 255
+_RAMP_POINTS = 33
 
 
 def colour_loss(answers: Tensor, targets: Tensor) -> Tensor:
@@ -58,7 +61,7 @@ def monotonicity(tables: Tensor) -> Tensor:
     return _sum_of_means(fall.square() for fall in falls)
 
 
-def bending(tables: Tensor) -> Tensor:
+def curvature_loss(tables: Tensor) -> Tensor:
     """Curvature of tables (..., D, D, D): the sum over the axes of mean (t'' - 2 t' + t)^2.
 
     Unlike `smoothness` it leaves straight ramps alone, however steep. Its aim is bands.
@@ -76,8 +79,22 @@ def excess_variation(lines: Tensor) -> Tensor:
     return (variation - change).mean()
 
 
+def ramps(seed: int, inner: int = 36) -> Tensor:
+    """Make ramps between any two corners of the colour cube, and `inner` random ones inside it.
+
+    The first 28 are all edges and diagonals, of the faces and of the cube: to and from black,
+    white and each pure colour.
+
+    Returns:
+        float32 (28 + inner, 33, 3) in 0..1.
+    """
+    corners = np.array(list(combinations(product((0.0, 1.0), repeat=3), 2)))  # (28, 2, 3)
+    ends = np.concatenate((corners, np.random.default_rng(seed).random((inner, 2, 3))))
+    return torch.from_numpy(np.linspace(ends[:, 0], ends[:, 1], _RAMP_POINTS, axis=1)).float()
+
+
 def _steps(tables: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """The first differences along each axis, and their weights."""
+    """Compute the first differences along each axis, and their weights."""
     for axis in _AXES:
         step = tables.diff(dim=axis)
         weight = torch.ones(step.shape[axis])

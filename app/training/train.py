@@ -7,21 +7,20 @@ from pathlib import Path
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat
-from torch import Tensor, nn
+from torch import Tensor
 
 from app.errors import BadParameter
 from app.networks.lut_ops import trilinear
 from app.networks.store import ModelCard
-from app.training.batch import Batch, drawn
+from app.training.augment import colours_at, pixel_indices, random_view, resize_square
+from app.training.checkpoint import CardDraft, export
 from app.training.config import RunConfig
+from app.training.data import Pair, as_planes, find_pairs, read_photo
+from app.training.dataset import Batch, draw
 from app.training.degrade import UNTOUCHED, Degradation, DegradeConfig, random_degradation
-from app.training.export import Label, export
+from app.training.init import new_network
 from app.training.losses import colour_loss, monotonicity, smoothness
-from app.training.pairs import Pair, find_pairs
-from app.training.photos import as_planes, read_photo
-from app.training.start import new_network
 from app.training.trainer import Trainer
-from app.training.views import colours_at, random_places, random_view, squeezed
 
 
 class TrainLosses(BaseModel):
@@ -44,7 +43,7 @@ class TrainConfig(RunConfig):
     Attributes:
         pairs: a folder; see `find_pairs`. All of it is held in memory, 8 bits a sample. Without a
             test part, training is validated on what it learns from.
-        source: what the card says of the data.
+        source: the data, for the model card.
         degrade: how the input, not the target, is varied.
         losses: their weights.
     """
@@ -56,44 +55,44 @@ class TrainConfig(RunConfig):
 
 
 def train(config: TrainConfig) -> ModelCard:
-    """Trains a CLUT-Net on pairs, and puts it into the store.
+    """Train a CLUT-Net on pairs, and write it to the model store.
 
-    Called again after an interruption, it goes on from the last checkpoint.
+    Called again after an interruption, it continues from the last checkpoint.
 
     Raises:
         Problem: a pair or the checkpoint cannot be read; the loss is not finite.
     """
     training, test = (find_pairs(config.pairs, part) for part in ("train", "test"))
-    _label(config, len(training)).write(config.run)
+    _draft(config, len(training)).write(config.run)
     task = Supervision(config, training, test)
     Trainer(task, config.schedule, config.run).run()
     return export(config.run, config.store)
 
 
 class Supervision:
-    """The task of making of each input what an expert made of it."""
+    """The task of giving an expert's versions of inputs."""
 
     def __init__(self, config: TrainConfig, training: list[Pair], test: list[Pair]) -> None:
         self._config = config
         self.network = new_network(**config.network.model_dump(), seed=config.seed)
-        self.scaffold = nn.Identity()
         self.batch_size = config.batch
         self._images = [_read(pair) for pair in training]
         rng = np.random.default_rng(config.seed)
-        self.held_out = [_batch([self._example(_read(it), UNTOUCHED, rng)]) for it in test]
+        examples = [_batch([self._example(_read(it), UNTOUCHED, rng)]) for it in test]
+        self.held_out = {"expert": examples}
 
     def batch(self, step: int) -> Batch:
-        """Random views of pairs, the inputs varied."""
+        """Draw random views of pairs, the inputs varied."""
         config = self._config
         rng = np.random.default_rng([config.seed, step])
-        picked = drawn(len(self._images), config.batch, config.seed, step)
+        picked = draw(len(self._images), config.batch, config.seed, step)
         views = [random_view(self._images[i], config.smallest_view, rng) for i in picked]
         return _batch(
             [self._example(view, random_degradation(config.degrade, rng), rng) for view in views]
         )
 
     def loss(self, batch: Batch) -> Tensor:
-        """L1 + cosine, and the regularisation of the basis LUTs."""
+        """Compute L1 + cosine, and the regularisation of the basis LUTs."""
         weights = self._config.losses
         answers = trilinear(self.network(batch.thumbnails), batch.colours)
         basis = self.network.basis()
@@ -104,16 +103,20 @@ class Supervision:
         )
 
     def _example(self, view: Tensor, vary: Degradation, rng: np.random.Generator) -> list[Tensor]:
-        """A pair (6, H, W) -> a thumbnail (3, S, S), colours of it (P, 3), their targets (P, 3)."""
+        """Make an example of a pair (6, H, W).
+
+        Returns:
+            A thumbnail (3, S, S), colours of it (P, 3) and their targets (P, 3).
+        """
         size, antialias = self._config.thumbnail.size, self._config.thumbnail.antialias
-        small = squeezed(view, size, antialias=antialias)
+        small = resize_square(view, size, antialias=antialias)
         thumbnail, target = vary(small[:3]), UNTOUCHED(small[3:])
-        places = random_places(self._config.colours, size, rng)
-        return [thumbnail, colours_at(thumbnail, places), colours_at(target, places)]
+        indices = pixel_indices(self._config.colours, size, rng)
+        return [thumbnail, colours_at(thumbnail, indices), colours_at(target, indices)]
 
 
 def _read(pair: Pair) -> Tensor:
-    """The input upon the target: uint8 (6, H, W)."""
+    """Read a pair, the input upon the target: uint8 (6, H, W)."""
     before, after = as_planes(read_photo(pair.input)), as_planes(read_photo(pair.target))
     if before.shape != after.shape:
         raise BadParameter(f"{pair.input} and {pair.target} differ in size")
@@ -124,8 +127,8 @@ def _batch(examples: list[list[Tensor]]) -> Batch:
     return Batch(*map(torch.stack, zip(*examples, strict=True)))
 
 
-def _label(config: TrainConfig, count: int) -> Label:
-    return Label(
+def _draft(config: TrainConfig, count: int) -> CardDraft:
+    return CardDraft(
         name=config.name,
         licence=config.licence,
         source=f"Trained here on {count} pairs: {config.source}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import math
+from collections.abc import Iterable
 from copy import deepcopy
 from itertools import islice
 from pathlib import Path
@@ -13,7 +13,6 @@ from typing import NoReturn, Protocol
 
 import torch
 from loky import cpu_count
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -26,9 +25,12 @@ from torch.optim import Adam
 from torch.utils.data import DataLoader, Dataset
 
 from app.errors import TrainingDiverged
+from app.networks.base import Network
 from app.networks.clutnet import ClutNet
-from app.training.batch import Batch, psnr
+from app.networks.lut_ops import trilinear
 from app.training.checkpoint import read_checkpoint, write_checkpoint
+from app.training.config import ScheduleConfig
+from app.training.dataset import Batch
 
 _FIGURES = "loss {loss:.4f}, {psnr:.2f} dB, {photos_per_second} photos/s"
 _COLUMNS = (
@@ -39,67 +41,48 @@ _COLUMNS = (
 )
 
 
-class ScheduleConfig(BaseModel):
-    """How long and how fast to learn.
-
-    Attributes:
-        steps: the number of batches.
-        rate: the highest learning rate of Adam.
-        warmup: steps over which the rate rises to that, linearly.
-        decay: whether it falls to zero, along half a cosine.
-        averaging: the share of the past in the moving average of the weights, which is what is
-            validated and exported; 0 takes the weights themselves.
-        report: steps from one line of the metrics, and one checkpoint, to the next: what an
-            interruption may lose.
-        workers: processes that prepare batches ahead; with 0 the trainer does so itself.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    steps: PositiveInt
-    rate: float = 1e-3
-    warmup: NonNegativeInt = 0
-    decay: bool = False
-    averaging: float = 0.0
-    report: PositiveInt = 100
-    workers: NonNegativeInt = 0
-
-    def rate_at(self, step: int) -> float:
-        """The learning rate of a step."""
-        rising = min(1.0, (step + 1) / (self.warmup + 1))
-        falling = 0.5 * (1.0 + math.cos(math.pi * step / self.steps)) if self.decay else 1.0
-        return self.rate * rising * falling
-
-
 class Task(Protocol):
     """What is to be learned.
 
     Attributes:
-        network: what learns it.
-        batch_size: the number of photos in a batch.
-        held_out: what it is validated on.
+        network: the network to train.
+        batch_size: the number of images in a batch.
+        held_out: batches to validate on, by the name of their kind.
     """
 
     network: ClutNet
     batch_size: int
-    held_out: list[Batch]
-
-    @property
-    def scaffold(self) -> nn.Module:
-        """What is learned along with the network, and thrown away in the end."""
+    held_out: dict[str, list[Batch]]
 
     def batch(self, step: int) -> Batch:
-        """The examples of a step: the same ones whenever it is asked for."""
+        """Return the examples of a step: the same ones for every call."""
 
     def loss(self, batch: Batch) -> Tensor:
-        """How far the network is from what it should be: a scalar."""
+        """Compute the loss of a batch: a scalar."""
+
+
+@torch.no_grad()
+def psnr(network: Network, batches: Iterable[Batch]) -> float:
+    """Compute the PSNR of the network's outputs to the targets, in dB, the mean over images."""
+    errors = []
+    for batch in batches:
+        answers = trilinear(network(batch.thumbnails), batch.colours).clamp(0.0, 1.0)
+        errors.append((answers - batch.targets).square().mean(dim=(1, 2)))
+    # 60 dB is the most that counts: of an untouched image the error may be zero.
+    return -10.0 * torch.cat(errors).clamp(min=1e-6).log10().mean().item()
+
+
+def validate(network: Network, held_out: dict[str, list[Batch]]) -> dict[str, float]:
+    """Compute the PSNR for each kind of held-out batches, and the mean of these."""
+    kinds = {f"psnr_{kind}": psnr(network, batches) for kind, batches in held_out.items()}
+    return {"psnr": fmean(kinds.values()), **kinds}
 
 
 class Board(Protocol):
     """Where figures can be watched."""
 
     def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
-        """Shows a figure of a step."""
+        """Show a figure of a step."""
 
 
 def _board(folder: Path) -> Board | None:
@@ -135,7 +118,7 @@ class Trainer:
     def __init__(self, task: Task, schedule: ScheduleConfig, folder: Path) -> None:
         self._task, self._schedule, self._folder = task, schedule, folder
         self._average = deepcopy(task.network)
-        self._optimizer = Adam([*task.network.parameters(), *task.scaffold.parameters()])
+        self._optimizer = Adam(task.network.parameters())
         self._board: Board | None = None
         self._step = 0
         self._rows: list[dict[str, float]] = []
@@ -197,11 +180,11 @@ class Trainer:
         raise TrainingDiverged(f"The loss of step {self._step} is not finite. Its batch: {path}")
 
     def _report(self, loss: float, photos_per_second: float) -> None:
-        """Validates, and writes a line of the metrics."""
+        """Validate, and write a line of the metrics."""
         row = {
             "step": self._step,
             "loss": loss,
-            "psnr": psnr(self._average, self._task.held_out),
+            **validate(self._average, self._task.held_out),
             "photos_per_second": round(photos_per_second, 1),
         }
         self._rows.append(row)
@@ -229,7 +212,6 @@ class Trainer:
         """What has a state, by its name in a checkpoint."""
         return {
             "network": self._task.network,
-            "scaffold": self._task.scaffold,
             "average": self._average,
             "optimizer": self._optimizer,
         }

@@ -18,8 +18,10 @@ from app.ray_app import ReplicaConfig, application, target_ongoing_requests
 from tests.helpers.metrics import cancelled_in, response_series, samples
 from tests.helpers.paths import ROOT
 from tests.helpers.ray_cluster import ServedByRay, served_by_ray
-from tests.helpers.server import PATIENCE, serving
+from tests.helpers.server import PATIENCE
 from tests.helpers.tolerances import assert_same_look, assert_same_lut, assert_same_pixels
+
+pytestmark = pytest.mark.server
 
 CROWD = 12  # two replicas let 8 in; Ray has room for 8 in each and 4 in its queue
 PROBLEM = "application/problem+json"
@@ -39,12 +41,11 @@ def cluster() -> Iterator[ServedByRay]:
         yield running
 
 
-def test_the_answer_is_the_same(cluster: ServedByRay, photos: Path) -> None:
+def test_the_answer_is_the_same(cluster: ServedByRay, client: httpx.Client, photos: Path) -> None:
     """A photo gets the pixels and the look that it gets without Ray, within rounding."""
     photo = (photos / "lake.jpg").read_bytes()
     answer = cluster.client.post("/enhance?format=png", content=photo)
-    with serving() as server:
-        plain = server.client.post("/enhance?format=png", content=photo)
+    plain = client.post("/enhance?format=png", content=photo)
     assert (answer.status_code, plain.status_code) == (200, 200)
     assert_same_pixels(answer.content, plain.content)
     assert_same_look(answer.headers["X-Look"], plain.headers["X-Look"])

@@ -10,14 +10,14 @@ from PIL import Image
 
 from app.networks.base import ThumbnailRecipe
 from app.networks.store import Model, read_model, write_model
-from app.training.start import new_network
+from app.training.init import new_network
 
 SIDE = 64
 
 
 @pytest.fixture
 def small_photos(photos: Path, tmp_path: Path) -> Path:
-    """The test photographs at 64 pixels, as PNG."""
+    """Resize the test photographs to 64 pixels, as PNG."""
     folder = tmp_path / "small"
     folder.mkdir()
     for path in photos.glob("*.jpg"):
@@ -43,7 +43,7 @@ def pairs(small_photos: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def teacher(tmp_path: Path) -> Model:
-    """A little network that brightens every photo, in the store `teachers`."""
+    """Write a small network that brightens every photo into the store `teachers`."""
     network = new_network(n=1, s=3, w=1, d=9, seed=0)
     with torch.no_grad():
         network.head[2].weight.zero_()

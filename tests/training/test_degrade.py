@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from app.training.degrade import UNTOUCHED, DegradeConfig, random_degradation
+from app.training.degrade import (
+    UNTOUCHED,
+    DegradeConfig,
+    make_degradation,
+    random_degradation,
+)
 
 LEVELS = torch.arange(256, dtype=torch.uint8).expand(3, 1, 256)  # a gray ramp, one row high
 RNG = np.random.default_rng
@@ -78,3 +83,37 @@ def test_the_share_of_untouched_photos_is_kept():
     untouched = sum(random_degradation(config, rng) is UNTOUCHED for _ in range(1000))
 
     assert 430 < untouched < 570
+
+
+def test_flattening_undoes_a_tone_curve():
+    """Given a photograph to which smoothstep was applied, flattening gives the levels before."""
+    before = torch.linspace(0, 1, 256)
+    curved = (3 * before**2 - 2 * before**3).mul(255).round().byte().expand(3, 1, 256)
+
+    flat = make_degradation(flattening=1.0)(curved)
+
+    assert (flat[0, 0] - before).abs()[10:-10].max() < 0.02  # at the ends levels are lost
+
+
+def test_a_shoulder_keeps_highlights_apart():
+    """Given +1 stop with a shoulder, bright levels differ still, and shadows are as without."""
+    soft = make_degradation(stops=1.0, shoulder=True)(LEVELS)[0, 0]
+    hard = make_degradation(stops=1.0)(LEVELS)[0, 0]
+
+    assert soft[[190, 220, 250]].unique().numel() == 3
+    assert hard[[190, 220, 250]].unique().numel() == 1
+    assert torch.equal(soft[:130], hard[:130])
+
+
+def test_each_kind_of_damage_may_occur_alone():
+    """Given a probability of a half, some photos are pale but not dark, and the other way."""
+    config = DegradeConfig(probability=0.5, exposure=(-1, -1), saturation=(0, 0))
+    red = torch.tensor([200, 40, 40], dtype=torch.uint8)[:, None, None]
+    rng = RNG(0)
+
+    seen = {
+        tuple((random_degradation(config, rng)(red) * 255).round().flatten().int().tolist())
+        for _ in range(60)
+    }
+
+    assert len(seen) == 4

@@ -4,17 +4,23 @@ import numpy as np
 import pytest
 import torch
 
-from app.errors import BadParameter
+from app.errors import BadParameter, UnknownModel
 from app.networks.base import ThumbnailRecipe
 from app.networks.store import Model
-from app.training.ensemble import Ensemble
-from app.training.start import new_network
+from app.training.bpam import Bpam
+from app.training.ensemble import Ensemble, Teachers, TeachersConfig
+from app.training.init import new_network
 
+BLACK = {
+    f"model.{ending}.{kind}": torch.zeros(size)
+    for ending, outputs in (("ending", 256), ("ending2", 216))
+    for kind, size in (("weight", (outputs, 256, 1, 1)), ("bias", (outputs,)))
+}
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
 
 
 def constant(teacher: Model, brightness: float) -> Model:
-    """A model that answers every colour with the same gray, clamped."""
+    """Make a model that maps every colour to the same gray, clamped."""
     network = new_network(n=1, s=None, w=None, d=3, seed=0)
     network.identity.fill_(brightness)
     return Model(teacher.card, network)
@@ -62,12 +68,24 @@ def test_models_that_want_different_thumbnails_cannot_answer_together(teacher):
         Ensemble([teacher, other])
 
 
-def test_a_lesson_is_the_answer_and_what_was_seen(teacher):
-    """Given two models, a lesson has their mean answer and the features of both, by place."""
-    both = Ensemble([teacher, constant(teacher, 0.6)])
-    thumbnails, colours = torch.rand(2, 3, 64, 64), torch.rand(2, 8, 3)
+def test_bpam_answers_beside_the_others(teacher, tmp_path):
+    """Given an untrained BPAM, whose answer is black, of equal weight: half of the other's."""
+    torch.save(Bpam().state_dict() | BLACK, tmp_path / "bpam.pth")
+    config = TeachersConfig(
+        store=tmp_path / "teachers", models={"bright": 1.0}, bpam=tmp_path / "bpam.pth"
+    )
+    images, indices = torch.full((1, 3, 64, 64), 0.5), torch.arange(7)[None]
 
-    answers, features = both.lesson(thumbnails, colours)
+    answers = Teachers(config).answer(images, images, indices)
+    guarded = Teachers(config.model_copy(update={"guard": 0.2})).answer(images, images, indices)
 
-    assert torch.allclose(answers, both(thumbnails, colours))
-    assert features.shape == (2, 2 * 128, 2, 2)
+    assert answers.flatten().tolist() == pytest.approx([0.4] * 21, abs=1e-5)
+    assert guarded.flatten().tolist() == pytest.approx([0.45] * 21, abs=1e-5)
+
+
+def test_a_teacher_that_is_not_there_is_named(teacher, tmp_path):
+    """Given a name that the store does not have, it is named; given no store, that is said."""
+    with pytest.raises(UnknownModel, match="wise"):
+        Teachers(TeachersConfig(store=tmp_path / "teachers", models={"wise": 1.0}))
+    with pytest.raises(BadParameter, match="no models"):
+        Teachers(TeachersConfig(store=tmp_path / "nowhere", models={"wise": 1.0}))

@@ -5,17 +5,18 @@ import torch
 
 from app.networks.base import identity_table
 from app.training.losses import (
-    bending,
     clipping,
     colour_loss,
+    curvature_loss,
     excess_variation,
     monotonicity,
+    ramps,
     smoothness,
 )
 
 
 def ramp_along_red(values: list[float]) -> torch.Tensor:
-    """A table (1, D, D, D) that varies along its last axis alone."""
+    """Make a table (1, D, D, D) that varies along its last axis alone."""
     size = len(values)
     return torch.tensor(values).expand(1, size, size, size)
 
@@ -52,9 +53,9 @@ def test_monotonicity_counts_falls_only():
     assert monotonicity(table).item() == pytest.approx((4 + 4 * 1) / 4)
 
 
-def test_bending_is_the_square_of_second_differences():
+def test_curvature_is_the_square_of_second_differences():
     """Given 0, 1, 3, 6, the second differences along that axis are 1 and 1."""
-    assert bending(ramp_along_red([0.0, 1.0, 3.0, 6.0])).item() == pytest.approx(1.0)
+    assert curvature_loss(ramp_along_red([0.0, 1.0, 3.0, 6.0])).item() == pytest.approx(1.0)
 
 
 def test_excess_variation_is_the_way_there_and_back():
@@ -74,7 +75,7 @@ def test_clipping_counts_what_comes_near_the_ends_though_the_target_does_not():
 
 
 @pytest.mark.parametrize("axis", [-3, -2, -1])
-@pytest.mark.parametrize("loss", [smoothness, monotonicity, bending])
+@pytest.mark.parametrize("loss", [smoothness, monotonicity, curvature_loss])
 def test_every_axis_counts_alike(loss, axis):
     """Given a table turned so that another axis varies, the losses stay."""
     table = ramp_along_red([0.0, 2.0, 1.0, 1.5])
@@ -83,8 +84,30 @@ def test_every_axis_counts_alike(loss, axis):
 
 
 def test_the_identity_is_monotonic_and_straight():
-    """Given the identity table, nothing falls and nothing bends."""
+    """Given the identity table, nothing falls and nothing curves."""
     table = identity_table(9)
 
     assert monotonicity(table) == 0
-    assert bending(table).item() == pytest.approx(0, abs=1e-12)
+    assert curvature_loss(table).item() == pytest.approx(0, abs=1e-12)
+
+
+def test_ramps_join_all_corners_of_the_cube():
+    """Given no inner ramps, there are the 28 of the corners, black to white among them."""
+    found = ramps(seed=0, inner=0)
+
+    assert found.shape == (28, 33, 3)
+    assert {tuple(end) for end in found[:, 0].tolist()} <= {
+        (r, g, b) for r in (0.0, 1.0) for g in (0.0, 1.0) for b in (0.0, 1.0)
+    }
+    gray = torch.linspace(0, 1, 33)[:, None].expand(33, 3)
+    assert any(torch.allclose(ramp, gray) for ramp in found)
+
+
+def test_inner_ramps_are_straight_and_inside():
+    """Given inner ramps, their points are evenly spaced and in 0..1; the seed decides which."""
+    inner = ramps(seed=1, inner=5)[28:]
+
+    assert inner.diff(n=2, dim=1).abs().max() < 1e-6
+    assert (inner >= 0).all()
+    assert (inner <= 1).all()
+    assert not torch.equal(inner, ramps(seed=2, inner=5)[28:])

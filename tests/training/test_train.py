@@ -9,16 +9,15 @@ from PIL import Image
 from app.errors import BadModel, BadParameter
 from app.networks.base import ThumbnailRecipe
 from app.networks.store import read_store
-from app.training.config import NetworkConfig
+from app.training.checkpoint import export
+from app.training.config import NetworkConfig, ScheduleConfig
 from app.training.degrade import DegradeConfig
-from app.training.export import export
 from app.training.train import TrainConfig, TrainLosses, train
-from app.training.trainer import ScheduleConfig
 
 
 @pytest.fixture
 def config(pairs: Path, tmp_path: Path) -> TrainConfig:
-    """A little network for the pairs; the regularisation would outweigh 60 steps."""
+    """Describe a small network for the pairs; the regularisation would outweigh 60 steps."""
     return TrainConfig(
         name="expert",
         licence="CC0-1.0",

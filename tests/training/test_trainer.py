@@ -9,11 +9,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from app.errors import BadModel, TrainingDiverged
 from app.networks.lut_ops import trilinear
-from app.training.batch import Batch
 from app.training.checkpoint import read_checkpoint
+from app.training.config import ScheduleConfig
+from app.training.dataset import Batch
+from app.training.init import new_network
 from app.training.losses import colour_loss
-from app.training.start import new_network
-from app.training.trainer import ScheduleConfig, Trainer
+from app.training.trainer import Trainer, psnr
 
 SCHEDULE = ScheduleConfig(steps=10, rate=0.01, warmup=2, decay=True, averaging=0.9, report=2)
 
@@ -25,9 +26,8 @@ class Brighten:
 
     def __init__(self, failure: BaseException | float | None = None, at: int = 5) -> None:
         self.network = new_network(n=2, s=2, w=3, d=5, seed=0)
-        self.scaffold = torch.nn.Identity()
         self.failure, self.at = failure, at
-        self.held_out = [self.batch(1000)]
+        self.held_out = {"any": [self.batch(1000)]}
 
     def batch(self, step: int) -> Batch:
         if step == self.at and isinstance(self.failure, BaseException):
@@ -170,3 +170,14 @@ def test_a_rate_without_decay_stays():
     schedule = ScheduleConfig(steps=10, rate=1e-4)
 
     assert {schedule.rate_at(step) for step in range(10)} == {1e-4}
+
+
+def test_psnr_is_the_mean_over_photos_in_decibels():
+    """Given the identity, and targets off by 0.1 and by 0.01, the mean of 20 and 40 dB is 30."""
+    network = new_network(n=1, s=2, w=2, d=3, seed=0)
+    colours = torch.full((2, 5, 3), 0.5)
+    targets = colours + torch.tensor([0.1, 0.01])[:, None, None]
+
+    assert psnr(network, [Batch(torch.rand(2, 3, 64, 64), colours, targets)]) == pytest.approx(
+        30, abs=1e-3
+    )

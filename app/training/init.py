@@ -1,4 +1,4 @@
-"""Where a CLUT-Net starts from: the identity, on smooth transformation matrices."""
+"""The initial weights of a CLUT-Net: the identity, on smooth transformation matrices."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from app.networks.clutnet import ClutNet
 
 
 def new_network(n: int, s: int | None, w: int | None, d: int, seed: int) -> ClutNet:
-    """Makes a CLUT-Net to be trained.
+    """Make a CLUT-Net to be trained.
 
     M_s and M_w are Legendre polynomials of low order: a table spanned by them has no bands, while
-    random matrices make rough tables, which no training smooths where photos have few colours.
-    psi is zero: no photo is changed yet.
+    random matrices make rough tables, which no training smooths where photographs have few
+    colours. psi is zero: the first tables are the identity.
     """
     torch.manual_seed(seed)
     network = ClutNet(n, s, w, d)
@@ -28,12 +28,12 @@ def new_network(n: int, s: int | None, w: int | None, d: int, seed: int) -> Clut
 
 
 def curves(size: int, count: int) -> Tensor:
-    """The first `count` polynomials over an axis of `size` points: (size, count)."""
+    """Compute the first `count` polynomials over an axis of `size` points: (size, count)."""
     return torch.from_numpy(legendre.legvander(np.linspace(-1.0, 1.0, size), count - 1))
 
 
 def surfaces(size: int, count: int) -> Tensor:
-    """The first `count` products P_i(x) P_j(y), i + j rising: (count, size^2)."""
+    """Compute the first `count` products P_i(x) P_j(y), i + j rising: (count, size^2)."""
     polynomials = curves(size, count).T
     orders = sorted(np.ndindex(count, count), key=sum)[:count]
     return torch.stack([torch.outer(polynomials[i], polynomials[j]).flatten() for i, j in orders])

@@ -1,4 +1,4 @@
-"""What a model does to photos that no expert has touched: bands, clipping, casts, wavering."""
+"""Artifacts on photographs without an expert's version: bands, clipping, casts, instability."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from app.imaging.probe import probe
 from app.imaging.raster import Metadata
 from app.imaging.types import Image
 from app.policies import Limits
+from app.training.data import read_photo
 from app.training.ensemble import Ensemble, Look
-from app.training.photos import read_photo
-from app.training.scores import mean_de2000
+from app.training.evaluation import mean_de2000
 
 Floats = NDArray[np.floating]
 
@@ -40,18 +40,18 @@ _LEVELS = np.linspace(0.0, 1.0, 256)
 _LINES = np.linspace(0.0, 1.0, 9)
 
 
-class Survey(NamedTuple):
-    """Figures of one photo, or of many.
+class ArtifactMetrics(NamedTuple):
+    """Figures of one photograph, or of many.
 
     Attributes:
-        ramps: total variation over net change of the answer along ramps of gray, of colours and
-            as skies have them, the worst of them; 1 is free of bands.
+        ramps: total variation over net change of the output along ramps of gray, of colours and
+            of skies, the worst of them; 1 is free of bands.
         axes: the same along the axes of the colour cube, each channel along its own, in all.
         clipping: by how many points the share of pixels with a channel at 0 or 255 rises.
-        gray: mean dE2000 of the answers to grays from the gray of the same lightness.
-        thumbnail: mean dE2000 between the answers with the thumbnails that the service makes of a
-            12 MP JPEG of the photo: for POST /enhance of all its pixels, for POST /lut of its
-            reduced decode.
+        gray: mean dE2000 of output grays from the gray of the same lightness.
+        thumbnail: mean dE2000 between the outputs for the two thumbnails that the service makes
+            of a 12 MP JPEG of the photograph: of all its pixels for POST /enhance, of its
+            reduced decode for POST /lut.
     """
 
     ramps: float
@@ -61,27 +61,27 @@ class Survey(NamedTuple):
     thumbnail: float
 
 
-def survey(ensemble: Ensemble, files: Iterable[Path]) -> dict[str, Survey]:
-    """Looks at what a model, or several together, do to photos.
+def measure_artifacts(ensemble: Ensemble, files: Iterable[Path]) -> dict[str, ArtifactMetrics]:
+    """Measure the artifacts that a model, or several together, cause on photographs.
 
     Raises:
-        Problem: a photo cannot be read.
+        Problem: a photograph cannot be read.
     """
-    return {path.name: survey_photo(ensemble, read_photo(path)) for path in files}
+    return {path.name: measure_photo(ensemble, read_photo(path)) for path in files}
 
 
-def summary(surveys: Iterable[Survey]) -> Survey:
-    """The 95th percentile of `ramps` and `axes`, the mean of the others."""
-    columns = np.array(list(surveys)).T
-    return Survey(*np.percentile(columns[:2], 95, axis=1), *columns[2:].mean(axis=1))
+def summarize(metrics: Iterable[ArtifactMetrics]) -> ArtifactMetrics:
+    """Take the 95th percentile of `ramps` and `axes`, and the mean of the others."""
+    columns = np.array(list(metrics)).T
+    return ArtifactMetrics(*np.percentile(columns[:2], 95, axis=1), *columns[2:].mean(axis=1))
 
 
-def survey_photo(ensemble: Ensemble, pixels: NDArray[np.uint8]) -> Survey:
-    """Looks at what is made of one photo (H, W, 3)."""
+def measure_photo(ensemble: Ensemble, pixels: NDArray[np.uint8]) -> ArtifactMetrics:
+    """Measure the artifacts on one photograph (H, W, 3)."""
     look = ensemble.look(pixels)
     answer = look(pixels / 255.0)
     full, reduced = (ensemble.look(it)(pixels / 255.0) for it in _two_ways(pixels, ensemble))
-    return Survey(
+    return ArtifactMetrics(
         ramps=max(map(excess_variation, _ramps(look))),
         axes=excess_variation(_axes(look)),
         clipping=100.0 * (_clipped(answer) - _clipped(pixels / 255.0)),
@@ -91,7 +91,7 @@ def survey_photo(ensemble: Ensemble, pixels: NDArray[np.uint8]) -> Survey:
 
 
 def excess_variation(lines: Floats) -> float:
-    """Total variation over net change of lines (N, ...), N points each, in all."""
+    """Compute total variation over net change of lines (N, ...), N points each, in all."""
     variation = float(np.abs(np.diff(lines, axis=0)).sum())
     change = float(np.abs(lines[-1] - lines[0]).sum())
     return variation / change if change else 1.0  # one colour throughout
@@ -103,7 +103,7 @@ def _ramps(look: Look) -> Iterator[Floats]:
 
 
 def _axes(look: Look) -> Floats:
-    """Each channel along its own axis, over a grid of the other two: (256, 3, 9, 9)."""
+    """Map each channel along its own axis, over a grid of the other two: (256, 3, 9, 9)."""
     grid = np.stack(np.meshgrid(_LEVELS, _LINES, _LINES, indexing="ij"), axis=-1)
     # The varying channel comes first; rolled, it is red, green or blue.
     return np.stack([look(np.roll(grid, c, axis=-1))[..., c] for c in range(3)], axis=1)
@@ -120,7 +120,7 @@ def _chroma(look: Look) -> float:
 
 
 def _two_ways(pixels: NDArray[np.uint8], ensemble: Ensemble) -> Iterator[NDArray[np.uint8]]:
-    """A photo enlarged to a JPEG of 12 MP, decoded in full and reduced."""
+    """Enlarge a photograph to a JPEG of 12 MP, and decode it in full and reduced."""
     height, width = pixels.shape[:2]
     scale = (_TWELVE_MEGAPIXELS / (height * width)) ** 0.5
     large = PilImage.fromarray(pixels).resize((round(width * scale), round(height * scale)))

@@ -3,8 +3,8 @@ from __future__ import annotations
 import torch
 
 from app.networks.base import identity_table
-from app.training.losses import bending
-from app.training.start import curves, new_network, surfaces
+from app.training.init import curves, new_network, surfaces
+from app.training.losses import curvature_loss
 
 
 def test_a_new_network_changes_nothing():
@@ -32,15 +32,15 @@ def test_the_surfaces_begin_with_the_flattest():
 
 
 def test_whatever_the_weights_say_first_tables_are_smooth():
-    """Given random psi, a table on polynomials bends far less than one on random matrices."""
+    """Given random psi, a table on polynomials curves far less than one on random matrices."""
     network = new_network(n=4, s=3, w=6, d=17, seed=0)
     torch.nn.init.normal_(network.psi)
-    smooth = bending(network.basis())
+    smooth = curvature_loss(network.basis())
 
     torch.nn.init.normal_(network.strong)
     torch.nn.init.normal_(network.weak)
 
-    assert smooth < bending(network.basis()) / 100
+    assert smooth < curvature_loss(network.basis()) / 100
 
 
 def test_axes_without_compression_have_no_matrix():

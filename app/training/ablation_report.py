@@ -1,4 +1,4 @@
-"""A comparison on paper: a table and a plot."""
+"""The report of an ablation: a table and a plot."""
 
 from __future__ import annotations
 
@@ -6,14 +6,10 @@ import csv
 from itertools import pairwise
 from pathlib import Path
 from textwrap import fill
-from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from app.networks.store import ModelCard
-from app.training.cost import Cost
-from app.training.scores import Score
-from app.training.variants import CompareConfig, Variant
+from app.training.ablation import AblationConfig, Row, Students, Variant
 
 _REMARKS = "## Remarks\n"
 _HEAD = """\
@@ -23,38 +19,32 @@ _HEAD = """\
 _KEY = """\
 - of the LUTs, in all: learned parameters, of the basis (psi and the matrices) and of everything.
 - multiply-adds: to mix the basis for one photograph and to rebuild its table.
-- teachers: PSNR of the answers to the teachers', the mean over held-out photographs, each as it is
-  and made worse.
-- expert: PSNR and ΔE (CIE 1976) of the answers to an expert's, the mean over the test pairs,
-  none of which these networks were shown.
+- teachers: PSNR to the teachers' outputs, the mean over held-out photographs, made raw-like.
+- expert: PSNR and ΔE (CIE 1976) to an expert's versions, the mean over the test pairs,
+  none of which these networks were trained on.
 - -- is not compressed. PCA: not trained, but the named network, its basis compressed afterwards,
   without fine-tuning. Fixed matrices stay as all start: Legendre polynomials."""
 
 
-class Row(NamedTuple):
-    """What is known of one network.
+def compare(config: AblationConfig) -> list[Row]:
+    """Train the networks that are not trained yet, and write the report after each network.
 
-    Attributes:
-        variant: what it is.
-        card: how it was made, and how near it came to the teachers.
-        cost: its counts.
-        to_expert: how near it comes to an expert.
+    Called again after an interruption, it continues from the last checkpoint. Another recipe
+    needs another folder: but for more steps, existing models are taken as they are.
+
+    Raises:
+        Problem: a photograph, a teacher, a pair or a checkpoint cannot be read; a loss is not
+            finite.
     """
-
-    variant: Variant
-    card: ModelCard
-    cost: Cost
-    to_expert: Score
-
-    @property
-    def to_teachers(self) -> float:
-        """PSNR to the teachers' answers on held-out photos, in dB."""
-        psnr: float = self.card.training["figures"]["psnr"]
-        return psnr
+    students, rows = Students(config), []
+    for name in config.networks:
+        rows.append(students.row(name))
+        write_report(config, rows)
+    return rows
 
 
-def write_comparison(config: CompareConfig, rows: list[Row]) -> None:
-    """Writes the report and the plot; the remarks of an earlier report stay."""
+def write_report(config: AblationConfig, rows: list[Row]) -> None:
+    """Write the report and the plot; the remarks of an earlier report stay."""
     path, plot = config.report, config.report.with_suffix(".png")
     path.parent.mkdir(parents=True, exist_ok=True)
     parts = [
@@ -73,16 +63,15 @@ def _remarks(path: Path) -> str:
     return path.read_text(encoding="utf-8").partition(_REMARKS)[2] if path.exists() else ""
 
 
-def _conditions(config: CompareConfig, rows: list[Row]) -> str:
+def _conditions(config: AblationConfig, rows: list[Row]) -> str:
     shared, steps = config.distil, config.distil.schedule.steps
     minutes = sum(_minutes(shared.run / row.card.name, shared.batch) for row in rows)
-    photos = sum(rows[0].card.training["photos"].values()) - shared.photos.held_out
+    photos = len(rows[0].card.training["photos"])
     missing = list(config.networks)[len(rows) :]
     text = (
         f"Made by `make compare`. Every network was trained for {steps:,} steps of {shared.batch} "
-        f"photographs: {steps * shared.batch:,} views, the same for all, of {photos} photographs "
-        f"({shared.photos.held_out} others are held out), answered by "
-        f"{', '.join(shared.teachers)}; seed {shared.seed}. "
+        f"photographs: {steps * shared.batch:,} views, the same for all, of {photos} photographs, "
+        f"answered by {', '.join(shared.teachers.models)}; seed {shared.seed}. "
         f"Training took {minutes:.0f} minutes."
         + (f" Not finished, so left out: {', '.join(missing)}." if missing else "")
     )
@@ -90,7 +79,7 @@ def _conditions(config: CompareConfig, rows: list[Row]) -> str:
 
 
 def _minutes(run: Path, batch: int) -> float:
-    """How long a run has trained; not at all if there was none."""
+    """Compute how long a run has trained; 0 if there was none."""
     path = run / "metrics.csv"
     if not path.exists():
         return 0.0

@@ -1,0 +1,227 @@
+"""The examples of a distillation: photographs to recover, and raw-like ones with answers."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from torch import Tensor
+
+from app.networks.base import ThumbnailRecipe
+from app.training.augment import (
+    colours_at,
+    cut_mix,
+    pixel_indices,
+    random_page,
+    random_view,
+    resize_square,
+    to_gray,
+)
+from app.training.data import Photos, as_planes, read_photo
+from app.training.degrade import UNTOUCHED, Degradation, DegradeConfig, random_degradation
+from app.training.ensemble import Teachers
+
+
+class Batch(NamedTuple):
+    """B images: what the network sees, and what it should make of P colours of each.
+
+    Attributes:
+        thumbnails: float32 (B, 3, S, S) in 0..1.
+        colours: float32 (B, P, 3) in 0..1.
+        targets: float32 (B, P, 3) in 0..1.
+    """
+
+    thumbnails: Tensor
+    colours: Tensor
+    targets: Tensor
+
+
+class MixtureConfig(BaseModel):
+    """What a batch is made of. What is left of 1 is taught: damaged, and answered by the teachers.
+
+    Attributes:
+        recover: share of examples whose target is the photograph before the damage.
+        pages: share of drawn documents, screenshots and logos, to be left as they are.
+        gray: share of all examples that are turned to black and white.
+        cut_mixed: share of taught examples of which a part is another photograph's.
+        taught: damage of taught examples.
+        taught_size: side of the images in which the teachers answer; BPAM's answers at 192 pixels
+            are as good as at 512, and cost a seventh.
+        damaged: damage of those to recover.
+        antialiased: share of photographs of which the student gets an antialiased thumbnail: its
+            answer then hardly depends on how the thumbnail was made.
+        cached: how many batches of taught examples are kept and seen again: teachers cost more
+            than the student. None makes new ones for every step.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recover: float = Field(default=0.0, ge=0, le=1)
+    pages: float = Field(default=0.0, ge=0, le=1)
+    gray: float = Field(default=0.0, ge=0, le=1)
+    cut_mixed: float = Field(default=0.0, ge=0, le=1)
+    taught: DegradeConfig = DegradeConfig()
+    taught_size: PositiveInt = 192
+    damaged: DegradeConfig = DegradeConfig()
+    antialiased: float = Field(default=0.5, ge=0, le=1)
+    cached: PositiveInt | None = None
+
+
+class DistillationDataset:
+    """Batches of a distillation: the same ones for a seed and a step."""
+
+    def __init__(
+        self,
+        config: MixtureConfig,
+        photos: Photos,
+        teachers: Teachers,
+        *,
+        thumbnail: ThumbnailRecipe,
+        batch: int,
+        colours: int,
+        smallest_view: float,
+        seed: int,
+        cache: Path,
+    ) -> None:
+        """Read the photographs.
+
+        Raises:
+            Problem: one of them cannot be read.
+        """
+        self._config, self._teachers, self._thumbnail = config, teachers, thumbnail
+        self._size, self._colours, self._smallest = batch, colours, smallest_view
+        self._seed, self._cache = seed, cache
+        self._recover = round(config.recover * batch)
+        self._pages = round(config.pages * batch)
+        self._taught = batch - self._recover - self._pages
+        read = {path: as_planes(read_photo(path)) for path in photos.train}
+        self._good = [read[path] for path in photos.good]
+        self._all = list(read.values())
+        self.held_out = self._validation(photos.held_out)
+        cache.mkdir(parents=True, exist_ok=True)
+
+    def batch(self, step: int) -> Batch:
+        """Make the batch of a step."""
+        rng = np.random.default_rng([self._seed, step])
+        parts = [self._fresh(step, rng)] if self._recover + self._pages else []
+        if self._taught:
+            parts.append(self._cached(step))
+        return Batch(*map(torch.cat, zip(*parts, strict=True)))
+
+    def _fresh(self, step: int, rng: np.random.Generator) -> Batch:
+        """Photographs to recover, and pages."""
+        picked = draw(len(self._good), self._recover, self._seed, step) if self._recover else []
+        examples = []
+        for index in picked:
+            view = random_view(self._good[index], self._smallest, rng)
+            damage = random_degradation(self._config.damaged, rng)
+            examples.append(self._to_recover(view, damage, rng))
+        examples += [self._to_recover(random_page(rng), UNTOUCHED, rng) for _ in range(self._pages)]
+        return _collate(examples)
+
+    def _cached(self, step: int) -> Batch:
+        """Taught examples, made at their first use."""
+        if self._config.cached is None:
+            return self._make_taught(step)
+        step %= self._config.cached
+        path = self._cache / f"{step}.pt"
+        if not path.exists():
+            _write(path, self._make_taught(step))
+        return _read(path)
+
+    def _make_taught(self, step: int) -> Batch:
+        rng = np.random.default_rng([self._seed, step, 1])
+        picked = draw(len(self._all), self._taught, self._seed + 1, step)
+        views = [random_view(self._all[index], self._smallest, rng) for index in picked]
+        views = [
+            cut_mix(view, other, rng) if rng.random() < self._config.cut_mixed else view
+            for view, other in zip(views, views[1:] + views[:1], strict=True)
+        ]
+        damages = [random_degradation(self._config.taught, rng) for _ in views]
+        return self._teach(views, damages, rng)
+
+    def _validation(self, files: list[Path]) -> dict[str, list[Batch]]:
+        """Each held-out photograph in three ways: untouched, to recover, and taught."""
+        rng = np.random.default_rng(self._seed)
+        batches: dict[str, list[Batch]] = {"untouched": [], "recover": [], "taught": []}
+        damaged = self._config.damaged.model_copy(update={"untouched": 0.0})
+        for path in files:
+            image = as_planes(read_photo(path))
+            worse = random_degradation(damaged, rng)
+            raw = random_degradation(self._config.taught, rng)
+            batches["untouched"].append(_collate([self._to_recover(image, UNTOUCHED, rng)]))
+            batches["recover"].append(_collate([self._to_recover(image, worse, rng)]))
+            batches["taught"].append(self._teach([image], [raw], rng))
+        return batches
+
+    def _to_recover(self, view: Tensor, damage: Degradation, rng: np.random.Generator) -> Batch:
+        """Pair a damaged view uint8 (3, H, W) with itself before the damage."""
+        small = self._student_thumbnail(view, rng)
+        indices = pixel_indices(self._colours, self._thumbnail.size, rng)
+        before, after = small / 255.0, damage(small)
+        if rng.random() < self._config.gray:
+            before, after = to_gray(before, 0), to_gray(after, 0)
+        return Batch(after, colours_at(after, indices), colours_at(before, indices))
+
+    def _teach(
+        self, views: list[Tensor], damages: list[Degradation], rng: np.random.Generator
+    ) -> Batch:
+        """Answer damaged views by the teachers, who get thumbnails of their own."""
+        recipe = self._teachers.thumbnail
+        count, side = self._colours, self._config.taught_size
+        shown, images, indices, students, grays = [], [], [], [], []
+        for view, damage in zip(views, damages, strict=True):
+            gray = bool(rng.random() < self._config.gray)
+            finish = partial(to_gray, axis=0) if gray else _same
+            thumbnail = resize_square(view, recipe.size, antialias=recipe.antialias)
+            shown.append(finish(damage(thumbnail)))
+            images.append(finish(damage(resize_square(view, side, antialias=False))))
+            students.append(finish(damage(self._student_thumbnail(view, rng))))
+            indices.append(pixel_indices(count, side, rng))
+            grays.append(gray)
+        where = torch.stack(indices)
+        targets = self._teachers.answer(torch.stack(shown), torch.stack(images), where)
+        finished = [
+            to_gray(target, 1) if gray else target
+            for target, gray in zip(targets, grays, strict=True)
+        ]
+        colours = [colours_at(*pair) for pair in zip(images, indices, strict=True)]
+        return Batch(*map(torch.stack, (students, colours, finished)))
+
+    def _student_thumbnail(self, view: Tensor, rng: np.random.Generator) -> Tensor:
+        antialias = bool(rng.random() < self._config.antialiased)
+        return resize_square(view, self._thumbnail.size, antialias=antialias)
+
+
+def draw(count: int, size: int, seed: int, step: int) -> list[int]:
+    """Draw `size` of `count` items for a step: each once an epoch, in a new order."""
+    start = step * size
+    epochs = range(start // count, (start + size - 1) // count + 1)
+    orders = [np.random.default_rng([seed, epoch]).permutation(count) for epoch in epochs]
+    picked: list[int] = np.concatenate(orders)[start % count :][:size].tolist()
+    return picked
+
+
+def _same(image: Tensor) -> Tensor:
+    return image
+
+
+def _collate(examples: list[Batch]) -> Batch:
+    return Batch(*map(torch.stack, zip(*examples, strict=True)))
+
+
+def _write(path: Path, batch: Batch) -> None:
+    """Write a batch in 8 bits: thumbnails and colours lie on these levels anyway."""
+    # All at once: an interruption leaves no half of it.
+    with NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        torch.save([it.mul(255.0).round().byte() for it in batch], file)
+    Path(file.name).replace(path)
+
+
+def _read(path: Path) -> Batch:
+    return Batch(*(it.float() / 255.0 for it in torch.load(path, weights_only=True)))
