@@ -14,7 +14,7 @@ PIP_INSTALL := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.t
 # alone needs: file by file as it was when the tests passed.
 PIP_INSTALL_LOCKED := $(PIP) install --no-deps --require-hashes $(PIP_ARGS)
 
-.PHONY: serve test test-fast check policies format tools image-check compare bench bench-quick bench-ray lock sbom audit \
+.PHONY: serve test test-fast check policies readme format tools image-check compare bench bench-quick bench-ray lock sbom audit \
 	corpora fuzz overload departures soak rolling clean
 
 serve: .venv/server
@@ -59,6 +59,10 @@ policies: .venv/dev .venv/checkov
 image-check: .venv/dev
 	deploy/check/tools.sh deploy/check/image-packages.txt
 	$(BIN)/python deploy/check/image.py
+
+# The tables of the README that are generated from the code.
+readme: .venv/dev
+	$(BIN)/python -m tests.helpers.readme
 
 format: .venv/dev
 	$(BIN)/ruff check --fix .

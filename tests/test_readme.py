@@ -1,4 +1,4 @@
-"""The README and the documents: what can be pasted works, what is linked is there."""
+"""The README and the documents: examples run, links lead to files, generated tables are current."""
 
 from __future__ import annotations
 
@@ -13,13 +13,22 @@ from PIL import Image
 
 from app.luts.formats.cube import read_cube
 from tests.helpers.paths import ROOT
+from tests.helpers.readme import README, render
 from tests.helpers.server import Server
+
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))]
+
+
+def test_generated_tables_are_current() -> None:
+    """The README lists every format and setting as the code declares them: run `make readme`."""
+    readme = README.read_text()
+    assert render(readme) == readme
 
 
 @pytest.mark.server
 def test_the_python_example(server: Server, photos: Path, tmp_path: Path) -> None:
-    """Pasted beside a photo, it writes the better photo and its LUT."""
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    """The example of the README writes the enhanced photograph and its LUT."""
+    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     shutil.copy(photos / "lake.jpg", tmp_path / "photo.jpg")
     code = code.replace("localhost:8000", f"localhost:{server.port}")
     printed = subprocess.run(
@@ -31,11 +40,20 @@ def test_the_python_example(server: Server, photos: Path, tmp_path: Path) -> Non
     assert read_cube((tmp_path / "look.cube").read_text()).size == 17
 
 
-@pytest.mark.parametrize(
-    "page", [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))], ids=lambda page: page.name
-)
-def test_links_and_pictures_lead_to_files(page: Path) -> None:
-    """A file that only its author has would be a gap for everybody else."""
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    """Every relative link and picture of a page exists, and every heading that a link names."""
     links = re.findall(r"\]\(([^)\s]+)\)", page.read_text())
-    files = {link.partition("#")[0] for link in links if ":" not in link} - {""}
-    assert [file for file in sorted(files) if not (page.parent / file).exists()] == []
+    missing = []
+    for link in (link for link in links if ":" not in link):
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            missing.append(link)
+    assert missing == []
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of the headings of a Markdown page, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}

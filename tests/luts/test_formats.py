@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -12,7 +10,6 @@ from app.luts.formats.base import LutMetadata
 from app.luts.lut3d import Lut3D
 from app.luts.lut_error import ErrorStats
 
-README = Path(__file__).parents[2] / "README.md"
 every_format = pytest.mark.parametrize("lut_format", LutFormat)
 
 
@@ -28,15 +25,6 @@ def test_a_suffix_stands_for_the_format_listed_first() -> None:
     assert formats_by_suffix()[".cube"] is LutFormat.CUBE
     assert formats_by_suffix().keys() == {it.codec.suffix for it in LutFormat}
     assert all(suffix.startswith(".") for suffix in formats_by_suffix())
-
-
-@every_format
-def test_the_readme_lists_the_format(lut_format: LutFormat) -> None:
-    """The table of formats in the README has the name, description and shaper of each codec."""
-    codec = lut_format.codec
-    holds_shaper = "yes" if codec.holds_shaper else "no"
-    row = f"| `{codec.name}` | {codec.description} | {holds_shaper} |"
-    assert row in README.read_text().splitlines()
 
 
 @pytest.mark.parametrize("lut_format", [it for it in LutFormat if it.codec.read])

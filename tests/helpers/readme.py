@@ -1,0 +1,62 @@
+"""The generated tables of the README; `make readme` writes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from app.imaging.codecs import ImageFormat
+from app.luts.formats import LutFormat
+from app.settings import Settings
+from tests.helpers.paths import ROOT
+
+README = ROOT / "README.md"
+
+
+def tables() -> dict[str, str]:
+    """Return each generated table by the name in the comment that begins it."""
+    return {
+        "image formats": _table(
+            ("`format`", "media type", "suffixes", "written with", "default quality"),
+            map(_image_format_row, ImageFormat),
+        ),
+        "LUT formats": _table(
+            ("`format`", "file", "holds a shaper"),
+            ((f"`{it}`", it.codec.description, _yes(it.codec.holds_shaper)) for it in LutFormat),
+        ),
+        "settings": _table(
+            ("variable", "default", "effect"),
+            ((f"`{name}`", f"`{value}`", text) for name, value, text in Settings.variables()),
+        ),
+    }
+
+
+def render(readme: str) -> str:
+    """Return the text of the README with its generated tables up to date."""
+    for name, table in tables().items():
+        pattern = re.compile(rf"(<!-- {name}:[^\n]*-->\n).*?(<!-- end -->)", re.DOTALL)
+        readme, count = pattern.subn(lambda match, table=table: match[1] + table + match[2], readme)
+        assert count == 1, f"the README has {count} places for the table {name}"
+    return readme
+
+
+def _image_format_row(member: ImageFormat) -> tuple[str, ...]:
+    codec = member.codec
+    written, quality = "read only", ""
+    if member.encodable:
+        written = f"{codec.bit_depth} bits" + (", alpha" if codec.has_alpha else "")
+        quality = str(codec.default_quality or "lossless")
+    return f"`{codec.name}`", codec.media_type, " ".join(codec.suffixes), written, quality
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+if __name__ == "__main__":
+    README.write_text(render(README.read_text()))
