@@ -20,8 +20,8 @@ from app.cli.main import COMMANDS, load
 from app.luts.formats.cube import read_cube
 from app.settings import Settings
 from tests.helpers.cli import invoke, run
+from tests.helpers.networks import make_clutnet, to_published
 from tests.helpers.server import Server, free_port
-from tests.networks.test_clutnet import make_network, to_published
 
 
 def test_one_photo(photos: Path, tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_models_are_imported_listed_and_shown(tmp_path: Path) -> None:
     """A published checkpoint becomes a model of the store."""
     checkpoint = tmp_path / "network.pth"
     store = {"CLUT_MODELS_STORE": str(tmp_path / "store")}
-    torch.save(to_published(make_network(5, 10)), checkpoint)
+    torch.save(to_published(make_clutnet(5, 10)), checkpoint)
     imported = invoke(
         "models", "import", checkpoint, "--name", "default", "--licence", "MIT", **store
     )

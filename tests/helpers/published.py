@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from app.luts.lut3d import Lut3D
 from app.networks.base import ThumbnailRecipe
 from app.networks.registry import import_checkpoint
 from app.networks.store import write_model
@@ -63,3 +64,10 @@ def read_pixels(path: Path) -> NDArray[np.uint8]:
     """Read the pixels (H, W, 3) of an image file, without its profile and orientation."""
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
+
+
+def read_published_look(shared: Path, model: str = "20+05+20") -> Lut3D:
+    """Read the table that a published CLUT-Net predicts for the image a1629."""
+    with np.load(shared / "parity" / f"a1629-{model}.npz") as published:
+        residual = published["residual_lut"].transpose(1, 2, 3, 0)  # (3, B, G, R) to (B, G, R, 3)
+    return Lut3D(Lut3D.identity(33).table + residual)

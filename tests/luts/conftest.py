@@ -43,10 +43,3 @@ def separable_look() -> Lut3D:
     inputs = np.linspace(0, 1, 17)
     curves = [0.1 + 0.7 * inputs, inputs**0.5, inputs + 0.1 * np.sin(9 * inputs)]
     return Lut3D(1.2 * Lut3D.identity(17).table - np.float32(0.1), np.array(curves, np.float32))
-
-
-def read_published_look(shared: Path, model: str = "20+05+20") -> Lut3D:
-    """Read the table that a published CLUT-Net predicts for the image a1629."""
-    with np.load(shared / "parity" / f"a1629-{model}.npz") as published:
-        residual = published["residual_lut"].transpose(1, 2, 3, 0)  # (3, B, G, R) to (B, G, R, 3)
-    return Lut3D(Lut3D.identity(33).table + residual)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from app.luts.apply import apply, prepare
 from app.luts.lut3d import Interpolation, Lut3D
-from tests.luts.conftest import read_published_look
+from tests.helpers.published import read_published_look
 
 INTERPOLATIONS: list[Interpolation] = ["tetrahedral", "trilinear"]
 both_interpolations = pytest.mark.parametrize("interpolation", INTERPOLATIONS)

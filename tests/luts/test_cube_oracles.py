@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from app.luts.apply import apply
 from app.luts.formats.cube import read_cube, write_cube
 from app.luts.lut3d import Interpolation, Lut3D
-from tests.luts.conftest import read_published_look
-from tests.luts.oracles import Oracle, apply_ffmpeg, apply_opencolorio
+from tests.helpers.oracles import Oracle, apply_ffmpeg, apply_opencolorio
+from tests.helpers.published import read_published_look
 
 
 def assert_agreement(

@@ -17,7 +17,7 @@ from app.luts.formats.clf import write_clf
 from app.luts.formats.csp import write_csp
 from app.luts.formats.resolve import write_resolve_cube
 from app.luts.lut3d import Interpolation, Lut3D
-from tests.luts.oracles import apply_opencolorio
+from tests.helpers.oracles import apply_opencolorio
 
 WRITERS = {"resolve.cube": write_resolve_cube, "look.csp": write_csp, "look.clf": write_clf}
 LOOKS = ["look", "adaptive_look", "separable_look"]

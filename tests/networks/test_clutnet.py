@@ -6,56 +6,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 from app.errors import BadModel
 from app.networks.base import identity_table
 from app.networks.checkpoints import Checkpoint
 from app.networks.clutnet import ClutNet
+from tests.helpers.networks import make_clutnet, to_published
 
 FORMS = [(5, 10), (5, None), (None, 10), (None, None)]
 D = 9
 
 
-def make_network(s: int | None, w: int | None) -> ClutNet:
-    """Make a network of one of the four forms, with random weights."""
-    torch.manual_seed(0)
-    network = ClutNet(n=4, s=s, w=w, d=D).eval().requires_grad_(requires_grad=False)
-    for parameter in (network.psi, network.strong, network.weak):
-        if parameter is not None:
-            nn.init.normal_(parameter, std=0.1)
-    return network
-
-
-def to_published(network: ClutNet) -> dict[str, torch.Tensor]:
-    """Return the state dict that the authors' code would store."""
-    n, s, w, d = network.n, network.s, network.w, network.d
-    state = {f"backbone.model.{name}": value for name, value in network.trunk.state_dict().items()}
-    state |= {
-        "classifier.0.weight": network.head[0].weight[:, :, None, None],
-        "classifier.0.bias": network.head[0].bias,
-        "classifier.3.weight": network.head[2].weight[:, :, None, None],
-        "classifier.3.bias": network.head[2].bias,
-    }
-    if network.strong is not None:
-        state["CLUTs.s_Layers"] = network.strong
-    if network.weak is not None:
-        state["CLUTs.w_Layers"] = network.weak
-    if s and w:
-        state["CLUTs.LUTs"] = network.psi.reshape(s * n * 3, w)
-    elif s:
-        state["CLUTs.LUTs"] = network.psi.reshape(s, n * 3 * d * d)
-    elif w:
-        state["CLUTs.LUTs"] = network.psi.permute(1, 2, 0, 3).reshape(n * 3 * d, w)
-    else:
-        state["CLUTs.LUTs"] = network.basis()
-    return state
-
-
 @pytest.mark.parametrize(("s", "w"), FORMS)
 def test_mixing_compressed_bases_equals_mixing_full_ones(s: int | None, w: int | None) -> None:
     """Mixing psi and expanding once equals expanding every basis LUT and mixing the results."""
-    network = make_network(s, w)
+    network = make_clutnet(s, w)
     codes = torch.randn(3, 4)
     mixed = identity_table(D) + torch.einsum("bn,nczyx->bczyx", codes, network.basis())
     torch.testing.assert_close(network.decode(codes).table, mixed, atol=1e-5, rtol=0)
@@ -64,7 +29,7 @@ def test_mixing_compressed_bases_equals_mixing_full_ones(s: int | None, w: int |
 @pytest.mark.parametrize(("s", "w"), FORMS)
 def test_all_published_forms_are_read(s: int | None, w: int | None, tmp_path: Path) -> None:
     """Each of the four published layouts restores the network; the sizes are inferred."""
-    network = make_network(s, w)
+    network = make_clutnet(s, w)
     torch.save(to_published(network), tmp_path / "network.pth")
     read = ClutNet.from_checkpoint(Checkpoint.read([tmp_path / "network.pth"]))
     assert read.hparams == {"n": 4, "s": s, "w": w, "d": D}
@@ -74,13 +39,13 @@ def test_all_published_forms_are_read(s: int | None, w: int | None, tmp_path: Pa
 
 def test_a_code_of_zeros_is_the_identity() -> None:
     """The table is a residual, so a code of zeros decodes to the identity."""
-    table = make_network(5, 10).decode(torch.zeros(1, 4)).table
+    table = make_clutnet(5, 10).decode(torch.zeros(1, 4)).table
     torch.testing.assert_close(table[0], identity_table(D))
 
 
 def test_s_is_the_rank_along_the_own_axis() -> None:
     """With S = 1, the residual has rank 1 along the own axis of each channel, for any W."""
-    network = make_network(1, None)
+    network = make_clutnet(1, None)
     residual = network.basis()[0]
     for channel, own in ((0, 3), (1, 2), (2, 1)):  # axes [channel][b][g][r]
         unfolded = residual[channel].movedim(own - 1, 0).flatten(1)
@@ -113,7 +78,7 @@ def test_published_parameter_counts(w: int, total: int, lut_part: int | None) ->
 )
 def test_errors_name_the_tensor(change, named: str) -> None:
     """A missing, surplus, misshapen or non-finite tensor is rejected by its name."""
-    state = to_published(make_network(5, 10))
+    state = to_published(make_clutnet(5, 10))
     change(state)
     with pytest.raises(BadModel, match=named):
         ClutNet.from_checkpoint(Checkpoint(state))

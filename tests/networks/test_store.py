@@ -10,48 +10,22 @@ import pytest
 import torch
 
 from app.errors import BadModel, UnknownLook, UnknownModel
-from app.networks.base import Network, ThumbnailRecipe
 from app.networks.clutnet import ClutNet
 from app.networks.registry import ARCHITECTURES, import_checkpoint
 from app.networks.store import (
-    ModelCard,
     ModelRegistry,
     read_model,
     read_registry,
     read_store,
-    write_model,
 )
-
-SMALL = {
-    "clutnet": {"n": 2, "s": 2, "w": 3, "d": 5},
-    "ia3dlut": {"n": 2, "d": 5},
-    "adaint": {"n": 2, "d": 5},
-    "seplut": {"m": 2, "n": 2, "c": 5, "d": 5},
-    "svdlut": {"r": 2, "k": 2, "v": 3, "d": 5},
-    "lutwithbgrid": {"r": 2, "v": 3, "g": 2, "d": 5},
-}
-
-
-def make_network(architecture: str = "clutnet") -> Network:
-    """Make a network small enough for fast tests."""
-    torch.manual_seed(0)
-    network = ARCHITECTURES[architecture](**SMALL[architecture]).eval()
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.1)
-    return network
-
-
-def write(root: Path, network: Network, name: str = "a") -> ModelCard:
-    """Write a network to a store as the next version of a name."""
-    recipe = ThumbnailRecipe(antialias=True)
-    return write_model(root, network, name=name, licence="CC0-1.0", source="us", thumbnail=recipe)
+from tests.helpers.networks import make_network, write_network
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_round_trip(tmp_path: Path, architecture: str) -> None:
     """Every architecture is restored from its card: equal weights, and equal tables."""
     network = make_network(architecture)
-    card = write(tmp_path, network)
+    card = write_network(tmp_path, network)
     model = read_model(tmp_path / "a" / "1")
     assert model.card == card
     thumbnails = torch.rand(2, 3, 256, 256)
@@ -68,7 +42,7 @@ def test_round_trip(tmp_path: Path, architecture: str) -> None:
 
 def test_versions_rise(tmp_path: Path) -> None:
     """Each write of a name is a new version, and the name alone is the highest version."""
-    refs = [write(tmp_path, make_network()).model_ref for _ in range(3)]
+    refs = [write_network(tmp_path, make_network()).model_ref for _ in range(3)]
     assert refs == ["a@1", "a@2", "a@3"]
     registry = ModelRegistry(read_store(tmp_path), "a")
     assert registry.default.card.version == 3
@@ -77,7 +51,7 @@ def test_versions_rise(tmp_path: Path) -> None:
 
 def test_unknown_models_and_looks_are_rejected(tmp_path: Path) -> None:
     """The error for a name lists the names, the error for a look its fingerprint."""
-    write(tmp_path, make_network())
+    write_network(tmp_path, make_network())
     registry = ModelRegistry(read_store(tmp_path), "a")
     with pytest.raises(UnknownModel) as unknown:
         registry.get("b")
@@ -88,7 +62,7 @@ def test_unknown_models_and_looks_are_rejected(tmp_path: Path) -> None:
 
 def test_a_fingerprint_selects_a_version(tmp_path: Path) -> None:
     """A fingerprint belongs to exactly one version of one model."""
-    cards = [write(tmp_path, make_network(architecture)) for architecture in ("clutnet", "adaint")]
+    cards = [write_network(tmp_path, make_network(name)) for name in ("clutnet", "adaint")]
     registry = ModelRegistry(read_store(tmp_path), "a")
     assert [registry.get_by_fingerprint(card.fingerprint).card for card in cards] == cards
 
@@ -124,7 +98,7 @@ def edit_card(**changes: object):
 )
 def test_damaged_models_are_rejected(tmp_path: Path, damage, message: str) -> None:
     """A model that does not match its card is rejected, and the error names the file."""
-    write(tmp_path, make_network())
+    write_network(tmp_path, make_network())
     damage(tmp_path / "a" / "1")
     with pytest.raises(BadModel, match=message):
         read_store(tmp_path)
@@ -132,7 +106,7 @@ def test_damaged_models_are_rejected(tmp_path: Path, damage, message: str) -> No
 
 def test_the_folder_of_a_model_matches_its_card(tmp_path: Path) -> None:
     """A copied folder is rejected, and an unfinished import is ignored."""
-    write(tmp_path, make_network())
+    write_network(tmp_path, make_network())
     shutil.copytree(tmp_path / "a", tmp_path / ".new-cut-short")
     assert len(read_store(tmp_path)) == 1
     shutil.copytree(tmp_path / "a", tmp_path / "b")
@@ -145,7 +119,7 @@ def test_weights_with_nan_are_rejected(tmp_path: Path) -> None:
     network = make_network()
     assert isinstance(network, ClutNet)
     network.psi.data[0] = torch.nan
-    write(tmp_path, network)
+    write_network(tmp_path, network)
     with pytest.raises(BadModel, match="tensor psi holds NaN"):
         read_store(tmp_path)
 
@@ -154,7 +128,7 @@ def test_weights_with_nan_are_rejected(tmp_path: Path) -> None:
 def test_invalid_names_are_rejected(tmp_path: Path, name: str) -> None:
     """The name of a model cannot lead out of the store."""
     with pytest.raises(BadModel, match="name"):
-        write(tmp_path, make_network(), name)
+        write_network(tmp_path, make_network(), name)
     assert list(tmp_path.rglob("*.safetensors")) == []
 
 
@@ -172,7 +146,7 @@ def test_files_of_unknown_methods_are_rejected(tmp_path: Path) -> None:
 def test_damaged_models_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The log names the file of a damaged model; a damaged default model is an error."""
     for name in ("a", "a", "b"):
-        write(tmp_path, make_network(), name)
+        write_network(tmp_path, make_network(), name)
     weights = tmp_path / "b" / "1" / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     (tmp_path / "c" / "1").mkdir(parents=True)

@@ -15,7 +15,7 @@ from app.networks.base import Network
 from app.networks.registry import ARCHITECTURES
 from app.policies import DevicePolicy
 from app.serving.device import Device, apply_on, padded_sizes
-from tests.networks.test_store import make_network
+from tests.helpers.networks import make_network
 
 pytestmark = pytest.mark.anyio
 

@@ -17,7 +17,7 @@ from app.luts.lut_error import lut_error
 from app.policies import LutPolicy
 from app.serving.lut_export import LutCache, export_lut
 from app.serving.results import Look
-from tests.networks.test_store import make_network, write
+from tests.helpers.networks import make_network, write_network
 
 SHAPER_FORMATS = [it for it in LutFormat if it.codec.holds_shaper]
 
@@ -27,7 +27,7 @@ def look(tmp_path: Path) -> Look:
     """A contrasty look that overshoots, with curves before its table."""
     table = np.float32(1.2) * Lut3D.identity(9).table ** 2 - np.float32(0.1)
     curves = np.linspace(0, 1, 20, dtype=np.float32) ** np.array([[0.5], [0.8], [1.5]], np.float32)
-    return Look(write(tmp_path, make_network("seplut")), "token", Lut3D(table, curves))
+    return Look(write_network(tmp_path, make_network("seplut")), "token", Lut3D(table, curves))
 
 
 @pytest.mark.parametrize("lut_format", SHAPER_FORMATS)

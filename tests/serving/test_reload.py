@@ -19,9 +19,8 @@ from app.serving.files import enhance_file, predict_lut_of_file
 from app.serving.options import EnhanceOptions, PredictLutOptions
 from app.serving.service import EnhancementService
 from app.settings import STORE, Settings
-from tests.networks.test_store import make_network
-from tests.serving.gate import GatedDevice
-from tests.serving.test_service import get_lut
+from tests.helpers.networks import make_network, write_other
+from tests.helpers.service import GatedDevice, get_lut
 
 pytestmark = pytest.mark.anyio
 
@@ -39,18 +38,6 @@ def store(tmp_path: Path) -> Path:
 def photo(photos: Path) -> bytes:
     """A JPEG of 853x480 pixels."""
     return (photos / "lake.jpg").read_bytes()
-
-
-def write_other(store: Path) -> None:
-    """Adds the next version of `other`."""
-    write_model(
-        store,
-        make_network(),
-        name="other",
-        licence="",
-        source="",
-        thumbnail=ThumbnailRecipe(),
-    )
 
 
 def create(store: Path, device: GatedDevice | None = None) -> EnhancementService:

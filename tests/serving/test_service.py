@@ -34,8 +34,8 @@ from app.serving.options import EnhanceOptions, PredictLutOptions, choose_format
 from app.serving.results import STAGES, EnhancedImage, ExportedLut
 from app.serving.service import EnhancementService
 from app.settings import Settings
-from tests.networks.test_store import make_network
-from tests.serving.gate import GatedDevice
+from tests.helpers.networks import make_network
+from tests.helpers.service import GatedDevice, get_lut
 
 pytestmark = pytest.mark.anyio
 
@@ -75,16 +75,6 @@ async def enhance(service: EnhancementService, body: bytes) -> EnhancedImage:
 async def predict(service: EnhancementService, body: bytes) -> ExportedLut:
     """Export the LUT for an image with the default options."""
     return (await predict_lut_of_file(service, body, PredictLutOptions())).file
-
-
-async def get_lut(service: EnhancementService, token: str, options: LutOptions) -> ExportedLut:
-    """Export the LUT of a look token, as the endpoint does."""
-    found = service.find_lut(token, options, gzipped=False)
-    if found is not None:
-        return found
-    with service.admission.acquire() as permit:
-        permit.enter()
-        return await service.get_lut(permit, token, options)
 
 
 async def settle(service: EnhancementService) -> None:

@@ -13,8 +13,8 @@ from app.policies import Scope
 from app.settings import STORE
 from app.web.api_keys import new_key
 from tests.helpers.http import bearer, problem
+from tests.helpers.networks import write_other
 from tests.helpers.server import PATIENCE, serving
-from tests.serving.test_reload import write_other
 
 
 def served(client: httpx.Client, headers: dict[str, str] | None = None) -> set[str]:

@@ -1,4 +1,4 @@
-"""A device that holds requests where a test wants them."""
+"""The service without HTTP: a device that holds requests, and requests as endpoints make them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from collections.abc import Callable
 from numpy.typing import DTypeLike
 
 from app.luts.apply import Pixels
+from app.luts.export import LutOptions
 from app.luts.lut3d import Lut3D
 from app.policies import DevicePolicy
 from app.serving.device import Device
+from app.serving.results import ExportedLut
+from app.serving.service import EnhancementService
 
 
 class GatedDevice(Device):
@@ -41,3 +44,13 @@ class GatedDevice(Device):
             self.reached.set()
             assert self._opened.wait(60)
         return super().applier(lut, dtype)
+
+
+async def get_lut(service: EnhancementService, token: str, options: LutOptions) -> ExportedLut:
+    """Export the LUT of a look token, as the endpoint does."""
+    found = service.find_lut(token, options, gzipped=False)
+    if found is not None:
+        return found
+    with service.admission.acquire() as permit:
+        permit.enter()
+        return await service.get_lut(permit, token, options)
