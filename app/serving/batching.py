@@ -1,4 +1,4 @@
-"""Dynamic batching on the event loop, and nothing else: no threads, no tensors, no locks."""
+"""Dynamic batching on the event loop, without threads, tensors or locks."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ _Entry = tuple[T, "asyncio.Future[R]"]
 
 
 class BatcherStoppedError(RuntimeError):
-    """The batcher's loop has ended; nothing will be run any more."""
+    """The batcher's loop has ended, and runs nothing any more."""
 
 
 class Batcher(Generic[T, R]):
-    """Gathers items that arrive one by one and runs them together.
+    """Collects items that arrive one by one, and runs them together.
 
-    What arrives while a batch runs is the next batch, so batches grow with the load and an idle
-    device starts at once. Every submitted item ends exactly once: with its answer, with its own
-    error, or cancelled by whoever submitted it.
+    Items that arrive while a batch runs form the next batch, so batches grow with the load and an
+    idle device starts at once. Every submitted item ends exactly once: with its result, with its
+    own error, or cancelled by its submitter.
 
     Attributes:
-        sizes: how many batches of each size have run.
-        failures: how many of them failed.
+        sizes: the number of batches of each size that have run.
+        failures: the number of batches that failed.
     """
 
     def __init__(self, run: Run[T, R], policy: BatchPolicy) -> None:
-        """Takes what runs a batch: it answers as many results as it was given items, in order."""
+        """Set the function that runs a batch: it returns one result per item, in their order."""
         self._run = run
         self._policy = policy
         self._waiting: deque[_Entry[T, R]] = deque()
@@ -65,11 +65,11 @@ class Batcher(Generic[T, R]):
 
     @property
     def depth(self) -> int:
-        """How many items wait for the next batch."""
+        """The number of items that wait for the next batch."""
         return len(self._waiting)
 
     async def submit(self, item: T) -> R:
-        """Runs an item in the next batch.
+        """Run an item in the next batch.
 
         Raises:
             BatcherStoppedError: the loop has ended.
@@ -91,10 +91,10 @@ class Batcher(Generic[T, R]):
             try:
                 await self._run_batch(batch)
             finally:
-                _end_all(batch)  # only a loop that is being stopped leaves any to end
+                _end_all(batch)  # there are some only when the loop is being stopped
 
     async def _fill(self) -> None:
-        """Waits until a whole batch is there, or for as long as the policy allows."""
+        """Wait for a full batch, for as long as the policy allows."""
         try:
             async with asyncio.timeout(self._policy.max_wait):
                 while len(self._waiting) < self._policy.max_size:
@@ -104,7 +104,7 @@ class Batcher(Generic[T, R]):
             pass
 
     def _take(self) -> list[_Entry[T, R]]:
-        """Takes the next batch; those whose submitters have departed do not count."""
+        """Take the next batch, without items that were cancelled."""
         batch: list[_Entry[T, R]] = []
         while self._waiting and len(batch) < self._policy.max_size:
             entry = self._waiting.popleft()
@@ -115,7 +115,7 @@ class Batcher(Generic[T, R]):
         return batch
 
     async def _run_batch(self, batch: list[_Entry[T, R]]) -> None:
-        """Answers a batch; if it fails, its items are run alone, so that each fails for itself."""
+        """Run a batch; if it fails, run its items alone, so that only the faulty ones fail."""
         batch = [entry for entry in batch if not entry[1].done()]
         if not batch:
             return
@@ -123,7 +123,7 @@ class Batcher(Generic[T, R]):
         try:
             results = await self._run([item for item, _ in batch])
             answers = list(zip(batch, results, strict=True))
-        except Exception as error:  # whatever it is belongs to the submitters
+        except Exception as error:  # of any kind: it belongs to the submitters
             self.failures += 1
             if len(batch) == 1:
                 _end(batch[0], error)

@@ -1,4 +1,4 @@
-"""The hardware: where networks live, and the only place that tells CPU from CUDA."""
+"""The hardware that runs the networks; the only module that distinguishes CPU and CUDA."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from app.policies import DevicePolicy
 P = ParamSpec("P")
 R = TypeVar("R")
 
-PIXELS_AT_ONCE = 1 << 22  # looked up in one go on a GPU: bounds its memory to about 0.5 GB
+PIXELS_AT_ONCE = 1 << 22  # passed to a GPU at a time: bounds its memory to about 0.5 GB
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a network answers for one thumbnail.
+    """The output of a network for one thumbnail.
 
     Attributes:
         code: float32 (K,).
-        lut: the table that the code decodes to.
-        seconds: how long the batch was on the device.
+        lut: the LUT that the code decodes to.
+        seconds: the time of the batch on the device.
     """
 
     code: NDArray[np.float32]
@@ -45,16 +45,16 @@ class Prediction:
 
 
 class Device:
-    """Keeps networks resident and runs them, one call at a time, on a thread of its own.
+    """Keeps networks resident, and runs them on a thread of its own, one call at a time.
 
     Attributes:
         interpolation: of the LUTs.
 
-    An async context manager: entering claims the hardware, leaving ends the thread.
+    An async context manager: entering prepares the hardware, leaving ends the thread.
     """
 
     def __init__(self, policy: DevicePolicy) -> None:
-        """Raises RuntimeError if a CUDA device is asked for and there is none."""
+        """Choose the device; raises RuntimeError if the policy requires CUDA and there is none."""
         self._policy = policy
         self.interpolation = policy.interpolation
         self._failures = 0
@@ -62,8 +62,8 @@ class Device:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="device")
 
     async def __aenter__(self) -> Self:
-        # One thread runs the network while the workers decode and encode on the other cores; more
-        # would fight them for the cores, and at 256x256 gain nothing.
+        # One thread runs the network while the pool decodes and encodes on the other cores; more
+        # threads would compete with the pool, and gain nothing at 256x256.
         torch.set_num_threads(1)
         return self
 
@@ -77,7 +77,7 @@ class Device:
 
     @property
     def name(self) -> str:
-        """Such as "cpu" or "cuda:0"."""
+        """The name of the device, such as "cpu" or "cuda:0"."""
         return str(self._device)
 
     @property
@@ -87,17 +87,17 @@ class Device:
 
     @property
     def memory(self) -> int:
-        """Bytes of a GPU's memory that are held for us; on a CPU the process's memory says all."""
+        """Bytes of GPU memory that are reserved; 0 on a CPU."""
         return torch.cuda.memory_reserved(self._device) if self._device.type == "cuda" else 0
 
     async def warm_up(self, network: Network, thumbnail_size: int, max_batch: int) -> None:
-        """Moves a network here and runs every batch size in use, and the LUT kernel, once."""
+        """Move a network to the device, and run every batch size in use and the LUT kernel once."""
         await self._call(self._warm_up, network, thumbnail_size, max_batch)
 
     async def predict(
         self, network: Network, max_batch: int, thumbnails: Sequence[NDArray[np.float32]]
     ) -> list[Prediction]:
-        """Thumbnails float32 (3, S, S) in 0..1 -> a prediction for each, from one run."""
+        """Predict from thumbnails, float32 (3, S, S) in 0..1, in one run of the network."""
         try:
             predictions = await self._call(self._predict, network, max_batch, thumbnails)
         except Exception:
@@ -107,14 +107,15 @@ class Device:
         return predictions
 
     async def decode(self, network: Network, code: NDArray[np.float32]) -> Lut3D:
-        """Makes the LUT of a code (K,) again."""
+        """Rebuild the LUT of a code (K,)."""
         return await self._call(self._decode, network, code)
 
     def applier(self, lut: Lut3D, dtype: DTypeLike) -> Callable[[Pixels], None]:
-        """Makes a LUT ready for a photo's pixels of that dtype, uint8 or uint16.
+        """Prepare a LUT for pixels of a dtype, uint8 or uint16.
 
-        Blocks, as does its answer, which passes a photo (H, W, 3) through the LUT, in place:
-        call both on worker threads. Strips of a photo may be passed at the same time.
+        Blocks, and so does the function that is returned, which passes pixels (H, W, 3) through
+        the LUT, in place: call both on threads of the pool. Strips of an image may be passed at
+        the same time.
         """
         if self._device.type == "cpu":
             return apply.prepare(lut, self.interpolation, dtype).apply
@@ -140,7 +141,9 @@ class Device:
         batch = _pad_batch(thumbnails, max_batch)
         codes = network.encode(_upload(torch.from_numpy(batch), self._device))
         if network.half_codes:
-            codes = codes.half().float()  # so that the token holds the very look that is applied
+            codes = (
+                codes.half().float()
+            )  # the token holds half precision, and must hold the look that is applied
         luts = _to_luts(network.decode(codes))
         seconds = perf_counter() - begun
         return [
@@ -155,9 +158,9 @@ class Device:
 
 
 def padded_sizes(max_batch: int) -> list[int]:
-    """The batch sizes in use: 1, 2, 3, 4, 8, 16 ... and the largest.
+    """Return the batch sizes in use: 1, 2, 3, 4, 8, 16 ... and the largest.
 
-    Few sizes, because memory allocators and kernel caches grow with every new one.
+    There are few sizes because memory allocators and kernel caches grow with every new one.
     """
     powers = (1 << power for power in range(2, max_batch.bit_length()))
     return [size for size in (1, 2, 3, *powers) if size < max_batch] + [max_batch]
@@ -170,9 +173,9 @@ def apply_on(
     interpolation: Interpolation,
     pixels: Pixels,
 ) -> None:
-    """Passes pixels (H, W, 3) through a LUT on a torch device, in place.
+    """Pass pixels (H, W, 3) through a LUT on a torch device, in place.
 
-    The pixels travel as integers through pinned memory, a strip at a time.
+    The pixels are copied as integers through pinned memory, a strip at a time.
     """
     lookup = tetrahedral if interpolation == "tetrahedral" else trilinear
     tables = _to_batch(lut, device)
@@ -181,9 +184,9 @@ def apply_on(
     for start in range(0, len(flat), PIXELS_AT_ONCE):
         strip = flat[start : start + PIXELS_AT_ONCE]
         colours = _upload(torch.from_numpy(strip), device).float().div_(highest)
-        answer = lookup(tables, colours[None])[0].clamp_(0.0, 1.0).mul_(highest).round_()
+        result = lookup(tables, colours[None])[0].clamp_(0.0, 1.0).mul_(highest).round_()
         # Through int32: not every backend converts float to uint16.
-        strip[:] = answer.int().cpu().numpy()
+        strip[:] = result.int().cpu().numpy()
 
 
 def _choose_device(name: str) -> torch.device:
@@ -191,7 +194,7 @@ def _choose_device(name: str) -> torch.device:
         name = "cuda:0" if torch.cuda.is_available() else "cpu"
     device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise RuntimeError(f"the device is set to {name}, but torch sees no CUDA device")
+        raise RuntimeError(f"the device is set to {name}, but torch finds no CUDA device")
     return device
 
 
@@ -202,7 +205,7 @@ def _upload(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 def _pad_batch(thumbnails: Sequence[NDArray[np.float32]], max_batch: int) -> NDArray[np.float32]:
-    """B of (3, S, S) -> (size in use, 3, S, S), filled up with zeros."""
+    """Stack B thumbnails (3, S, S) to (size in use, 3, S, S), padded with zeros."""
     size = next(size for size in padded_sizes(max_batch) if size >= len(thumbnails))
     batch = np.zeros((size, *thumbnails[0].shape), np.float32)
     for row, thumbnail in zip(batch, thumbnails, strict=False):
@@ -211,7 +214,7 @@ def _pad_batch(thumbnails: Sequence[NDArray[np.float32]], max_batch: int) -> NDA
 
 
 def _to_luts(tables: LutBatch) -> list[Lut3D]:
-    """Tables (B, 3, D, D, D) -> B LUTs whose tables are (D, D, D, 3)."""
+    """Convert tables (B, 3, D, D, D) to B LUTs whose tables are (D, D, D, 3)."""
     arrays = tables.table.permute(0, 2, 3, 4, 1).contiguous().cpu().numpy()
     if tables.shaper is None:
         return [Lut3D(array) for array in arrays]
@@ -220,7 +223,7 @@ def _to_luts(tables: LutBatch) -> list[Lut3D]:
 
 
 def _to_batch(lut: Lut3D, device: torch.device) -> LutBatch:
-    """A LUT -> a batch of one."""
+    """Convert a LUT to a batch of one."""
     table = torch.from_numpy(lut.table).permute(3, 0, 1, 2)[None].to(device)
     shaper = None if lut.shaper is None else torch.from_numpy(lut.shaper)[None].to(device)
     return LutBatch(table, shaper)

@@ -1,18 +1,18 @@
-"""What a process that serves is set to, once, before it begins."""
+"""Settings of the process, made once before it serves."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
 
-SWITCH_INTERVAL = 0.5e-3  # seconds; Python's own is 5 ms, as long as a stage of a small photograph
+SWITCH_INTERVAL = 0.5e-3  # seconds; Python's default, 5 ms, is as long as a stage of a small image
 
 
 def tune_process() -> None:
-    """Keeps freed memory, and lets threads take the interpreter from each other sooner.
+    """Keep freed memory, and switch threads sooner.
 
-    A worker that comes back from compiled code waits for the interpreter while a core idles, and
-    so does a probe behind a worker.
+    A thread that returns from compiled code waits for the interpreter while a core idles, and so
+    does a probe behind such a thread.
     """
     keep_freed_memory()
     sys.setswitchinterval(SWITCH_INTERVAL)
@@ -24,12 +24,12 @@ _NEVER = 1 << 30
 
 
 def keep_freed_memory() -> None:
-    """Lets the next photograph have the memory of the last one, where the C library is glibc.
+    """Reuse the memory of one image for the next, where the C library is glibc.
 
-    It would give every large block back to the system at once, which must clear its pages before
-    it hands them out again: up to a fifth of what decoding a JPEG costs. One arena serves all
-    threads: the others of glibc cannot grow beyond 64 MB. Memory stays at its peak, which the
-    pixel budget bounds.
+    By default glibc returns every large block to the system, which must clear its pages before it
+    hands them out again: up to a fifth of the time of decoding a JPEG. One arena serves all
+    threads, since the further arenas of glibc cannot grow beyond 64 MB. Memory stays at its peak,
+    which admission control bounds.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

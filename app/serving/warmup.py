@@ -1,4 +1,4 @@
-"""What is done once at the start, while the server already listens."""
+"""Work done once at the start, while the server already listens."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = logging.getLogger("clut")
 class WarmUp:
     """Work that the first requests wait for.
 
-    An async context manager: entering begins the work, leaving waits until it has ended.
+    An async context manager: entering starts the work, leaving waits for its end.
     """
 
     def __init__(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
@@ -44,20 +44,20 @@ class WarmUp:
 
     @property
     def done(self) -> bool:
-        """Whether it has run through."""
+        """Whether the work has succeeded."""
         return self._task is not None and self._task.done() and not self.failed
 
     @property
     def failed(self) -> bool:
-        """Whether it ended before it was through."""
+        """Whether the work has failed."""
         task = self._task
         return task is not None and task.done() and _failed(task)
 
     async def wait(self) -> None:
-        """Waits until it has run through.
+        """Wait for the end of the work.
 
         Raises:
-            Exception: what it failed with.
+            Exception: whatever the work failed with.
         """
         if self._task is not None:
             await asyncio.shield(self._task)
@@ -76,7 +76,7 @@ STEEP, SMOOTH = Lut3D.identity(2), Lut3D.identity(33)  # the first is too steep 
 
 
 def compile_loops(interpolations: Iterable[Interpolation]) -> None:
-    """Compiles every loop, or loads it from disk, before a request needs it."""
+    """Compile every inner loop, or load it from disk, before a request needs it."""
     for dtype in (np.uint8, np.uint16):
         pixel = np.zeros((1, 1, 3), dtype)
         make_thumbnail(pixel, 1, antialias=False)

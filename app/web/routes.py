@@ -47,7 +47,7 @@ async def enhance(
     state: StateDep,
     accept: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> Response:
-    """Returns the photo, enhanced by a 3D LUT that is predicted for it.
+    """Enhance a photo with a 3D LUT that is predicted for it.
 
     ```
     curl --data-binary @photo.jpg 'localhost:8000/enhance?max_side=2048' -o better.jpg
@@ -86,7 +86,7 @@ async def predict_lut(
     principal: RequireLutScope,
     state: StateDep,
 ) -> Response:
-    """Returns the LUT that is predicted for a photo; a JPEG is not even decoded in full.
+    """Predict the LUT for a photo; a JPEG is not even decoded in full.
 
     ```
     curl --data-binary @photo.jpg 'localhost:8000/lut?size=17' -o look.cube
@@ -144,7 +144,7 @@ async def get_lut(
     principal: RequireLutScope,
     state: StateDep,
 ) -> Response:
-    """Rebuilds the LUT from the token alone: on any replica, after any restart.
+    """Rebuild the LUT from the token alone: on any replica, after any restart.
 
     ```
     curl -so better.jpg -w '%header{x-look}' --data-binary @photo.jpg localhost:8000/enhance > token
@@ -158,7 +158,7 @@ async def get_lut(
 async def models(
     _: Annotated[NoQuery, Query()], __: RequireAnyKey, state: StateDep
 ) -> dict[str, Any]:
-    """What is served, where it comes from, and under which licence."""
+    """List the models that are served, with their source and licence."""
     default = state["service"].models.registry.default.card.model_ref
     return {
         "default": default,
@@ -201,7 +201,7 @@ async def readyz(state: StateDep, response: Response) -> dict[str, bool]:
 
 @router.get("/metrics", tags=["operation"], summary="Prometheus metrics", response_class=Response)
 def read_metrics(_: RequireMetricsScope, state: StateDep) -> Response:
-    """The text exposition format."""
+    """Return all metrics in the text exposition format."""
     # Writing it takes some 5 ms, so it is no coroutine: the event loop goes on meanwhile.
     return Response(
         state["metrics"].exposition(), media_type="text/plain; version=0.0.4; charset=utf-8"

@@ -20,15 +20,15 @@ def create(requests: int = 2, pixels: int = 100) -> Admission:
     return Admission(AdmissionPolicy(max_requests=requests, pixel_budget=pixels))
 
 
-async def holding(
-    admission: Admission, pixels: int, turn: float = 0.0
+async def reserve(
+    admission: Admission, pixels: int, priority: float = 0.0
 ) -> tuple[asyncio.Task[None], asyncio.Event]:
-    """A photograph in the house, or waiting to be let in, until the event is set."""
+    """Reserve memory, or wait for it, until the event is set."""
     leave = asyncio.Event()
 
     async def hold() -> None:
         with admission.acquire() as permit:
-            await permit.reserve_memory(pixels, turn)
+            await permit.reserve_memory(pixels, priority)
             await leave.wait()
 
     task = asyncio.create_task(hold())
@@ -118,12 +118,12 @@ async def test_closing_waits_for_the_requests_in_flight() -> None:
     await closing
 
 
-async def test_photographs_wait_for_their_share_in_order() -> None:
-    """A photograph that does not fit waits, and smaller ones behind it do not overtake it."""
+async def test_requests_wait_for_memory_in_order() -> None:
+    """A request that does not fit waits, and smaller ones behind it do not overtake it."""
     admission = create(pixels=100)
-    _, first_leaves = await holding(admission, 70)
-    large, large_leaves = await holding(admission, 60)
-    small, small_leaves = await holding(admission, 30)
+    _, first_leaves = await reserve(admission, 70)
+    large, large_leaves = await reserve(admission, 60)
+    small, small_leaves = await reserve(admission, 30)
     assert (admission.pixels_in_flight, admission.waiting) == (70, 2)
     first_leaves.set()
     await asyncio.sleep(0.01)
@@ -134,12 +134,12 @@ async def test_photographs_wait_for_their_share_in_order() -> None:
     assert admission.pixels_in_flight == 0
 
 
-async def test_an_earlier_turn_goes_first() -> None:
-    """A small photograph that comes soon after a large one does not wait behind it."""
+async def test_a_higher_priority_goes_first() -> None:
+    """A small image that arrives soon after a large one does not wait behind it."""
     admission = create(pixels=100)
-    first, first_leaves = await holding(admission, 70)
-    large, large_leaves = await holding(admission, 60, turn=2.0)
-    small, small_leaves = await holding(admission, 30, turn=1.0)
+    first, first_leaves = await reserve(admission, 70)
+    large, large_leaves = await reserve(admission, 60, priority=2.0)
+    small, small_leaves = await reserve(admission, 30, priority=1.0)
     assert (admission.pixels_in_flight, admission.waiting) == (100, 1)
     first_leaves.set()
     await first
@@ -150,26 +150,26 @@ async def test_an_earlier_turn_goes_first() -> None:
     assert admission.pixels_in_flight == 0
 
 
-async def test_who_gives_up_waiting_holds_up_nobody() -> None:
-    """A cancelled waiter leaves the queue, and what is behind it moves up."""
+async def test_a_cancelled_waiter_delays_no_other() -> None:
+    """A cancelled waiter leaves the queue, and those behind it move up."""
     admission = create(pixels=100)
-    _, first_leaves = await holding(admission, 70)
-    impatient, _ = await holding(admission, 90)
-    patient, patient_leaves = await holding(admission, 30)
-    impatient.cancel()
+    _, first_leaves = await reserve(admission, 70)
+    cancelled, _ = await reserve(admission, 90)
+    kept, kept_leaves = await reserve(admission, 30)
+    cancelled.cancel()
     await asyncio.sleep(0.01)
     assert (admission.pixels_in_flight, admission.waiting) == (100, 0)
     first_leaves.set()
-    patient_leaves.set()
-    await patient
+    kept_leaves.set()
+    await kept
     assert admission.pixels_in_flight == 0
 
 
-async def test_cancelled_in_the_moment_of_the_turn() -> None:
-    """A share that is given to somebody who leaves in the same moment comes back."""
+async def test_cancelling_in_the_iteration_of_the_grant() -> None:
+    """Memory that is granted to a request cancelled in the same iteration is released."""
     admission = create(pixels=100)
-    first, first_leaves = await holding(admission, 100)
-    second, _ = await holding(admission, 100)
+    first, first_leaves = await reserve(admission, 100)
+    second, _ = await reserve(admission, 100)
     first_leaves.set()
     await first
     second.cancel()
@@ -177,10 +177,10 @@ async def test_cancelled_in_the_moment_of_the_turn() -> None:
     assert (admission.pixels_in_flight, admission.waiting) == (0, 0)
 
 
-async def test_a_giant_is_let_in_alone() -> None:
-    """A photograph over the whole budget waits for an empty house instead of for ever."""
+async def test_a_request_over_the_whole_budget_runs_alone() -> None:
+    """It waits until no other memory is reserved."""
     admission = create(pixels=100)
-    giant, leaves = await holding(admission, 500)
+    large, leaves = await reserve(admission, 500)
     assert admission.pixels_in_flight == 500
     leaves.set()
-    await giant
+    await large

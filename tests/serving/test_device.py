@@ -1,4 +1,4 @@
-"""The device: batches answer what single runs answer, wherever they run."""
+"""The device: a batch gives the results of single runs, on any hardware."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ HARDWARE = [
 
 
 def thumbnails(count: int) -> list[np.ndarray]:
-    """As many different thumbnails of noise."""
+    """Make different thumbnails of noise."""
     return list(np.random.default_rng(0).random((count, 3, 256, 256), np.float32))
 
 
 def rough_lut(size: int = 9, *, shaped: bool = False) -> Lut3D:
-    """A table that is neither smooth nor inside 0..1, as learned ones are."""
+    """Make a table that is neither smooth nor inside 0..1, as learned tables are."""
     generator = np.random.default_rng(1)
     noise = generator.normal(0, 0.1, (size, size, size, 3)).astype(np.float32)
     curves = np.sort(generator.random((3, 17)), axis=1).astype(np.float32) if shaped else None
@@ -46,8 +46,8 @@ def rough_lut(size: int = 9, *, shaped: bool = False) -> Lut3D:
 
 @pytest.mark.parametrize("hardware", HARDWARE)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-async def test_a_batch_answers_what_single_runs_answer(architecture: str, hardware: str) -> None:
-    """Codes and tables of a batch, padding and all, are those of its members alone."""
+async def test_a_batch_gives_the_results_of_single_runs(architecture: str, hardware: str) -> None:
+    """Codes and tables of a padded batch are those of its members alone."""
     network: Network = make_network(architecture)
     photos = thumbnails(5)
     async with Device(DevicePolicy(name=hardware)) as device:
@@ -77,7 +77,7 @@ def test_few_batch_sizes_are_in_use() -> None:
 def test_torch_and_the_cpu_kernel_agree(
     hardware: str, interpolation: Interpolation, shaped: bool, dtype: type, photos: Path
 ) -> None:
-    """Pixels that go through a LUT on a torch device come out as from the CPU kernel."""
+    """A torch device gives the same pixels as the CPU kernel."""
     photo = np.asarray(Image.open(photos / "lake.jpg")).astype(dtype)
     if dtype is np.uint16:
         photo *= 257
@@ -90,7 +90,7 @@ def test_torch_and_the_cpu_kernel_agree(
 
 
 def test_a_missing_device_is_refused() -> None:
-    """Asking for CUDA where there is none fails at start, not at the first photograph."""
+    """A missing CUDA device is an error at the start, not in the first request."""
     if torch.cuda.is_available():
         assert Device(DevicePolicy(name="cuda")).name == "cuda"
         return

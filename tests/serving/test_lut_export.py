@@ -1,4 +1,4 @@
-"""LUTs as files: what a format has no room for is resampled, and the loss is measured."""
+"""LUT files: what a format cannot hold is resampled, and the loss is measured."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHAPER_FORMATS = [it for it in LutFormat if it.codec.holds_shaper]
 
 @pytest.fixture
 def look(tmp_path: Path) -> Look:
-    """A contrasty look that overshoots, with curves before its table."""
+    """Make a contrasty look that overshoots, with curves before its table."""
     table = np.float32(1.2) * Lut3D.identity(9).table ** 2 - np.float32(0.1)
     curves = np.linspace(0, 1, 20, dtype=np.float32) ** np.array([[0.5], [0.8], [1.5]], np.float32)
     return Look(write_network(tmp_path, make_network("seplut")), "token", Lut3D(table, curves))
@@ -32,7 +32,7 @@ def look(tmp_path: Path) -> Look:
 
 @pytest.mark.parametrize("lut_format", SHAPER_FORMATS)
 def test_formats_that_hold_a_shaper_lose_nothing(look: Look, lut_format: LutFormat) -> None:
-    """The table keeps its size, and no error is spoken of."""
+    """The table keeps its size, and no error is reported."""
     file = export_lut(look, LutOptions(format=lut_format))
     assert file.error is None
     assert b"error" not in file.body
@@ -50,14 +50,14 @@ def test_a_plain_cube_is_resampled(look: Look) -> None:
 
 
 def test_a_finer_cube_loses_less(look: Look) -> None:
-    """The size is the caller's to choose."""
+    """The error falls with the size."""
     errors = [export_lut(look, LutOptions(size=size)).error for size in (17, 33, 129)]
     worst = [error.worst for error in errors if error is not None]
     assert worst[0] > worst[1] > worst[2] > 0
 
 
-def test_json_says_what_it_lost(look: Look) -> None:
-    """As a .cube does."""
+def test_json_states_the_error(look: Look) -> None:
+    """As a .cube file does in a comment."""
     file = export_lut(look, LutOptions(format=LutFormat.JSON, size=17))
     assert file.error is not None
     document = orjson.loads(file.body)
@@ -65,8 +65,8 @@ def test_json_says_what_it_lost(look: Look) -> None:
 
 
 @pytest.mark.parametrize("lut_format", SHAPER_FORMATS)
-def test_another_size_takes_the_curves_in(look: Look, lut_format: LutFormat) -> None:
-    """A table of another size can only be had without them."""
+def test_another_size_includes_the_curves_in_the_table(look: Look, lut_format: LutFormat) -> None:
+    """A table of another size is only possible without separate curves."""
     file = export_lut(look, LutOptions(format=lut_format, size=5))
     assert file.error is not None
     assert b"LUT_1D" not in file.body
@@ -74,7 +74,7 @@ def test_another_size_takes_the_curves_in(look: Look, lut_format: LutFormat) -> 
 
 
 def test_clamping_is_a_loss_too(look: Look) -> None:
-    """Where the table overshoots, colours nearby move."""
+    """Where the table overshoots, colours nearby change."""
     plain = replace(look, lut=replace(look.lut, shaper=None))
     assert export_lut(plain, LutOptions()).error is None
     file = export_lut(plain, LutOptions(clamp=True))
@@ -84,8 +84,8 @@ def test_clamping_is_a_loss_too(look: Look) -> None:
     assert file.error.worst > 1
 
 
-def test_files_are_kept_within_bounds(look: Look) -> None:
-    """Those asked for last stay; a file larger than all the room is not kept at all."""
+def test_the_cache_is_bounded(look: Look) -> None:
+    """The most recently used files stay; a file larger than the cache is not stored."""
     small, large = LutOptions(size=5), LutOptions(size=33)
     files = {options: export_lut(look, options) for options in (small, large)}
     kept = LutCache(LutPolicy(cache_bytes=20_000))

@@ -1,4 +1,4 @@
-"""Models come and go while requests are under way."""
+"""The store is read again while requests are in flight."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """A store with the embedded model and one called `other`."""
+    """Copy the store with the embedded model, and add one named `other`."""
     shutil.copytree(STORE, tmp_path, dirs_exist_ok=True)
     shutil.rmtree(tmp_path / "other", ignore_errors=True)
     write_other(tmp_path)
@@ -36,7 +36,7 @@ def store(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def photo(photos: Path) -> bytes:
-    """A JPEG of 853x480 pixels."""
+    """Read a JPEG of 853x480 pixels."""
     return (photos / "lake.jpg").read_bytes()
 
 
@@ -45,26 +45,26 @@ def create(store: Path, device: GatedDevice | None = None) -> EnhancementService
     return create_service(Settings(models=ModelsPolicy(store=store)), device=device)
 
 
-def served(service: EnhancementService) -> list[str]:
-    """What is served, by NAME@VERSION."""
+def list_models(service: EnhancementService) -> list[str]:
+    """Return the models that are served, as NAME@VERSION."""
     return [model.card.model_ref for model in service.models.registry.models]
 
 
-async def token_of(service: EnhancementService, photo: bytes, model: str) -> str:
-    """The look that a model predicts for a photo."""
+async def predict_token(service: EnhancementService, photo: bytes, model: str) -> str:
+    """Return the look token that a model predicts for a photo."""
     predicted = await predict_lut_of_file(service, photo, PredictLutOptions(model=model))
     return predicted.file.look.token
 
 
-def maker(token: str) -> bytes:
-    """The fingerprint of the model that made a look."""
+def fingerprint(token: str) -> bytes:
+    """Return the fingerprint of the model that made a look."""
     return LookToken.decode(token).fingerprint
 
 
-async def test_models_come_and_go(store: Path, photo: bytes) -> None:
-    """A new one is served, a removed one is unknown by name and by look, the rest is the same."""
+async def test_models_are_added_and_removed(store: Path, photo: bytes) -> None:
+    """A new model is served, a removed one is unknown by name and look, the others stay."""
     async with create(store) as service:
-        token = await token_of(service, photo, "other")
+        token = await predict_token(service, photo, "other")
         await get_lut(service, token, LutOptions())
         kept = service.models.registry.default
         shutil.rmtree(store / "other")
@@ -77,66 +77,66 @@ async def test_models_come_and_go(store: Path, photo: bytes) -> None:
             thumbnail=ThumbnailRecipe(),
         )
         await service.reload()
-        assert {"default@1", "new@1"} <= set(served(service))
-        assert "other@1" not in served(service)
+        assert {"default@1", "new@1"} <= set(list_models(service))
+        assert "other@1" not in list_models(service)
         assert service.models.registry.default is kept
-        assert set(service.models.batchers) == set(served(service))
-        await token_of(service, photo, "new")
-        await token_of(service, photo, "default")
+        assert set(service.models.batchers) == set(list_models(service))
+        await predict_token(service, photo, "new")
+        await predict_token(service, photo, "default")
         with pytest.raises(UnknownModel):
-            await token_of(service, photo, "other")
+            await predict_token(service, photo, "other")
         with pytest.raises(UnknownLook):
             await get_lut(service, token, LutOptions())
         assert service.alive
 
 
-async def test_requests_end_with_the_network_they_began_with(store: Path, photo: bytes) -> None:
-    """Whoever is in the house when its model goes gets the answer of that model."""
+async def test_requests_end_with_the_model_they_began_with(store: Path, photo: bytes) -> None:
+    """A request in flight gets the result of its model although that was removed."""
     device = GatedDevice()
     async with create(store, device) as service:
-        before = await token_of(service, photo, "other")
+        before = await predict_token(service, photo, "other")
         device.close_gate()
         inside = asyncio.create_task(enhance_file(service, photo, EnhanceOptions(model="other")))
         await device.wait_until_reached()
         shutil.rmtree(store / "other")
         reloading = asyncio.create_task(service.reload())
         async with asyncio.timeout(60):
-            while "other@1" in served(service):
+            while "other@1" in list_models(service):
                 await asyncio.sleep(0.01)
         assert not inside.done()
         device.open_gate()
-        assert maker((await inside).look.token) == maker(before)
+        assert fingerprint((await inside).look.token) == fingerprint(before)
         await reloading
 
 
 async def test_a_broken_default_changes_nothing(store: Path, photo: bytes) -> None:
-    """The store may be damaged while the service runs: it says which file, and goes on."""
+    """The error names the damaged file, and the models stay as they were."""
     async with create(store) as service:
-        before = served(service)
+        before = list_models(service)
         card = store / "default" / "1" / "card.json"
         text = card.read_text()
         card.write_text("{")
         with pytest.raises(BadModel, match=r"default/1/card\.json"):
             await service.reload()
-        assert served(service) == before
-        await token_of(service, photo, "default")
+        assert list_models(service) == before
+        await predict_token(service, photo, "default")
         card.write_text(text)
         await service.reload()
 
 
 async def test_reloading_under_load(store: Path, photo: bytes) -> None:
-    """With requests coming all the time and the store changing, every one is answered."""
+    """Every request succeeds while models are added."""
     async with create(store) as service:
-        await token_of(service, photo, "default")
+        await predict_token(service, photo, "default")
 
-        async def caller() -> list[str]:
-            return [await token_of(service, photo, "default") for _ in range(6)]
+        async def send() -> list[str]:
+            return [await predict_token(service, photo, "default") for _ in range(6)]
 
-        async def changes() -> None:
+        async def change() -> None:
             for _ in range(3):
                 write_other(store)
                 await service.reload()
 
-        *tokens, _ = await asyncio.gather(*(caller() for _ in range(4)), changes())
-        assert len({maker(token) for some in tokens for token in some}) == 1
-        assert "other@4" in served(service)
+        *tokens, _ = await asyncio.gather(*(send() for _ in range(4)), change())
+        assert len({fingerprint(token) for some in tokens for token in some}) == 1
+        assert "other@4" in list_models(service)

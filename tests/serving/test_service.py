@@ -1,4 +1,4 @@
-"""One request's way through the service, and the ways in which it may end early."""
+"""The service without HTTP: results, cancellation, deadlines and shutdown."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ async def closed_gate(device: GatedDevice, **admission: float) -> AsyncIterator[
 
 @pytest.fixture
 async def service(anyio_backend: str) -> AsyncIterator[EnhancementService]:
-    """A service that is running."""
+    """Run a service."""
     async with create() as service:
         yield service
 
 
 @pytest.fixture
 def photo(photos: Path) -> bytes:
-    """A JPEG of 853x480 pixels."""
+    """Read a JPEG of 853x480 pixels."""
     return (photos / "lake.jpg").read_bytes()
 
 
@@ -137,8 +137,8 @@ async def test_everything_is_given_back(service: EnhancementService, photo: byte
     assert (service.admission.requests, service.admission.pixels_in_flight) == (0, 0)
 
 
-async def test_a_burst_is_answered(service: EnhancementService, photo: bytes) -> None:
-    """Every photo of a burst is run exactly once, alone or with its neighbours."""
+async def test_a_burst_is_batched(service: EnhancementService, photo: bytes) -> None:
+    """Every image of a burst is run exactly once, alone or in a batch."""
     files = await asyncio.gather(*(predict(service, photo) for _ in range(16)))
     sizes = service.models.batchers["default@1"].sizes
     assert sum(size * count for size, count in sizes.items()) == 16
@@ -239,7 +239,7 @@ async def test_a_repeated_token_is_read_from_the_cache(
 
 @pytest.mark.parametrize("forged", [3.4e38, 1e6, -1e6])
 async def test_forged_tokens_make_no_lut(service: EnhancementService, forged: float) -> None:
-    """A token that is whole, but whose numbers lead out of all colours, is refused."""
+    """A token that is whole, but whose numbers make entries out of range, is rejected."""
     model = service.models.registry.default
     code = np.full(model.network.code_size, forged, np.float32)
     token = LookToken(model.card.fingerprint, code).encode()
@@ -247,19 +247,17 @@ async def test_forged_tokens_make_no_lut(service: EnhancementService, forged: fl
         await get_lut(service, token, LutOptions())
 
 
-async def test_what_is_there_after_the_warm_up_is_no_garbage(
-    service: EnhancementService, photo: bytes
-) -> None:
-    """A full collection that looked at all of it held up everybody for 0.15 s, and so a probe."""
+async def test_objects_of_the_warm_up_are_frozen(service: EnhancementService, photo: bytes) -> None:
+    """Otherwise a full garbage collection examines them, and stops all threads for 0.15 s."""
     await predict(service, photo)
     assert gc.get_freeze_count() > 100_000
 
 
 async def test_a_failed_warm_up_fails_liveness(tmp_path: Path) -> None:
-    """A network that cannot run makes a server that says so: only a restart helps."""
+    """A network that cannot run makes the service neither alive nor ready."""
     network = make_network("adaint")
     assert isinstance(network, AdaInt)
-    recipe = ThumbnailRecipe(size=16)  # too small for the trunk
+    recipe = ThumbnailRecipe(size=16)  # too small for the backbone
     write_model(tmp_path, network, name="a", licence="", source="", thumbnail=recipe)
     settings = Settings(models=ModelsPolicy(store=tmp_path, default="a"))
     async with create_service(settings) as service:
@@ -270,14 +268,14 @@ async def test_a_failed_warm_up_fails_liveness(tmp_path: Path) -> None:
 
 
 async def test_an_image_too_large_for_its_format(service: EnhancementService) -> None:
-    """A WebP that would be too large is refused with a problem, not a failure."""
+    """A WebP that would be too large is rejected with a problem."""
     wide = wide_png(17_000)
     with pytest.raises(BadParameter):
         await enhance_file(service, wide, EnhanceOptions(format=ImageFormat.WEBP))
 
 
 def wide_png(width: int) -> bytes:
-    """A line of pixels, as PNG."""
+    """Make a line of pixels, as PNG."""
     buffer = io.BytesIO()
     Image.new("RGB", (width, 1)).save(buffer, "PNG")
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Threads for pixels: whose turn it is, who helps whom, and who may leave."""
+"""The thread pool: priorities, parallel work and cancellation."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ MEGAPIXEL = 1_000_000
 
 @pytest.fixture
 async def one(anyio_backend: str) -> AsyncIterator[PriorityThreadPool]:
-    """A single worker."""
+    """Run a pool of one thread."""
     async with PriorityThreadPool(1) as workers:
         yield workers
 
 
 @pytest.fixture
 async def two(anyio_backend: str) -> AsyncIterator[PriorityThreadPool]:
-    """Two workers."""
+    """Run a pool of two threads."""
     async with PriorityThreadPool(2) as workers:
         yield workers
 
@@ -42,8 +42,8 @@ async def run(
     return await asyncio.wrap_future(workers.submit(priority, function, *args))
 
 
-async def occupied(workers: PriorityThreadPool) -> tuple[Future[bool], threading.Event]:
-    """A call that keeps a worker until the event is set."""
+async def occupy(workers: PriorityThreadPool) -> tuple[Future[bool], threading.Event]:
+    """Submit a call that occupies a thread until the event is set."""
     begun, leave = threading.Event(), threading.Event()
 
     def stay() -> bool:
@@ -55,28 +55,28 @@ async def occupied(workers: PriorityThreadPool) -> tuple[Future[bool], threading
     return call, leave
 
 
-def raises() -> None:
-    """A call that fails."""
+def fail() -> None:
+    """Raise an error."""
     raise ValueError("no such thing")
 
 
 async def test_a_call_is_answered(one: PriorityThreadPool) -> None:
-    """A call gives its result, or raises what it raised."""
+    """The future of a call holds its result or its exception."""
     assert await run(one, 0.0, divmod, 7, 2) == (3, 1)
     with pytest.raises(ValueError, match="no such thing"):
-        await run(one, 0.0, raises)
+        await run(one, 0.0, fail)
 
 
 async def test_workers_give_way_to_the_event_loop(one: PriorityThreadPool) -> None:
-    """Where threads have priorities of their own, theirs is lower."""
+    """Where threads have a niceness of their own, that of the pool is lower."""
     lower = NICENESS if sys.platform == "linux" else 0
     assert await run(one, 0.0, os.nice, 0) == min(19, os.nice(0) + lower)
 
 
 async def test_the_earliest_turn_goes_first(one: PriorityThreadPool) -> None:
-    """Those who wait go by their turns, and equals by their arrival."""
+    """Waiting calls run by priority, and equals in the order of submission."""
     order: list[str] = []
-    first, leave = await occupied(one)
+    first, leave = await occupy(one)
     priorities = {"late": 3.0, "early": 1.0, "between": 2.0, "between too": 2.0}
     waiting = [one.submit(priority, order.append, it) for it, priority in priorities.items()]
     leave.set()
@@ -94,7 +94,7 @@ async def test_a_call_that_is_cancelled_before_its_turn_is_dropped(
     one: PriorityThreadPool,
 ) -> None:
     """It is never run, and what it would have worked on is freed at once."""
-    first, leave = await occupied(one)
+    first, leave = await occupy(one)
     image = np.zeros(3)
     freed = weakref.ref(image)
     second = one.submit(0.0, image.sum)
@@ -117,24 +117,24 @@ async def test_a_result_is_freed_with_its_future(one: PriorityThreadPool) -> Non
 
 
 def meeting(parties: int) -> Callable[[int], None]:
-    """A function that returns only once so many threads are in it."""
+    """Return a function that returns once so many threads are in it."""
     barrier = threading.Barrier(parties, timeout=60)
-    return lambda _: void(barrier.wait())
+    return lambda _: ignore(barrier.wait())
 
 
-def void(_: object) -> None:
-    """Drops a value."""
+def ignore(_: object) -> None:
+    """Ignore a value."""
 
 
 async def test_an_idle_worker_shares_the_work(two: PriorityThreadPool) -> None:
-    """Two parts are done at the same time where there are two workers."""
+    """Two parts run at the same time where there are two threads."""
     await run(two, 0.0, two.parallel_map, 0.0, meeting(2), [1, 2])
 
 
 async def test_a_busy_worker_is_not_waited_for(two: PriorityThreadPool) -> None:
-    """What nobody else has begun is done by the caller itself, every part once."""
+    """Parts that no other thread has begun run on the calling thread, each once."""
     done: list[int] = []
-    busy, leave = await occupied(two)
+    busy, leave = await occupy(two)
     await run(two, 0.0, two.parallel_map, 0.0, done.append, [1, 2, 3, 4])
     assert done == [1, 2, 3, 4]
     leave.set()
@@ -142,7 +142,7 @@ async def test_a_busy_worker_is_not_waited_for(two: PriorityThreadPool) -> None:
 
 
 async def test_a_part_that_fails_fails_the_whole(two: PriorityThreadPool) -> None:
-    """The failure of any part reaches the caller, whoever ran it."""
+    """The exception of any part reaches the caller, whichever thread ran it."""
     for bad in range(4):
 
         def fail_at(part: int, bad: int = bad) -> None:
@@ -154,9 +154,9 @@ async def test_a_part_that_fails_fails_the_whole(two: PriorityThreadPool) -> Non
 
 
 async def test_leaving_runs_what_was_handed_in() -> None:
-    """Calls that wait when the workers end are run all the same."""
+    """Calls that wait when the pool ends are still run."""
     async with PriorityThreadPool(1) as workers:
-        first, leave = await occupied(workers)
+        first, leave = await occupy(workers)
         second = workers.submit(5.0, divmod, 9, 4)
         leave.set()
     assert first.result()
