@@ -25,9 +25,9 @@ test: .venv/dev tools
 	$(BIN)/pytest
 	TEST_PROCESSOR=generic TEST_THREADS=2 $(BIN)/pytest $(NUMERIC_TESTS)
 
-# All but the tests that start a server, Ray, Prometheus or an S3.
+# All but the tests that start a server, Ray, Prometheus, an S3 or whole programs.
 test-fast: .venv/dev
-	$(BIN)/pytest -m 'not server'
+	$(BIN)/pytest -m 'not slow'
 
 NUMERIC_TESTS := tests/networks tests/luts/test_apply.py tests/training/test_trainer.py
 

@@ -24,7 +24,7 @@ if wanted := os.environ.get("TEST_PROCESSOR"):
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
-SERVER_FOLDERS = {"bulk", "web"}  # of tests that are all marked `server`
+SLOW_FOLDERS = {"bulk", "web"}  # of tests that are all marked `slow`
 
 
 @pytest.fixture(autouse=True)
@@ -74,8 +74,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of whole folders, and skip the comparisons whose data is not at hand."""
     reason = "the folder of published answers, ../shared, is not beside this checkout"
     for item in items:
-        if SERVER_FOLDERS & set(item.path.parts):
-            item.add_marker(pytest.mark.server)
+        if SLOW_FOLDERS & set(item.path.parts):
+            item.add_marker(pytest.mark.slow)
         if item.get_closest_marker("reference") and not SHARED.is_dir():
             item.add_marker(pytest.mark.skip(reason=reason))
 

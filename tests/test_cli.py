@@ -24,6 +24,7 @@ from tests.helpers.networks import make_clutnet, to_published
 from tests.helpers.server import Server, free_port
 
 
+@pytest.mark.slow
 def test_one_photo(photos: Path, tmp_path: Path) -> None:
     """A file in, a file out, by a real process; the suffix decides the format."""
     result = run("enhance", photos / "lake.jpg", "-o", tmp_path / "better.webp")
@@ -114,6 +115,7 @@ def test_models_are_imported_listed_and_shown(tmp_path: Path) -> None:
     assert (card["hparams"], card["licence"]) == ({"n": 4, "s": 5, "w": 10, "d": 9}, "MIT")
 
 
+@pytest.mark.slow
 def test_what_is_wrong_at_start_is_one_line(tmp_path: Path) -> None:
     """No default model, an unknown setting, a bad value: one line each, and no traceback."""
     empty = run("serve", CLUT_MODELS_STORE=str(tmp_path))
@@ -155,6 +157,7 @@ def test_light_commands_load_no_heavy_library(arguments: tuple[str, ...]) -> Non
     assert not loaded & {"torch", "numba", "numpy", "PIL", "imagecodecs", "fastapi", "rich"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "module", "extra"),
     [("bulk", "fsspec", "bulk"), ("evaluate", "skimage", "training")],
@@ -186,7 +189,7 @@ def health(**settings: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.server
+@pytest.mark.slow
 def test_health(server: Server) -> None:
     """The health check finds the service at the port that is set, without any proxy."""
     ready = health(HTTP_PORT=server.port)
@@ -217,6 +220,7 @@ def test_health_defaults() -> None:
     assert f'"CLUT_HTTP_HOST", "{http.host}"' in text
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_a_progress_bar(photos: Path, tmp_path: Path) -> None:
     """On a terminal, several photos have a bar, and failures are lines above it."""
     (tmp_path / "damaged.jpg").write_bytes(b"no photo")
@@ -234,6 +238,7 @@ def test_a_terminal_shows_a_progress_bar(photos: Path, tmp_path: Path) -> None:
     assert b"damaged.jpg: " in shown
 
 
+@pytest.mark.slow
 def test_a_shipped_kernel_is_read_and_never_written(tmp_path: Path) -> None:
     """What was compiled for the image is found, and all of it, without a write."""
     shipped = {

@@ -25,7 +25,7 @@ def can_unshare() -> bool:
     return subprocess.run(trial, check=False, capture_output=True).returncode == 0
 
 
-@pytest.mark.server
+@pytest.mark.slow
 def test_nothing_to_write_to() -> None:
     """Under a read-only root, without a home and a temporary folder, everything is answered."""
     if not can_unshare():
@@ -40,7 +40,7 @@ def test_nothing_to_write_to() -> None:
         assert server.client.get("/docs").status_code == 200
 
 
-@pytest.mark.server
+@pytest.mark.slow
 def test_few_descriptors() -> None:
     """When they are used up, those who are connected are answered, and later everybody is."""
     wrapper = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh"]

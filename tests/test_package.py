@@ -18,7 +18,7 @@ from PIL import Image, ImageChops, ImageStat
 from tests.helpers.paths import ROOT
 from tests.helpers.server import serving
 
-pytestmark = pytest.mark.server  # of the wheel; building and installing it takes as long
+pytestmark = pytest.mark.slow
 
 SOURCES = ("app", "pyproject.toml", "README.md", "LICENSE", "NOTICE")
 

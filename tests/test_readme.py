@@ -25,7 +25,7 @@ def test_generated_tables_are_current() -> None:
     assert render(readme) == readme
 
 
-@pytest.mark.server
+@pytest.mark.slow
 def test_the_python_example(server: Server, photos: Path, tmp_path: Path) -> None:
     """The example of the README writes the enhanced photograph and its LUT."""
     (code,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)

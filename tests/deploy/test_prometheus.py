@@ -14,7 +14,7 @@ from deploy.grafana.dashboard import PATH, dashboard
 from tests.helpers.paths import ROOT
 from tests.helpers.prometheus import RULES, Prometheus, comparisons_as_numbers
 
-pytestmark = pytest.mark.server
+pytestmark = pytest.mark.slow
 
 METRIC = re.compile(r"\b(?:clut|process)_[a-z_]+\b")
 OPERATIONS = ROOT / "docs" / "operations.md"

@@ -21,7 +21,7 @@ from tests.helpers.ray_cluster import ServedByRay, served_by_ray
 from tests.helpers.server import PATIENCE
 from tests.helpers.tolerances import assert_same_look, assert_same_lut, assert_same_pixels
 
-pytestmark = pytest.mark.server
+pytestmark = pytest.mark.slow
 
 CROWD = 12  # two replicas let 8 in; Ray has room for 8 in each and 4 in its queue
 PROBLEM = "application/problem+json"

@@ -15,6 +15,8 @@ from app.policies import STORE
 from tests.helpers.processors import PROCESSORS
 from tests.helpers.tolerances import TABLE
 
+pytestmark = pytest.mark.slow
+
 PRINTED = 1e-6  # half a step of six decimals in each of the two files that a client may compare
 
 DECODE = """
