@@ -54,12 +54,13 @@ def create_service(
         UnknownModel: the default model is not in the store.
         RuntimeError: the device that the settings name does not exist.
     """
+    threads = threads or cpu_count()
     load = partial(read_registry, settings.models.store, settings.models.default)
     return EnhancementService(
         ModelRunners(load, device or Device(settings.device), settings.batch),
         Admission(settings.admission),
-        PriorityThreadPool(threads or cpu_count()),
-        Sandbox(),
+        PriorityThreadPool(threads),
+        Sandbox(threads),
         LutCache(settings.lut),
         settings.image,
     )

@@ -31,7 +31,7 @@ def to_srgb(raster: Raster, profile: bytes | None) -> Samples:
     samples, space = raster.samples, raster.space
     if space == "gray" and _space(profile) == "rgb":
         samples, space = _repeat(samples), "rgb"
-    if profile and _space(profile) == space and not _is_srgb(profile, space):
+    if profile and _space(profile) == space and not (space == "rgb" and is_srgb(profile)):
         try:
             return _transform(samples, space, profile)
         except imagecodecs.CmsError:
@@ -71,9 +71,14 @@ def _transform(samples: Samples, space: ColourSpace, profile: bytes) -> Samples:
     return converted.reshape(*samples.shape[:2], 3)
 
 
-def _is_srgb(profile: bytes, space: ColourSpace) -> bool:
-    """Whether an RGB profile means sRGB, whatever it calls itself."""
-    return space == "rgb" and len(profile) <= _LARGEST_SRGB and _is_identity(profile)
+def is_srgb(profile: bytes) -> bool:
+    """Tell whether RGB samples with a profile are sRGB within a level, whatever its name.
+
+    Profiles of another space than RGB, and damaged ones, are ignored, so they count as sRGB.
+    """
+    if _space(profile) != "rgb":
+        return True
+    return len(profile) <= _LARGEST_SRGB and _is_identity(profile)
 
 
 @lru_cache(maxsize=64)

@@ -1,25 +1,67 @@
-"""Bytes to pixels: upright, and coded in sRGB."""
+"""Decode images: upright, in sRGB, with a thumbnail for the network."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.errors import DamagedImage
 from app.imaging.colour import to_srgb
 from app.imaging.metadata import reset_orientation
 from app.imaging.probe import EncodedImage, decode_errors
 from app.imaging.raster import Raster, Samples
+from app.imaging.resize import fit, make_thumbnail
 from app.imaging.types import Image
 
 
+def prepare(
+    source: EncodedImage, thumbnail_size: int, antialias: bool, max_side: int | None
+) -> tuple[Image, NDArray[np.float32]]:
+    """Decode an image, make the thumbnail of all of it, and reduce it to `max_side` pixels.
+
+    Returns:
+        The image, and its thumbnail float32 (3, S, S) in 0..1.
+
+    Raises:
+        DamagedImage: the pixels cannot be decoded.
+    """
+    return source.run(_prepare, thumbnail_size, antialias, max_side)
+
+
+def prepare_thumbnail(
+    source: EncodedImage, thumbnail_size: int, antialias: bool
+) -> NDArray[np.float32]:
+    """Make the thumbnail alone, float32 (3, S, S), from the smallest decode that is large enough.
+
+    Raises:
+        DamagedImage: the pixels cannot be decoded.
+    """
+    return source.run(_prepare_thumbnail, thumbnail_size, antialias)
+
+
+def _prepare(
+    source: EncodedImage, thumbnail_size: int, antialias: bool, max_side: int | None
+) -> tuple[Image, NDArray[np.float32]]:
+    image = decode(source)
+    thumbnail = make_thumbnail(image.pixels, thumbnail_size, antialias)
+    return fit(image, max_side) if max_side else image, thumbnail
+
+
+def _prepare_thumbnail(
+    source: EncodedImage, thumbnail_size: int, antialias: bool
+) -> NDArray[np.float32]:
+    reduced = decode_reduced(source, thumbnail_size)
+    return make_thumbnail(reduced.pixels, thumbnail_size, antialias)
+
+
 def decode(source: EncodedImage) -> Image:
-    """Decode at full size.
+    """Decode at full size, in this process.
 
     Raises:
         DamagedImage: the pixels cannot be decoded.
     """
     with decode_errors(source.format):
-        raster = source.decode()
+        raster = source.format.codec.decode(source.body)
         size = (source.header.height, source.header.width)
         if raster.samples.shape[:2] != size:
             raise DamagedImage(f"It has {raster.samples.shape} samples, not those of its header.")
@@ -27,9 +69,9 @@ def decode(source: EncodedImage) -> Image:
 
 
 def decode_reduced(source: EncodedImage, side: int) -> Image:
-    """Decode at the smallest cheap size whose short side is still at least `side` pixels.
+    """Decode, in this process, at the smallest cheap size whose short side is at least `side`.
 
-    Only JPEG offers less than the full size.
+    Only JPEG has cheaper sizes than the full one.
 
     Raises:
         DamagedImage: the pixels cannot be decoded.

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Concatenate, ParamSpec, TypeVar
 
 import puremagic
 from PIL.Image import DecompressionBombError
@@ -20,20 +23,35 @@ from app.errors import (
     TooMuchMetadata,
 )
 from app.imaging.codecs import ImageFormat, detect_format
-from app.imaging.raster import Header, Raster
-from app.imaging.sandbox import Sandbox, run_in
+from app.imaging.colour import is_srgb
+from app.imaging.raster import FormatError, Header
+from app.imaging.sandbox import Budget, Sandbox, run_in
 from app.policies import Limits
+
+log = logging.getLogger("clut")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_CMYK = 4  # channels
+_RESIZING = {1: 4, 2: 16}  # bytes of copies for each pixel, by the bytes of a sample
+_SLACK = 128 << 20  # bytes for the working memory of decoders
+
+
+_BASE_CPU_SECONDS = 1.0
+_CPU_SECONDS_A_MEGAPIXEL = 0.5  # the slowest kind of image, 16 bits with a wide gamut, takes 0.25
+_HEADER_BUDGET = Budget(memory=256 << 20, cpu_seconds=1.0)
 
 
 @dataclass(frozen=True, eq=False)
 class EncodedImage:
-    """A photograph's bytes and what its header says.
+    """The bytes of an image and its header.
 
     Attributes:
         body: the file.
-        format: what it is, judged by its bytes.
+        format: by its content.
         header: its header.
-        sandbox: where its decoder runs, or None for this process.
+        sandbox: where it is decoded, or None for this process.
     """
 
     body: bytes
@@ -53,20 +71,39 @@ class EncodedImage:
 
     @property
     def pixels(self) -> int:
-        """How many pixels there are."""
+        """The number of pixels."""
         return self.header.width * self.header.height
 
+    @property
+    def peak_bytes(self) -> int:
+        """The most memory that decoding, converting and resizing take, from measurements."""
+        header = self.header
+        sample = 1 if header.bits <= 8 else 2
+        stored = header.channels * sample
+        converted = (4 if header.channels in (2, 4) else 3) * sample
+        # Decoded, then split; converted, then turned; and one more copy of the result.
+        return self.pixels * (2 * stored + 3 * converted + _RESIZING[sample])
+
     def thumbnail_pixels(self, side: int) -> int:
-        """How many pixels `decode_reduced` makes at the most."""
+        """Return the most pixels that `decode_reduced` decodes."""
         if self.format.codec.decode_reduced is None:
             return self.pixels
         # libjpeg-turbo scales by eighths: the step below would be shorter than `side`.
         eighths = min(8, math.ceil(8 * side / min(self.width, self.height)))
         return math.ceil(self.width * eighths / 8) * math.ceil(self.height * eighths / 8)
 
-    def decode(self) -> Raster:
-        """Decode at full size; raises what the decoder raises."""
-        return run_in(self.sandbox, self.format.codec.decode, self.body)
+    def run(
+        self, function: Callable[Concatenate[EncodedImage, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Run a function on this image where it may be decoded.
+
+        Raises:
+            DamagedImage: the decoder crashed, or took more memory or time than its size justifies.
+            Exception: whatever the function raised.
+        """
+        seconds = _BASE_CPU_SECONDS + _CPU_SECONDS_A_MEGAPIXEL * self.pixels / 1e6
+        budget = Budget(_SLACK + self.peak_bytes, seconds)
+        return run_in(self.sandbox, budget, function, replace(self, sandbox=None), *args, **kwargs)
 
     @property
     def _is_rotated(self) -> bool:
@@ -74,29 +111,40 @@ class EncodedImage:
 
 
 def probe(body: bytes, limits: Limits, sandbox: Sandbox | None = None) -> EncodedImage:
-    """Recognise a file by its bytes and read its header.
+    """Detect the format of a file and read its header.
 
     Args:
         body: the file.
         limits: how large it may be.
-        sandbox: where decoders run that damaged files can crash; None runs them in this process.
+        sandbox: where untrusted files are read, all but ordinary JPEGs; None reads them in this
+            process.
 
     Raises:
         NotAnImage: it is none of the formats that are read here.
         DamagedImage: its header cannot be read.
         TooManyPixels: it has more than `limits.max_pixels`.
-        AnimatedImage: it holds several pictures.
+        AnimatedImage: it holds several images.
     """
     image_format = detect_format(body)
     if image_format is None or not image_format.readable:
         raise _not_an_image(body, image_format)
     codec = image_format.codec
-    own_sandbox = sandbox if codec.sandboxed else None
     with decode_errors(image_format):
-        header = run_in(own_sandbox, codec.read_header, body)
-    source = EncodedImage(body, image_format, header, own_sandbox)
+        header = run_in(None if codec.trusted else sandbox, _HEADER_BUDGET, codec.read_header, body)
+    ordinary = codec.trusted and header.channels != _CMYK and _is_srgb(header.profile, sandbox)
+    source = EncodedImage(body, image_format, header, None if ordinary else sandbox)
     _check(source, limits)
     return source
+
+
+def _is_srgb(profile: bytes | None, sandbox: Sandbox | None) -> bool:
+    return profile is None or _is_srgb_profile(profile, sandbox)
+
+
+@lru_cache(maxsize=64)
+def _is_srgb_profile(profile: bytes, sandbox: Sandbox | None) -> bool:
+    """Compare a profile with sRGB once; most images come with one of a few profiles."""
+    return run_in(sandbox, _HEADER_BUDGET, is_srgb, profile)
 
 
 def readable_formats() -> list[ImageFormat]:
@@ -172,10 +220,10 @@ def _is_text(head: bytes) -> bool:
 
 @contextmanager
 def decode_errors(image_format: ImageFormat) -> Iterator[None]:
-    """Turn a decoder's exception into a Problem.
+    """Turn the exception of a decoder into a Problem.
 
     Raises:
-        TooManyPixels: Pillow's own bound was hit, before ours could be checked.
+        TooManyPixels: the bound of Pillow was exceeded before the size could be checked.
         DamagedImage: any other exception.
     """
     try:
@@ -183,9 +231,15 @@ def decode_errors(image_format: ImageFormat) -> Iterator[None]:
     except Problem:
         raise
     except DecompressionBombError as error:
-        raise TooManyPixels(f"The {image_format.name} is too large: {error}") from error
-    # Half a dozen decoders share no base class; on damaged input each also lets slip its own
-    # IndexErrors, struct.errors, AssertionErrors ... so the list would be all of Exception.
+        raise TooManyPixels(f"The {image_format.name} has too many pixels.") from error
+    except FormatError as error:
+        raise DamagedImage(f"The {image_format.name} cannot be decoded: {error}.") from error
+    except MemoryError:
+        raise  # the sandbox explains it
+    # Half a dozen decoders share no base class; on damaged input each also raises IndexErrors,
+    # struct.errors, AssertionErrors ... so the list would be all of Exception. Their messages are
+    # for programmers, so they are logged, not shown.
     except Exception as error:
-        reason = str(error) or type(error).__name__
-        raise DamagedImage(f"The {image_format.name} cannot be decoded: {reason}") from error
+        log.info("a decoder failed: %s: %s", type(error).__name__, str(error)[:200])
+        detail = f"The {image_format.name} cannot be decoded: its data are damaged or cut short."
+        raise DamagedImage(detail) from error

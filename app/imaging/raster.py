@@ -8,6 +8,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+
+class FormatError(Exception):
+    """A file does not follow its format; the message completes "The PNG cannot be decoded: it".
+
+    Only such messages, written for clients, are shown to them; those of libraries are not.
+    """
+
+
 Samples = NDArray[np.uint8 | np.uint16]
 
 
@@ -34,6 +42,8 @@ class Header:
     Attributes:
         width: in pixels, as stored.
         height: in pixels, as stored.
+        channels: samples of a pixel as they are stored, alpha included.
+        bits: of a sample.
         frames: number of images of equal rank in the file.
         orientation: 1..8 as in EXIF; how to turn the stored image upright.
         profile: an ICC profile, or None for sRGB.
@@ -43,6 +53,8 @@ class Header:
 
     width: int
     height: int
+    channels: int = 3
+    bits: int = 8
     frames: int = 1
     orientation: int = 1
     profile: bytes | None = None

@@ -91,6 +91,7 @@ class EnhancementService:
     async def __aenter__(self) -> Self:
         self._resources.enter_context(self._sandbox)
         await self._resources.enter_async_context(self._workers)
+        self._workers.submit(monotonic(), self._sandbox.warm_up)  # beside that of the models
         await self._resources.enter_async_context(self.models)
         return self
 

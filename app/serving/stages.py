@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from app.imaging.codecs import ImageFormat
-from app.imaging.decode import decode, decode_reduced
+from app.imaging.decode import prepare, prepare_thumbnail
 from app.imaging.encode import encode
 from app.imaging.metadata import filter_metadata
 from app.imaging.probe import EncodedImage
-from app.imaging.resize import fit, make_thumbnail
 from app.imaging.types import Image
 from app.luts.apply import Pixels
 from app.networks.base import ThumbnailRecipe
@@ -26,15 +25,12 @@ def decode_image(
     source: EncodedImage, recipe: ThumbnailRecipe, options: EnhanceOptions
 ) -> tuple[Image, Thumbnail]:
     """Decode an image, make the thumbnail of all of it, and reduce it to the size asked for."""
-    image = decode(source)
-    thumbnail = make_thumbnail(image.pixels, recipe.size, recipe.antialias)
-    return fit(image, options.max_side) if options.max_side else image, thumbnail
+    return prepare(source, recipe.size, recipe.antialias, options.max_side)
 
 
 def decode_thumbnail(source: EncodedImage, recipe: ThumbnailRecipe) -> Thumbnail:
     """Make the thumbnail alone, from the smallest decode that is large enough for it."""
-    reduced = decode_reduced(source, recipe.size)
-    return make_thumbnail(reduced.pixels, recipe.size, recipe.antialias)
+    return prepare_thumbnail(source, recipe.size, recipe.antialias)
 
 
 def apply_look(

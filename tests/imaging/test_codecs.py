@@ -13,6 +13,7 @@ from app.errors import AnimatedImage, DamagedImage, NotAnImage
 from app.imaging.codecs import ImageFormat, detect_format, formats_by_cost, formats_by_suffix
 from app.imaging.codecs.jxl_header import parse_codestream_header
 from app.imaging.encode import encode
+from app.imaging.raster import FormatError
 from tests.helpers.files import photo, ramp, saved, scene, source
 
 
@@ -81,7 +82,7 @@ def test_a_cut_jxl_is_damaged() -> None:
         photo(body[: len(body) // 2])
     with pytest.raises(DamagedImage):
         source(body[:3])
-    with pytest.raises(ValueError, match="codestream"):
+    with pytest.raises(FormatError, match="codestream"):
         parse_codestream_header(b"not a codestream")
 
 

@@ -1,49 +1,220 @@
-"""Decoders in processes of their own."""
+"""Decoders in processes of their own, within limits."""
 
 from __future__ import annotations
 
 import os
+import signal
+import struct
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from app.errors import DamagedImage
-from app.imaging.sandbox import Sandbox
+from app.errors import DamagedImage, DeadlineExceeded, NotAnImage, TooManyPixels
+from app.imaging.decode import prepare
+from app.imaging.probe import EncodedImage, probe
+from app.imaging.sandbox import Budget, Sandbox
+from app.policies import Limits
+from tests.helpers.files import one_of_each, saved, scene, tiff
+from tests.imaging.sandbox_calls import compute, die_once
 
 
-@pytest.fixture
-def isolation() -> Iterator[Sandbox]:
-    """Processes that are ended with the test."""
-    with Sandbox() as isolation:
-        yield isolation
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    """Processes that are ended with the tests."""
+    with Sandbox(2) as sandbox:
+        sandbox.warm_up()
+        yield sandbox
 
 
-def test_results_and_errors_come_back(isolation: Sandbox) -> None:
-    """A call elsewhere answers or raises what it does here."""
-    assert isolation.run(np.square, np.float64(3)) == 9
-    assert isolation.run(os.getpid) != os.getpid()
+def test_results_and_errors_come_back(sandbox: Sandbox) -> None:
+    """A call in a sandbox returns or raises what it does here."""
+    assert sandbox.run(np.square, np.float64(3)) == 9
+    assert sandbox.run(os.getpid) != os.getpid()
     with pytest.raises(ValueError, match="invalid literal"):
-        isolation.run(int, "no number")
+        sandbox.run(int, "no number")
 
 
-def test_a_crash_costs_one_call(isolation: Sandbox) -> None:
-    """Whoever crashes the decoder is told so, and neighbours at that moment get their answers."""
+def test_arrays_come_back_writable(sandbox: Sandbox) -> None:
+    """Arrays lie in shared memory; nobody else writes there, so they may be changed."""
+    for shape in ((5, 7, 3), (1,), (300, 500)):
+        array = sandbox.run(np.arange, np.prod(shape)).reshape(shape)
+        array += 1
+        assert array.flat[-1] == array.size
+
+
+def test_a_crash_costs_one_call(sandbox: Sandbox) -> None:
+    """The file that crashes a decoder is rejected, and the calls beside it return."""
+    crashes = sandbox.stats.crashes
     with ThreadPoolExecutor(4) as callers:
-        good = [callers.submit(isolation.run, pow, 3, n) for n in range(20)]
-        crashing = callers.submit(isolation.run, os.abort)
-        more = [callers.submit(isolation.run, pow, 5, n) for n in range(20)]
+        good = [callers.submit(sandbox.run, pow, 3, n) for n in range(20)]
+        crashing = callers.submit(sandbox.run, os.abort)
+        more = [callers.submit(sandbox.run, pow, 5, n) for n in range(20)]
         assert [call.result() for call in good] == [3**n for n in range(20)]
         assert [call.result() for call in more] == [5**n for n in range(20)]
         with pytest.raises(DamagedImage, match="decoder crashed"):
             crashing.result()
+    assert sandbox.stats.crashes == crashes + 1
+
+
+def test_memory_is_limited_for_each_call(sandbox: Sandbox) -> None:
+    """A call that allocates more than its budget is rejected; the next has its own budget."""
+    budget = Budget(memory=64 << 20)
+    with pytest.raises(DamagedImage, match="memory"):
+        sandbox.run_within(budget, eval, "len(bytearray(1 << 27))")
+    assert sandbox.run_within(budget, eval, "len(bytearray(1 << 24))") == 1 << 24
+    assert sandbox.run_within(Budget(1 << 28), eval, "len(bytearray(1 << 27))") == 1 << 27
+
+
+def test_computing_is_limited(sandbox: Sandbox) -> None:
+    """A call that never ends is killed at its limit of CPU time."""
+    timeouts = sandbox.stats.timeouts
+    with pytest.raises(DamagedImage, match="longer"):
+        sandbox.run_within(Budget(cpu_seconds=0.2), compute)
+    assert sandbox.stats.timeouts == timeouts + 1
+    assert sandbox.run(pow, 2, 3) == 8
+
+
+def test_a_deadline_ends_the_work(sandbox: Sandbox) -> None:
+    """At the deadline the process is killed, not only the waiting ended."""
+    before = set(sandbox.processes)
+    with pytest.raises(DeadlineExceeded):
+        sandbox.run_within(Budget(cpu_seconds=60, deadline=time.monotonic()), compute)
+    gone = before - set(sandbox.processes)
+    assert [process for process in gone if Path(f"/proc/{process}").exists()] == []
+
+
+def test_a_process_that_is_killed_from_outside_costs_a_retry(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """An innocent file is decoded again, once."""
+    retries = sandbox.stats.retries
+    assert sandbox.run(die_once, tmp_path / "marker") == "done"
+    assert sandbox.stats.retries == retries + 1
+
+
+def test_a_server_of_processes_that_was_killed_is_replaced() -> None:
+    """The next process is forked from a new server."""
+    with Sandbox() as sandbox:
+        server = sandbox.run(os.getppid)
+        os.kill(server, signal.SIGKILL)
+        with suppress(DamagedImage):
+            sandbox.run(os.abort)  # so that a new process is needed
+        assert sandbox.run(pow, 2, 3) == 8
+        assert sandbox.run(os.getppid) != server
 
 
 def test_processes_end_with_their_owner() -> None:
     """Nothing is left running."""
-    with Sandbox() as isolation:
-        process = isolation.run(os.getpid)
+    with Sandbox() as sandbox:
+        process = sandbox.run(os.getpid)
         assert Path(f"/proc/{process}").exists()
     assert not Path(f"/proc/{process}").exists()
+
+
+def test_what_decoders_print_is_discarded(
+    sandbox: Sandbox, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A damaged file cannot write megabytes to the log of the service."""
+    sandbox.run(os.write, 1, b"noise")
+    sandbox.run(os.write, 2, b"noise")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("name", "body"), one_of_each().items())
+def test_every_format_is_decoded_as_without_a_sandbox(
+    sandbox: Sandbox, name: str, body: bytes
+) -> None:
+    """Pixels, alpha, metadata and thumbnail are the same, and so is a smaller size."""
+    inside, outside = probe(body, Limits(), sandbox), probe(body, Limits())
+    assert (inside.sandbox is None) == (name in ("jpeg progressive", "jpeg gray"))
+    for max_side in (None, 40):
+        (image, thumbnail), (expected, small) = (
+            prepare(it, 16, True, max_side) for it in (inside, outside)
+        )
+        np.testing.assert_array_equal(image.pixels, expected.pixels)
+        assert (image.alpha is None) == (expected.alpha is None)
+        assert (image.metadata, image.format) == (expected.metadata, expected.format)
+        np.testing.assert_allclose(thumbnail, small, rtol=0, atol=1e-6)
+        image.pixels[0, 0, 0] ^= 1  # the look is applied in place
+
+
+def jpeg_with_a_fake_frame() -> bytes:
+    """A JPEG in whose restart marker a loop over segments finds a frame of 16 by 16 pixels."""
+    body = saved(np.zeros((8, 8, 3), np.uint8), "JPEG")
+    frame = body.index(b"\xff\xc0")
+    large = bytearray(body)
+    struct.pack_into(">HH", large, frame + 5, 20_000, 20_000)
+    fake = b"\xff\xc0" + struct.pack(">HBHHB", 17, 8, 16, 16, 3) + b"\1\x22\0\2\x11\1\3\x11\1"
+    return bytes(large[:2]) + b"\xff\xd0" + fake[:0] + bytes(large[2:])
+
+
+def decode_all(body: bytes, sandbox: Sandbox) -> EncodedImage:
+    """Read and decode a file as the service does."""
+    source = probe(body, Limits(), sandbox)
+    prepare(source, 256, False, None)
+    return source
+
+
+def test_a_size_is_the_decoders(sandbox: Sandbox) -> None:
+    """A marker without length cannot hide the real size of a JPEG."""
+    with pytest.raises(TooManyPixels, match="20000"):
+        decode_all(jpeg_with_a_fake_frame(), sandbox)
+
+
+@pytest.mark.parametrize("compression", ["png", "webp", "jpegxl", "jpeg_2000_lossy"])
+def test_tiff_codecs_with_a_size_of_their_own_are_not_read(
+    sandbox: Sandbox, compression: str
+) -> None:
+    """Strips of other formats are not supported, whatever size they say."""
+    body = tiff(scene(), photometric="rgb", compression=compression)
+    with pytest.raises(NotAnImage, match="compression"):
+        decode_all(body, sandbox)
+
+
+def test_a_strip_larger_than_its_image_is_rejected(sandbox: Sandbox) -> None:
+    """A TIFF of 16 rows whose JPEG strip has 144 megapixels takes no memory for these."""
+    body = bytearray(
+        tiff(
+            np.zeros((12_000, 12_000, 3), np.uint8),
+            photometric="rgb",
+            compression="jpeg",
+            rowsperstrip=12_000,
+        )
+    )
+    order = "<" if body[:2] == b"II" else ">"
+    (directory,) = struct.unpack_from(order + "I", body, 4)
+    (count,) = struct.unpack_from(order + "H", body, directory)
+    for entry in range(directory + 2, directory + 2 + 12 * count, 12):
+        tag, kind = struct.unpack_from(order + "HH", body, entry)
+        if tag in (256, 257, 278):  # width, length, rows per strip
+            struct.pack_into(order + ("H" if kind == 3 else "I"), body, entry + 8, 16)
+    with pytest.raises(DamagedImage):
+        decode_all(bytes(body), sandbox)
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize(
+    "name",
+    [
+        "big.avif",
+        "depth.tif",
+        "icc10k.png",
+        "icc500k.png",
+        "jb400t.jpg",
+        "jxl.tif",
+        "jxrlog2.tif",
+        "lzw-segv.tif",
+    ],
+)
+def test_hostile_files(sandbox: Sandbox, shared: Path, name: str) -> None:
+    """Files that stopped the service are decoded within their budget, or rejected."""
+    body = (shared / "cases" / "hostile" / name).read_bytes()
+    source = None
+    with suppress(NotAnImage, DamagedImage, TooManyPixels):
+        source = decode_all(body, sandbox)
+    assert source is None or source.pixels <= Limits().max_pixels

@@ -34,7 +34,8 @@ class Codec:
         max_side: the most pixels on a side that the format can hold, or None.
         cost: rank of the time that encoding takes; clients that accept several formats alike get
             the cheapest.
-        sandboxed: whether damaged files can crash the decoder, which then needs its own process.
+        trusted: whether the decoder may read untrusted files in the process of the server. It must
+            read the size by the same code that decodes, and never allocate more than that size.
         requires: the extra to install where the library is missing, or None if it is there.
     """
 
@@ -51,5 +52,5 @@ class Codec:
     default_quality: int | None = None
     max_side: int | None = None
     cost: int = 0
-    sandboxed: bool = False
+    trusted: bool = False
     requires: str | None = None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+from app.imaging.raster import FormatError
+
 
 def read_boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yield type and payload of each box of an ISO base media file, ISO/IEC 14496-12."""
@@ -21,12 +23,12 @@ def find_box(data: bytes, wanted: bytes) -> bytes:
     """Return the payload of the first box of a type.
 
     Raises:
-        ValueError: there is none.
+        FormatError: there is none.
     """
     for kind, payload in read_boxes(data):
         if kind == wanted:
             return payload
-    raise ValueError(f"it has no {wanted.decode('ascii')} box")
+    raise FormatError(f"it has no {wanted.decode('ascii')} box")
 
 
 def ftyp_brands(head: bytes) -> set[bytes]:

@@ -25,7 +25,7 @@ def read_header(body: bytes) -> Header:
     image = BmpImageFile(BytesIO(body))
     if image.info["compression"] in _RUN_LENGTH_CODED:
         raise NotAnImage("A run-length coded BMP is not read here.")
-    return Header(width=image.width, height=image.height)
+    return Header(width=image.width, height=image.height, channels=4)
 
 
 def decode(body: bytes) -> Raster:

@@ -17,7 +17,9 @@ from app.imaging.raster import Header, Raster, to_raster
 def read_header(body: bytes) -> Header:
     """Read the logical screen and look for a second frame."""
     image = GifImageFile(BytesIO(body))
-    return Header(width=image.width, height=image.height, frames=2 if image.is_animated else 1)
+    return Header(
+        width=image.width, height=image.height, channels=4, frames=2 if image.is_animated else 1
+    )
 
 
 def decode(body: bytes) -> Raster:

@@ -28,6 +28,8 @@ def read_header(body: bytes) -> Header:
     return Header(
         width=width,
         height=height,
+        channels=4,
+        bits=image.info["bit_depth"],
         profile=profile,
         metadata=Metadata(image.info.get("exif"), image.info.get("xmp")),
     )
@@ -54,6 +56,5 @@ CODEC = Codec(
     matches=lambda head: not _BRANDS.isdisjoint(ftyp_brands(head)),
     read_header=read_header,
     decode=decode,
-    sandboxed=True,  # pi_heif 1.4 crashes on metadata whose type is not UTF-8
     requires="heif" if pi_heif is None else None,
 )

@@ -16,15 +16,26 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from app.imaging.codecs.base import Codec
 from app.imaging.exif import read_orientation
-from app.imaging.raster import ColourSpace, EncodeSettings, Header, Metadata, Raster, Samples
+from app.imaging.raster import (
+    ColourSpace,
+    EncodeSettings,
+    FormatError,
+    Header,
+    Metadata,
+    Raster,
+    Samples,
+)
 
 _APP1, _APP2, _SCAN = 0xE1, 0xE2, 0xDA
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # DHT, JPG and DAC are no frames
+_STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})  # TEM, RST0..7 and SOI have no length
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _EXIF = b"Exif\0\0"
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _ICC = b"ICC_PROFILE\0"
-_MAX_SCANS = 100  # ordinary ones have about 10; each costs a pass over all coefficients
+_MAX_SCANS = 100  # ordinary files have about 10
+_ORDINARY_SCANS = 12
+_MAX_SCANNED_PIXELS = 400_000_000  # scans x pixels; each scan costs a pass over all coefficients
 _MAX_SEGMENTS = 10_000  # before the scan; the longest metadata take some hundred
 _MAX_PAYLOAD = 0xFFFF - 2  # the length field counts itself
 
@@ -35,26 +46,40 @@ _COLORSPACES = {"gray": "GRAY", "rgb": "RGB", "cmyk": "CMYK"}
 _SUBSAMPLINGS = {0x11: "444", 0x21: "422", 0x22: "420", 0x12: "440", 0x41: "411"}
 
 
-class _LenientJpeg(JpegImageFile):
-    def _read_dpi_from_exif(self) -> None:
-        """Leave the EXIF alone: a malformed one would be warned about."""
-
-
 def read_header(body: bytes) -> Header:
     """Read the segments up to the first scan; of an MPO they are the primary image's."""
     segments = list(_segments(body))
     frame = _frame(segments)
-    _check_scans(segments, body)
-    height, width, components = struct.unpack_from(">xHHB", frame)
+    components = frame[5]
+    width, height = _decoded_size(body)
+    _check_scans(segments, body, width * height)
     exif = _payload(segments, _APP1, _EXIF)
     return Header(
         width=width,
         height=height,
+        channels=components,
         orientation=read_orientation(exif),
         profile=_profile(segments),
         metadata=Metadata(exif, _payload(segments, _APP1, _XMP)),
         subsampling=_SUBSAMPLINGS.get(frame[7]) if components == 3 else None,
     )
+
+
+def _without_exif(body: bytes) -> bytes:
+    """Rename the EXIF segment: Pillow warns about a malformed one, and nobody needs it here."""
+    return body.replace(_EXIF, b"Skip\0\0", 1)
+
+
+def _decoded_size(body: bytes) -> tuple[int, int]:
+    """Return width and height as the decoder itself reads them.
+
+    A segment loop of our own could be led to another frame header than the decoder's.
+    """
+    try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(body, strict=False)
+    except FormatError:  # as in `decode_reduced`
+        return JpegImageFile(BytesIO(_without_exif(body))).size
+    return width, height
 
 
 def decode(body: bytes) -> Raster:
@@ -70,7 +95,7 @@ def decode_reduced(body: bytes, side: int) -> Raster:
     except ValueError:
         # libjpeg-turbo was strict about something harmless, or its simple interface does not
         # know the subsampling. Pillow is lenient there, but refuses what is cut short.
-        image = _LenientJpeg(BytesIO(body))
+        image = JpegImageFile(BytesIO(_without_exif(body)))
         if side:
             image.draft(image.mode, (side, side))
         return Raster(np.array(image).reshape(image.height, image.width, -1), space)
@@ -98,14 +123,15 @@ def _segment(marker: int, signature: bytes, payload: bytes | None) -> bytes:
     return struct.pack(">BBH", 0xFF, marker, length) + signature + payload
 
 
-def _check_scans(segments: list[tuple[int, bytes]], body: bytes) -> None:
-    """Refuses to decode a photograph again for each of countless scans."""
+def _check_scans(segments: list[tuple[int, bytes]], body: bytes, pixels: int) -> None:
+    """Raise FormatError for a progressive file whose scans would take many times its size."""
     (frame_marker, frame), (_, scan) = _frame_of(segments), segments[-1]
     if frame_marker not in _PROGRESSIVE and scan[:1] == frame[5:6]:
         return  # all components are in the first scan, and libjpeg reads no other
     scans = body.count(b"\xff\xda")  # entropy-coded data cannot hold this marker
-    if scans > _MAX_SCANS:
-        raise ValueError(f"it has {scans} scans; {_MAX_SCANS} are accepted")
+    most = min(_MAX_SCANS, max(_ORDINARY_SCANS, _MAX_SCANNED_PIXELS // max(1, pixels)))
+    if scans > most:
+        raise FormatError(f"it has {scans} scans; {most} are accepted at its size")
 
 
 def _segments(body: bytes) -> Iterator[tuple[int, bytes]]:
@@ -115,12 +141,15 @@ def _segments(body: bytes) -> Iterator[tuple[int, bytes]]:
         found = _MARKER.search(body, position)
         if found is None:
             return
+        if found[1][0] in _STANDALONE:
+            position = found.end()
+            continue
         (length,) = struct.unpack_from(">H", body, found.end())
         position = found.end() + max(length, 2)
         yield found[1][0], body[found.end() + 2 : position]
         if found[1][0] == _SCAN:
             return
-    raise ValueError(f"it has more than {_MAX_SEGMENTS} segments")
+    raise FormatError(f"it has more than {_MAX_SEGMENTS} segments")
 
 
 def _frame(segments: Iterable[tuple[int, bytes]]) -> bytes:
@@ -132,7 +161,7 @@ def _frame_of(segments: Iterable[tuple[int, bytes]]) -> tuple[int, bytes]:
     for marker, payload in segments:
         if marker in _FRAMES:
             return marker, payload
-    raise ValueError("it has no frame")
+    raise FormatError("it has no frame")
 
 
 def _payload(segments: list[tuple[int, bytes]], marker: int, signature: bytes) -> bytes | None:
@@ -167,4 +196,5 @@ CODEC = Codec(
     default_quality=90,
     max_side=65_500,
     cost=1,
+    trusted=True,
 )

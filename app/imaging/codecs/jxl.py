@@ -42,6 +42,8 @@ def read_header(body: bytes) -> Header:
     return Header(
         width=header.height if sideways else header.width,
         height=header.width if sideways else header.height,
+        channels=4,
+        bits=header.bits,
         frames=2 if header.animated else 1,
         profile=profile,
         metadata=metadata,
@@ -100,5 +102,4 @@ CODEC = Codec(
     bit_depth=16,
     default_quality=85,
     cost=4,
-    sandboxed=True,
 )

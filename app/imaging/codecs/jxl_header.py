@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app.imaging.raster import FormatError
+
 SIGNATURE = b"\xff\x0a"
 _RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
 _RGB, _XYB = 0, 2  # colour spaces
@@ -21,6 +23,7 @@ class CodestreamHeader:
     Attributes:
         width: in pixels, as stored.
         height: in pixels, as stored.
+        bits: of a sample.
         orientation: 1..8 as in EXIF.
         animated: whether it holds frames that follow each other in time.
         has_icc: whether the colours are described by an ICC profile.
@@ -32,6 +35,7 @@ class CodestreamHeader:
 
     width: int
     height: int
+    bits: int = 8
     orientation: int = 1
     animated: bool = False
     has_icc: bool = False
@@ -50,7 +54,7 @@ class _Bits:
     def u(self, count: int) -> int:
         self._left -= count
         if self._left < 0:
-            raise ValueError("the header is cut short")
+            raise FormatError("the header is cut short")
         value = self._value & ((1 << count) - 1)
         self._value >>= count
         return value
@@ -68,10 +72,10 @@ def parse_codestream_header(data: bytes) -> CodestreamHeader:
     """Parse the start of a codestream; a few hundred bytes are enough.
 
     Raises:
-        ValueError: it is not a codestream, or is cut short.
+        FormatError: it is not a codestream, or is cut short.
     """
     if not data.startswith(SIGNATURE):
-        raise ValueError("it holds no codestream")
+        raise FormatError("it holds no codestream")
     bits = _Bits(data[2:1024])
     width, height = _size(bits)
     if bits.u(1):  # all_default
@@ -86,13 +90,15 @@ def parse_codestream_header(data: bytes) -> CodestreamHeader:
         animated = bool(bits.u(1))
         if animated:
             _animation(bits)
-    _bit_depth(bits)
+    depth = _bit_depth(bits)
     bits.u(1)  # modular_16bit_buffers
     for _ in range(bits.u32((0, 0), (1, 0), (2, 4), (1, 12))):
         _extra_channel(bits)
     xyb = bool(bits.u(1))
     has_icc, primaries, transfer = _colour_encoding(bits)
-    return CodestreamHeader(width, height, orientation, animated, has_icc, xyb, primaries, transfer)
+    return CodestreamHeader(
+        width, height, depth, orientation, animated, has_icc, xyb, primaries, transfer
+    )
 
 
 def _size(bits: _Bits) -> tuple[int, int]:
@@ -129,12 +135,12 @@ def _animation(bits: _Bits) -> None:
     bits.u(1)
 
 
-def _bit_depth(bits: _Bits) -> None:
+def _bit_depth(bits: _Bits) -> int:
     if bits.u(1):  # floats
-        bits.u32((32, 0), (16, 0), (24, 0), (1, 6))
+        depth = bits.u32((32, 0), (16, 0), (24, 0), (1, 6))
         bits.u(4)
-    else:
-        bits.u32((8, 0), (10, 0), (12, 0), (1, 6))
+        return depth
+    return bits.u32((8, 0), (10, 0), (12, 0), (1, 6))
 
 
 def _extra_channel(bits: _Bits) -> None:

@@ -15,7 +15,15 @@ from app.errors import TooMuchMetadata
 from app.imaging.codecs.base import Codec
 from app.imaging.exif import read_orientation
 from app.imaging.icc import cicp_profile, gamma_profile
-from app.imaging.raster import EncodeSettings, Header, Metadata, Raster, Samples, to_raster
+from app.imaging.raster import (
+    EncodeSettings,
+    FormatError,
+    Header,
+    Metadata,
+    Raster,
+    Samples,
+    to_raster,
+)
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -23,6 +31,8 @@ _XMP_KEYWORD = b"XML:com.adobe.xmp\0"
 _MAX_INFLATED = 4 << 20  # bytes of all compressed profiles and texts; real ones are smaller
 _MAX_CHUNKS = 100_000  # a chunk of pixels is seldom under 8 KB
 _IHDR_END = len(SIGNATURE) + 12 + 13
+# A palette, and gray or RGB with a transparent colour, are decoded to RGBA.
+_CHANNELS = {0: 2, 2: 4, 3: 4, 4: 2, 6: 4}
 _SRGB_PERCEPTUAL = b"\0"
 
 
@@ -39,11 +49,13 @@ def read_header(body: bytes) -> Header:
         if kind == b"iTXt" and not data.startswith(_XMP_KEYWORD):
             continue
         found.setdefault(kind, data)
-    width, height = struct.unpack_from(">II", found[b"IHDR"])
+    width, height, bits, colour_type = struct.unpack_from(">IIBB", found[b"IHDR"])
     exif = found.get(b"eXIf")
     return Header(
         width=width,
         height=height,
+        channels=_CHANNELS.get(colour_type, 4),
+        bits=bits,
         frames=struct.unpack_from(">I", found[b"acTL"])[0] if b"acTL" in found else 1,
         orientation=read_orientation(exif),
         profile=_profile(found),
@@ -82,7 +94,7 @@ def _chunks(body: bytes) -> Iterator[tuple[bytes, bytes]]:
         if kind != b"IDAT":
             yield kind, body[position + 8 : position + 8 + length]
         position += 12 + length
-    raise ValueError(f"it has more than {_MAX_CHUNKS} chunks")
+    raise FormatError(f"it has more than {_MAX_CHUNKS} chunks")
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

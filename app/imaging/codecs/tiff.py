@@ -26,6 +26,7 @@ from app.imaging.exif import (
 from app.imaging.raster import (
     ColourSpace,
     EncodeSettings,
+    FormatError,
     Header,
     Metadata,
     Raster,
@@ -49,6 +50,19 @@ _SPACES: dict[int, ColourSpace] = {
     PHOTOMETRIC.SEPARATED: "cmyk",
 }
 _JPEG = (COMPRESSION.JPEG, COMPRESSION.OJPEG)
+# What photographs are stored with. Each further codec is a further decoder of untrusted bytes.
+_COMPRESSIONS = frozenset(
+    {
+        COMPRESSION.NONE,
+        COMPRESSION.LZW,
+        *_JPEG,
+        COMPRESSION.ADOBE_DEFLATE,
+        COMPRESSION.DEFLATE,
+        COMPRESSION.PACKBITS,
+        COMPRESSION.LZMA,
+        COMPRESSION.ZSTD,
+    }
+)
 
 
 def read_header(body: bytes) -> Header:
@@ -65,6 +79,8 @@ def read_header(body: bytes) -> Header:
         return Header(
             width=int(page.imagewidth),
             height=int(page.imagelength),
+            channels=max(3, page.samplesperpixel),
+            bits=page.bitspersample,
             frames=_frames(tiff),
             orientation=read_orientation(block),
             profile=_block(page, _ICC),
@@ -135,7 +151,7 @@ def _has_page(tiff: TiffFile, number: int) -> bool:
 
 def _frames(tiff: TiffFile) -> int:
     if _has_page(tiff, _MAX_PAGES):
-        raise ValueError(f"it has more than {_MAX_PAGES} pages")
+        raise FormatError(f"it has more than {_MAX_PAGES} pages")
     others = [page.aspage() for page in tiff.pages[1:_PAGES_LOOKED_AT]]
     return len(tiff.pages) - sum(bool(page.subfiletype & _PREVIEW_OR_MASK) for page in others)
 
@@ -143,6 +159,11 @@ def _frames(tiff: TiffFile) -> int:
 def _check(page: TiffPage) -> None:
     if page.is_reduced or _DNG_VERSION in page.tags:
         raise NotAnImage("This is a camera's raw file: develop it first.")
+    if page.compression not in _COMPRESSIONS:
+        name = getattr(page.compression, "name", page.compression)
+        raise NotAnImage(f"A TIFF with compression {name} is not supported.")
+    if page.imagedepth != 1:
+        raise NotAnImage("A TIFF with volumes of voxels is not supported.")
     if page.photometric not in _SPACES:
         raise NotAnImage(f"A TIFF of photometric interpretation {page.photometric} is not read.")
     if page.photometric == PHOTOMETRIC.YCBCR and page.compression not in _JPEG:

@@ -22,6 +22,7 @@ def read_header(body: bytes) -> Header:
     return Header(
         width=image.width,
         height=image.height,
+        channels=4,
         frames=image.n_frames,
         orientation=read_orientation(exif),
         profile=image.info.get("icc_profile"),
