@@ -52,12 +52,14 @@ class EncodedImage:
         format: by its content.
         header: its header.
         sandbox: where it is decoded, or None for this process.
+        deadline: on the clock of `time.monotonic`, when decoding in a sandbox is ended, or None.
     """
 
     body: bytes
     format: ImageFormat
     header: Header
     sandbox: Sandbox | None
+    deadline: float | None = None
 
     @property
     def width(self) -> int:
@@ -102,7 +104,7 @@ class EncodedImage:
             Exception: whatever the function raised.
         """
         seconds = _BASE_CPU_SECONDS + _CPU_SECONDS_A_MEGAPIXEL * self.pixels / 1e6
-        budget = Budget(_SLACK + self.peak_bytes, seconds)
+        budget = Budget(_SLACK + self.peak_bytes, seconds, self.deadline)
         return run_in(self.sandbox, budget, function, replace(self, sandbox=None), *args, **kwargs)
 
     @property
@@ -110,7 +112,9 @@ class EncodedImage:
         return self.header.orientation >= 5
 
 
-def probe(body: bytes, limits: Limits, sandbox: Sandbox | None = None) -> EncodedImage:
+def probe(
+    body: bytes, limits: Limits, sandbox: Sandbox | None = None, deadline: float | None = None
+) -> EncodedImage:
     """Detect the format of a file and read its header.
 
     Args:
@@ -118,6 +122,7 @@ def probe(body: bytes, limits: Limits, sandbox: Sandbox | None = None) -> Encode
         limits: how large it may be.
         sandbox: where untrusted files are read, all but ordinary JPEGs; None reads them in this
             process.
+        deadline: on the clock of `time.monotonic`, when work in the sandbox is ended, or None.
 
     Raises:
         NotAnImage: it is none of the formats that are read here.
@@ -128,11 +133,11 @@ def probe(body: bytes, limits: Limits, sandbox: Sandbox | None = None) -> Encode
     image_format = detect_format(body)
     if image_format is None or not image_format.readable:
         raise _not_an_image(body, image_format)
-    codec = image_format.codec
+    codec, budget = image_format.codec, replace(_HEADER_BUDGET, deadline=deadline)
     with decode_errors(image_format):
-        header = run_in(None if codec.trusted else sandbox, _HEADER_BUDGET, codec.read_header, body)
+        header = run_in(None if codec.trusted else sandbox, budget, codec.read_header, body)
     ordinary = codec.trusted and header.channels != _CMYK and _is_srgb(header.profile, sandbox)
-    source = EncodedImage(body, image_format, header, None if ordinary else sandbox)
+    source = EncodedImage(body, image_format, header, None if ordinary else sandbox, deadline)
     _check(source, limits)
     return source
 

@@ -68,6 +68,11 @@ class Permit:
         self._resources.callback(self._admission.leave, self._entered)
         self.stage = "queue"
 
+    @property
+    def expires_at(self) -> float | None:
+        """The deadline on the clock of `time.monotonic`, which is the event loop's; or None."""
+        return None if self._deadline is None else self._entered + self._deadline
+
     @asynccontextmanager
     async def within_deadline(self) -> AsyncIterator[None]:
         """Cancel the context at the deadline.
@@ -75,10 +80,9 @@ class Permit:
         Raises:
             DeadlineExceeded: the deadline has passed.
         """
-        at = None if self._deadline is None else self._entered + self._deadline
         try:
             with self:
-                async with asyncio.timeout_at(at) as timeout:
+                async with asyncio.timeout_at(self.expires_at) as timeout:
                     yield
         except TimeoutError:
             if not timeout.expired():

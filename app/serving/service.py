@@ -141,8 +141,8 @@ class EnhancementService:
                 check_model_of_look(self.models, given, model)
             chosen = self.models.registry.get(model)
             permit.keep(self.models.use(chosen))
-            limits, sandbox = self._limits, self._sandbox
-            source = await self._run(permit, monotonic(), probe, body, limits, sandbox)
+            limits, sandbox, deadline = self._limits, self._sandbox, permit.expires_at
+            source = await self._run(permit, monotonic(), probe, body, limits, sandbox, deadline)
             return OpenedImage(permit, source, chosen, given)
 
     async def enhance(
