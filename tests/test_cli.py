@@ -17,6 +17,7 @@ from PIL import Image
 
 from app.cli import health as health_module
 from app.cli.main import COMMANDS, load
+from app.luts.formats import formats_by_suffix
 from app.luts.formats.cube import read_cube
 from app.settings import Settings
 from tests.helpers.cli import invoke, run
@@ -89,7 +90,7 @@ def test_a_lut_of_another_format(photos: Path, tmp_path: Path) -> None:
     [
         (("enhance", "a.jpg"), "--output"),
         (("enhance", "a.jpg", "-o", "b.gif"), "OUT is a folder"),
-        (("lut", "a.jpg", "-o", "b.txt"), "one of .cube, .csp, .clf, .json"),
+        (("lut", "a.jpg", "-o", "b.txt"), f"one of {', '.join(formats_by_suffix())}"),
         (("enhance", "a.jpg", "-o", "b.png", "--strength", "2"), "strength"),
     ],
 )

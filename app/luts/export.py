@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Annotated
 
 from pydantic import BaseModel, Field
 
+from app.errors import BadParameter
 from app.luts.formats import LutFormat
-from app.luts.formats.base import LutMetadata
+from app.luts.formats.base import Depth, GreenAxis, LutLayout, LutMetadata
 from app.luts.lut3d import FINE_SIZE, MAX_RESAMPLED_SIZE, Lut3D
 from app.luts.lut_error import ErrorStats, lut_error
+
+
+def _format_values(values: Collection[object]) -> str:
+    if isinstance(values, range):
+        return f"{values[0]}..{values[-1]}"
+    return ", ".join(map(str, values))
+
 
 Strength = Annotated[
     float,
@@ -33,7 +42,8 @@ class LutOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         ge=2,
         le=MAX_RESAMPLED_SIZE,
         description="Lattice points on an axis; by default the model's own, usually 33, or 65 "
-        "where the curves of a model have to go into the table.",
+        "where the curves of a model have to go into the table, or the next larger size that the "
+        "format allows.",
     )
     strength: Strength = 1.0
     title: str | None = Field(
@@ -43,6 +53,46 @@ class LutOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         default=False,
         description="Clamp the table to 0..1, for programs that reject other values.",
     )
+    depth: Depth | None = Field(
+        default=None,
+        description="Number type of the entries, by default the first that the format allows: "
+        + "; ".join(
+            f"{it}: {_format_values(it.codec.depths)}"
+            for it in LutFormat
+            if len(it.codec.depths) > 1
+        )
+        + ". Integers are clamped to 0..1.",
+    )
+    green: GreenAxis | None = Field(
+        default=None,
+        description="Direction in which green rises in a strip: down (Unreal Engine, the "
+        "default) or up (Unity).",
+    )
+
+    @property
+    def layout(self) -> LutLayout:
+        """How the entries are laid out in the file."""
+        codec = self.format.codec
+        return LutLayout(self.depth or codec.depths[0], self.green or GreenAxis.DOWN)
+
+    def require_supported(self) -> None:
+        """Require that the format allows the size, the depth and the direction of green.
+
+        Raises:
+            BadParameter: with the values that the format allows.
+        """
+        codec = self.format.codec
+        allowed: dict[str, tuple[object, Collection[object]]] = {
+            "size": (self.size, codec.sizes),
+            "depth": (self.depth, codec.depths),
+            "green": (self.green, codec.greens),
+        }
+        for name, (value, values) in allowed.items():
+            if value is not None and value not in values:
+                choice = f"one of {_format_values(values)}" if values else f"no {name}"
+                reason = f"the format {codec.name} has {choice}"
+                parameters = [{"name": name, "reason": reason}]
+                raise BadParameter(f"{name}: {reason}.", parameters=parameters)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +116,11 @@ def encode_lut(lut: Lut3D, options: LutOptions, metadata: LutMetadata) -> Encode
         options: how to write it.
         metadata: its title is replaced by that of the options, if they have one; its strength
             and error are filled in.
+
+    Raises:
+        BadParameter: as `LutOptions.require_supported`.
     """
+    options.require_supported()
     exact = lut.at_strength(options.strength)
     fitted = _fit(exact, options)
     error = None if fitted is exact else lut_error(exact, fitted)
@@ -76,23 +130,31 @@ def encode_lut(lut: Lut3D, options: LutOptions, metadata: LutMetadata) -> Encode
         strength=options.strength,
         error=error,
     )
-    return EncodedLut(options.format.codec.write(fitted, metadata), error)
+    return EncodedLut(options.format.codec.write(fitted, metadata, options.layout), error)
 
 
 def exported_size(lut: Lut3D, options: LutOptions) -> int:
     """Return the number of lattice points on an axis of the file."""
-    return options.size or (lut.size if _holds_shaper(lut, options) else FINE_SIZE)
+    if options.size is not None:
+        return options.size
+    size = lut.size if _holds_shaper(lut, options) else FINE_SIZE
+    sizes = options.format.codec.sizes
+    return next((it for it in sizes if it >= size), sizes[-1])
 
 
 def _fit(lut: Lut3D, options: LutOptions) -> Lut3D:
-    """Return the LUT as the format holds it at the requested size and range.
+    """Return the LUT as the format holds it at the requested size, range and depth.
 
     The same object means that nothing is lost.
     """
     size = exported_size(lut, options)
     if size != lut.size or not _holds_shaper(lut, options):
         lut = lut.resample(size)
-    return lut.clamp() if options.clamp else lut
+    if options.clamp:
+        lut = lut.clamp()
+    if options.layout.depth is not Depth.FLOAT32:
+        lut = replace(lut, table=options.layout.depth.round(lut.table))
+    return lut
 
 
 def _holds_shaper(lut: Lut3D, options: LutOptions) -> bool:

@@ -92,14 +92,16 @@ async def predict_lut(
     curl --data-binary @photo.jpg 'localhost:8000/lut?size=17' -o look.cube
     ```
     """
-    service, gzipped = state["service"], _accepts_gzip(request)
+    options = lut_options(query)
+    options.require_supported()
+    service, gzipped = state["service"], _is_gzipped(request, options)
     async with receive_image(request, state) as (permit, body):
 
         async def work() -> PredictedLut:
             opened = await service.open(permit, body, query.model)
             describe_request(opened.model.card.model_ref, opened.thumbnail_pixels)
             await principal.charge_pixels(opened.thumbnail_pixels)
-            return await service.predict_lut(opened, lut_options(query), gzipped=gzipped)
+            return await service.predict_lut(opened, options, gzipped=gzipped)
 
         predicted = await cancel_on_disconnect(request, work())
     file, timings = predicted.file, predicted.timings
@@ -211,7 +213,8 @@ def read_metrics(_: RequireMetricsScope, state: StateDep) -> Response:
 async def _get_lut_response(
     request: Request, principal: Principal, state: State, token: str, options: LutOptions
 ) -> Response:
-    gzipped = _accepts_gzip(request)
+    options.require_supported()
+    gzipped = _is_gzipped(request, options)
     etag = _etag(token, options, gzipped)
     # A response that needed a key must not lie in a cache that needs none.
     reach = "public" if principal.key is None else "private"
@@ -253,8 +256,10 @@ def _lut_response(file: ExportedLut, gzipped: bool, headers: dict[str, str]) -> 
     return Response(file.body, media_type=file.format.codec.media_type, headers=headers)
 
 
-def _accepts_gzip(request: Request) -> bool:
-    """Whether Accept-Encoding names gzip with a weight above zero."""
+def _is_gzipped(request: Request, options: LutOptions) -> bool:
+    """Return whether to compress: Accept-Encoding names gzip, and the format is not compressed."""
+    if options.format.codec.compressed:
+        return False
     for coding in request.headers.get("accept-encoding", "").lower().split(","):
         name, _, weight = coding.replace(" ", "").partition(";q=")
         if name == "gzip":

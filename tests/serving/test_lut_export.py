@@ -11,6 +11,7 @@ import pytest
 
 from app.luts.export import LutOptions
 from app.luts.formats import LutFormat
+from app.luts.formats.base import Depth
 from app.luts.formats.cube import read_cube
 from app.luts.lut3d import Lut3D
 from app.luts.lut_error import lut_error
@@ -19,7 +20,9 @@ from app.serving.lut_export import LutCache, export_lut
 from app.serving.results import Look
 from tests.helpers.networks import make_network, write_network
 
-SHAPER_FORMATS = [it for it in LutFormat if it.codec.holds_shaper]
+SHAPER_FORMATS = [
+    it for it in LutFormat if it.codec.holds_shaper and Depth.FLOAT32 in it.codec.depths
+]
 
 
 @pytest.fixture

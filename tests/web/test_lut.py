@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from app.luts.formats import LutFormat
+from app.luts.formats.base import Depth
 from app.luts.formats.cube import read_cube
 from app.luts.lut3d import Lut3D
 from tests.helpers.tolerances import assert_same_lut
@@ -104,23 +105,57 @@ def test_json(client: httpx.Client, token: str) -> None:
 
 
 BEGINNINGS = {
-    "cube": "# model default@1",
-    "resolve": "# default look",
-    "csp": "CSPLUTV100",
-    "clf": "<?xml",
-    "json": '{"title":"default look"',
+    "cube": b"# model default@1",
+    "resolve": b"# default look",
+    "csp": b"CSPLUTV100",
+    "clf": b"<?xml",
+    "3dl": b"# default look",
+    "spi3d": b"SPILUT 1.0",
+    "vlt": b"# panasonic vlt file version 1.0",
+    "look": b"<?xml",
+    "icc": b"\0",
+    "hald": b"\x89PNG",
+    "strip": b"\x89PNG",
+    "bin": b"CLUT",
+    "json": b'{"title":"default look"',
 }
 
 
 @pytest.mark.parametrize("lut_format", LutFormat)
 def test_formats(client: httpx.Client, token: str, lut_format: LutFormat) -> None:
-    """Each format has its media type and its suffix, and holds the exact LUT."""
+    """Each format has its media type and its suffix, and names the look if it has room."""
+    codec = lut_format.codec
     response = client.get(f"/lut/{token}?format={lut_format}")
-    assert response.headers["content-type"] == lut_format.codec.media_type
-    assert response.headers["content-disposition"].endswith(f'"default{lut_format.codec.suffix}"')
-    assert "x-lut-error" not in response.headers
-    assert response.text.startswith(BEGINNINGS[lut_format])
-    assert token in response.text
+    assert response.headers["content-type"] == codec.media_type
+    assert response.headers["content-disposition"].endswith(f'"default{codec.suffix}"')
+    assert response.content.startswith(BEGINNINGS[lut_format])
+    assert (token.encode() in response.content) == (lut_format not in ("vlt", "icc", "bin"))
+    assert ("content-encoding" in response.headers) == (not codec.compressed)
+    assert ("x-lut-error" in response.headers) == (Depth.FLOAT32 not in codec.depths)
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("format=hald&size=33", "size: the format hald has one of 4, 9, 16, "),
+        ("format=vlt&size=33", "size: the format vlt has one of 17."),
+        ("format=bin&depth=uint16", "depth: the format bin has one of float16, uint8."),
+        ("format=cube&green=up", "green: the format cube has no green."),
+    ],
+)
+def test_options_of_other_formats_are_rejected(
+    client: httpx.Client, token: str, otters: bytes, query: str, reason: str
+) -> None:
+    """The problem document lists the values that the format allows."""
+    for response in (
+        client.get(f"/lut/{token}?{query}"),
+        client.post(f"/lut?{query}", content=otters),
+    ):
+        assert response.status_code == 400
+        document = response.json()
+        assert document["type"] == "/problems#bad-parameter"
+        assert document["detail"].startswith(reason)
+        assert document["parameters"][0]["name"] == reason.partition(":")[0]
 
 
 @pytest.mark.parametrize("options", ["size=17", "size=17&format=csp", "clamp=true"])

@@ -5,7 +5,21 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Self
 
-from app.luts.formats import clf, csp, cube, json, resolve
+from app.luts.formats import (
+    binary,
+    clf,
+    csp,
+    cube,
+    hald,
+    icc,
+    json,
+    look,
+    resolve,
+    spi3d,
+    strip,
+    threedl,
+    vlt,
+)
 from app.luts.formats.base import LutCodec
 
 
@@ -28,6 +42,14 @@ class LutFormat(StrEnum):
     RESOLVE = resolve.CODEC
     CSP = csp.CODEC
     CLF = clf.CODEC
+    THREEDL = threedl.CODEC
+    SPI3D = spi3d.CODEC
+    VLT = vlt.CODEC
+    LOOK = look.CODEC
+    ICC = icc.CODEC
+    HALD = hald.CODEC
+    STRIP = strip.CODEC
+    BIN = binary.CODEC
     JSON = json.CODEC
 
 

@@ -8,6 +8,7 @@ has blue fastest.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from uuid import NAMESPACE_URL, uuid5
 from xml.sax.saxutils import escape, quoteattr
 
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.luts.formats.base import LutCodec
+from app.luts.formats.opencolorio import read_with_opencolorio
 from app.luts.formats.text_format import format_triples, printable, text_writer
 from app.luts.lut3d import Lut3D
 
@@ -47,6 +49,7 @@ CODEC = LutCodec(
     media_type="application/xml",
     description="Academy/ASC Common LUT Format, XML",
     write=text_writer(write_clf),
+    read=partial(read_with_opencolorio, ".clf"),
     holds_shaper=True,
 )
 

@@ -8,11 +8,13 @@ and the table, red fastest.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.luts.formats.base import LutCodec
+from app.luts.formats.opencolorio import read_with_opencolorio
 from app.luts.formats.text_format import comment, format_triples, text_writer
 from app.luts.lut3d import Lut3D
 
@@ -42,6 +44,7 @@ CODEC = LutCodec(
     media_type="text/plain; charset=us-ascii",
     description=".csp of cineSpace",
     write=text_writer(write_csp),
+    read=partial(read_with_opencolorio, ".csp"),
     holds_shaper=True,
 )
 

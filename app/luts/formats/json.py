@@ -7,11 +7,12 @@ from dataclasses import asdict
 import numpy as np
 import orjson
 
-from app.luts.formats.base import LutCodec, LutMetadata
+from app.errors import BadLutFile
+from app.luts.formats.base import LutCodec, LutLayout, LutMetadata
 from app.luts.lut3d import Lut3D
 
 
-def write_json(lut: Lut3D, metadata: LutMetadata) -> bytes:
+def write_json(lut: Lut3D, metadata: LutMetadata, _: LutLayout) -> bytes:
     """Write a JSON object: the metadata, `size`, `order`, and `table` as rows of [r, g, b].
 
     Args:
@@ -26,10 +27,26 @@ def write_json(lut: Lut3D, metadata: LutMetadata) -> bytes:
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
+def read_json(data: bytes) -> Lut3D:
+    """Read a document of `write_json`; members other than `size` and `table` are ignored.
+
+    Raises:
+        BadLutFile: the members are missing or do not fit together.
+    """
+    try:
+        document = orjson.loads(data)
+        size = document["size"]
+        table = np.array(document["table"], np.float32)
+        return Lut3D(table.reshape(size, size, size, 3))
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise BadLutFile("expected a JSON object with size N and N^3 rows of [r, g, b]") from error
+
+
 CODEC = LutCodec(
     name="json",
     suffix=".json",
     media_type="application/json",
     description="rows of [r, g, b]",
     write=write_json,
+    read=read_json,
 )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.jit import jit
-from app.luts.formats.base import LutMetadata
+from app.luts.formats.base import LutLayout, LutMetadata
 from app.luts.lut3d import Lut3D
 
 MAX_LINE = 250  # bytes without the line feed: the limit of .cube files, kept everywhere
@@ -28,10 +28,10 @@ class TextWriter(Protocol):
         """Return the file."""
 
 
-def text_writer(write: TextWriter) -> Callable[[Lut3D, LutMetadata], bytes]:
-    """Turn a writer of text into one that a codec takes."""
+def text_writer(write: TextWriter) -> Callable[[Lut3D, LutMetadata, LutLayout], bytes]:
+    """Turn a writer of text with six decimals into one that a codec takes."""
 
-    def write_bytes(lut: Lut3D, metadata: LutMetadata) -> bytes:
+    def write_bytes(lut: Lut3D, metadata: LutMetadata, _: LutLayout) -> bytes:
         return write(lut, title=metadata.title, comments=metadata.comments).encode("ascii")
 
     return write_bytes
@@ -50,6 +50,11 @@ def printable(text: str, length: int = MAX_LINE) -> str:
 def comment(text: str) -> str:
     """Return a comment line, which begins with "# "."""
     return f"# {printable(text, MAX_LINE - 2)}"
+
+
+def format_integers(entries: NDArray[np.uint16]) -> str:
+    """Format (N, 3) integers as lines of three."""
+    return "".join(f"{r} {g} {b}\n" for r, g, b in entries.tolist())
 
 
 def format_triples(entries: NDArray[np.float32]) -> str:
