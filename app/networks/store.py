@@ -95,8 +95,10 @@ class ModelRegistry:
         # Versions rise, so the name alone ends at the highest.
         self._by_name = {model.card.name: model for model in self.models}
         self._by_ref = {model.card.model_ref: model for model in self.models}
-        self._by_fingerprint = {model.card.fingerprint: model for model in self.models}
         self.default = self.get(default)
+        # Of models with equal weights, a look belongs to the default model.
+        models = [*self.models, self.default]
+        self._by_fingerprint = {model.card.fingerprint: model for model in models}
 
     def reuse_loaded(self, known: Iterable[Model]) -> ModelRegistry:
         """Replace the models that are already loaded by the loaded objects."""

@@ -17,7 +17,7 @@ from app.luts.export import LutOptions, encode_lut
 from app.luts.formats import LutFormat
 from app.luts.formats.base import Depth, GreenAxis, LutMetadata
 from app.luts.lut3d import Interpolation, Lut3D
-from tests.luts.oracles import (
+from tests.helpers.oracles import (
     apply_ffmpeg_hald,
     apply_imagemagick,
     apply_littlecms,

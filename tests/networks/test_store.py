@@ -83,6 +83,15 @@ def edit_card(**changes: object):
     return edit
 
 
+def test_a_look_of_equal_weights_belongs_to_the_default_model(tmp_path: Path) -> None:
+    """Two names of the same weights share a fingerprint."""
+    for name in ("a", "b"):
+        write_network(tmp_path, make_network(), name)
+    for default in ("a", "b"):
+        registry = ModelRegistry(read_store(tmp_path), default)
+        assert registry.get_by_fingerprint(registry.default.card.fingerprint) is registry.default
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
