@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from app.networks.backbone import Backbone
@@ -28,7 +28,7 @@ class ThumbnailRecipe(BaseModel):
     """How the thumbnail that a network receives is made.
 
     Attributes:
-        size: side in pixels; the image is resized to a square.
+        size: side in pixels, 1..1024; the image is resized to a square.
         filter: the resampling filter; model cards that require another one are rejected.
         antialias: whether the support of the filter grows with the reduction. The published
             networks were trained without it, and lose about 0.4 dB with it.
@@ -36,7 +36,7 @@ class ThumbnailRecipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    size: int = 256
+    size: Annotated[int, Field(ge=1, le=1024)] = 256
     filter: Literal["bilinear"] = "bilinear"
     antialias: bool = False
 

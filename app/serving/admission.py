@@ -57,6 +57,11 @@ class Admission:
         return self._policy.pixel_budget
 
     @property
+    def deadline(self) -> float | None:
+        """Seconds that a request may take after its body has arrived, or None."""
+        return self._policy.deadline
+
+    @property
     def waiting(self) -> int:
         """The number of requests that wait for their share of the pixel budget."""
         return len(self._waiting)

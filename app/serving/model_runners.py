@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from types import TracebackType
 from typing import Self
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.errors import BadModel, DeadlineExceeded
 from app.networks.store import Model, ModelRegistry
 from app.policies import BatchPolicy
 from app.serving.batching import Batcher
 from app.serving.device import Device, Prediction
 from app.serving.warmup import WarmUp, compile_loops
 
+log = logging.getLogger("clut")
+
 Thumbnail = NDArray[np.float32]  # (3, S, S)
+RELOAD_TIMEOUT = 60.0  # seconds; reading and warming up a model takes less than one
 
 
 class _Runner:
@@ -73,6 +79,8 @@ class ModelRunners:
         self._load = load
         self._policy = policy
         self._runners: dict[Model, _Runner] = {}
+        self._warm_models: WeakSet[Model] = WeakSet()
+        self._retiring: dict[Model, asyncio.Task[None]] = {}  # models that are not served any more
         self._reloading = asyncio.Lock()
         self._warm_up = WarmUp(self._warm)
         self._resources = AsyncExitStack()
@@ -135,40 +143,65 @@ class ModelRunners:
         """Read the model store again; requests in flight end with the models they began with.
 
         Raises:
-            Problem: the default model is missing or cannot be read; nothing has changed.
+            DeadlineExceeded: the models were not ready in time; nothing has changed.
+            Problem: the default model is missing or cannot be used; nothing has changed.
         """
-        async with self._reloading:
-            await self.wait_until_warm()
-            fresh = (await asyncio.to_thread(self._load)).reuse_loaded(self.registry.models)
-            new = [model for model in fresh.models if model not in self._runners]
-            old = [model for model in self._runners if model not in fresh.models]
-            await self._warm_up_models(new)
-            await self._start(new)
-            self.registry = fresh
-            for model in old:
-                await self._runners[model].unused.wait()
-            await self._stop(old)
+        try:
+            async with asyncio.timeout(RELOAD_TIMEOUT), self._reloading:
+                await self.wait_until_warm()
+                loaded = await asyncio.to_thread(self._load)
+                await self._serve(loaded.reuse_loaded(self.registry.models))
+        except TimeoutError:
+            late = f"The models were not ready within {RELOAD_TIMEOUT:g} seconds."
+            raise DeadlineExceeded(late) from None
 
     async def _warm(self) -> None:
         await asyncio.to_thread(compile_loops, [self.device.interpolation])
-        await self._warm_up_models(self.registry.models)
+        await self._serve(self.registry)
         # Without the freeze every full collection examines what is loaded now, which stops all
         # threads for 0.15 s.
         gc.freeze()
 
-    async def _warm_up_models(self, models: Iterable[Model]) -> None:
-        for model in models:
-            size = model.card.thumbnail.size
-            await self.device.warm_up(model.network, size, self._policy.max_size)
+    async def _serve(self, registry: ModelRegistry) -> None:
+        """Warm up models that have not run yet, and serve a registry without those that fail.
+
+        Raises:
+            BadModel: the default model fails; nothing has changed.
+        """
+        usable = [model for model in registry.models if await self._can_run(model, registry)]
+        await self._start(model for model in usable if model not in self._runners)
+        self.registry = ModelRegistry(usable, registry.default.card.model_ref)
+        for model in self._runners:
+            if model not in usable and model not in self._retiring:
+                self._retiring[model] = asyncio.create_task(self._stop_when_unused(model))
+
+    async def _can_run(self, model: Model, registry: ModelRegistry) -> bool:
+        if model in self._warm_models:
+            return True
+        card = model.card
+        try:
+            await self.device.warm_up(model.network, card.thumbnail.size, self._policy.max_size)
+        except Exception as error:  # whatever torch raises for a network that does not fit its card
+            if model is registry.default:
+                raise BadModel(f"the model {card.model_ref} cannot run: {error}") from error
+            log.exception("the model %s is left out: it cannot run", card.model_ref)
+            return False
+        self._warm_models.add(model)
+        return True
 
     async def _start(self, models: Iterable[Model]) -> None:
         for model in models:
             run = partial(self.device.predict, model.network, self._policy.max_size)
             self._runners[model] = _Runner(await Batcher(run, self._policy).__aenter__())
 
-    async def _stop(self, models: Iterable[Model]) -> None:
-        for model in models:
-            await self._runners.pop(model).batcher.__aexit__(None, None, None)
+    async def _stop_when_unused(self, model: Model) -> None:
+        await self._runners[model].unused.wait()
+        await self._runners.pop(model).batcher.__aexit__(None, None, None)
+        del self._retiring[model]
 
     async def _stop_all(self) -> None:
-        await self._stop(list(self._runners))
+        for task in self._retiring.values():
+            task.cancel()
+        await asyncio.gather(*self._retiring.values(), return_exceptions=True)
+        for runner in self._runners.values():
+            await runner.batcher.__aexit__(None, None, None)

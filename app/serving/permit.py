@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import Future
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import CancelledError, Future
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from time import monotonic, perf_counter, time_ns
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from app.serving.admission import Admission
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 class Permit:
@@ -30,6 +31,7 @@ class Permit:
     Attributes:
         stage: where the request is: "receive", "queue", or one of `STAGES`.
         stages: the stages that have ended.
+        cancelled: whether nothing waits for the result any more; ends work on threads.
     """
 
     def __init__(self, admission: Admission, deadline: float | None) -> None:
@@ -41,6 +43,7 @@ class Permit:
         self._pixels = 0
         self.stage = "receive"
         self.stages: list[StageTime] = []
+        self.cancelled = False
 
     def __enter__(self) -> Self:
         self._holders += 1
@@ -114,13 +117,31 @@ class Permit:
 
     @contextmanager
     def measure(self, stage: str) -> Iterator[None]:
-        """Measure a stage; on any thread, one at a time."""
+        """Measure a stage; on any thread, one at a time.
+
+        Raises:
+            CancelledError: nothing waits for the result any more.
+        """
+        self._check_cancelled()
         self.stage = stage
         begin = perf_counter()
         try:
             yield
         finally:
             self.record(stage, perf_counter() - begin)
+
+    def unless_cancelled(self, function: Callable[[T], R]) -> Callable[[T], R]:
+        """Return a function that raises CancelledError once the request is cancelled."""
+
+        def run(argument: T) -> R:
+            self._check_cancelled()
+            return function(argument)
+
+        return run
+
+    def _check_cancelled(self) -> None:
+        if self.cancelled:
+            raise CancelledError
 
     def record(self, stage: str, seconds: float) -> None:
         """Note a stage that has just ended."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +15,7 @@ from app.imaging.codecs import ImageFormat
 from app.imaging.probe import EncodedImage, probe
 from app.imaging.sandbox import Sandbox
 from app.imaging.types import Image
+from app.luts.apply import Pixels
 from app.luts.export import LutOptions
 from app.networks.store import Model
 from app.policies import Limits
@@ -29,6 +30,8 @@ from app.serving.stages import apply_look, decode_image, decode_thumbnail, encod
 from app.serving.thread_pool import PriorityThreadPool, priority_of
 
 R = TypeVar("R")
+
+STUCK_FACTOR = 4  # deadlines that a call on a thread may take before it counts as stuck
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +115,9 @@ class EnhancementService:
     @property
     def alive(self) -> bool:
         """Whether the service can recover by itself; otherwise the process must be restarted."""
-        return self.models.alive
+        deadline = self.admission.deadline
+        stuck = deadline is not None and self._workers.longest_call > STUCK_FACTOR * deadline
+        return self.models.alive and not stuck
 
     async def reload(self) -> None:
         """Read the model store again; see `ModelRunners.reload`."""
@@ -237,9 +242,12 @@ class EnhancementService:
         image_format: ImageFormat,
     ) -> bytes:
         """Run the last two stages in one call on a thread."""
-        parallel_map = partial(self._workers.parallel_map, priority)
+
+        def map_strips(function: Callable[[Pixels], None], strips: Sequence[Pixels]) -> None:
+            self._workers.parallel_map(priority, permit.unless_cancelled(function), strips)
+
         with permit.measure("apply"):
-            apply_look(image, look, options, self.models.device, parallel_map)
+            apply_look(image, look, options, self.models.device, map_strips)
         with permit.measure("encode"):
             return encode_image(image, image_format, options)
 
@@ -258,4 +266,8 @@ class EnhancementService:
         """Run a function on a thread; the thread holds the permit even if this is cancelled."""
         call = self._workers.submit(priority, function, *args)
         permit.hold_until_done(call)
-        return await asyncio.wrap_future(call)
+        try:
+            return await asyncio.wrap_future(call)
+        except asyncio.CancelledError:
+            permit.cancelled = True  # ends the call at its next strip or stage
+            raise

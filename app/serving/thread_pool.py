@@ -10,7 +10,8 @@ from functools import partial
 from itertools import count
 from math import inf
 from queue import PriorityQueue
-from threading import Thread
+from threading import Thread, get_ident
+from time import monotonic
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
@@ -77,6 +78,7 @@ class PriorityThreadPool:
         # Priority and number: among equals, first come, first served.
         self._calls: PriorityQueue[tuple[float, int, _Call[Any] | None]] = PriorityQueue()
         self._numbers = count()
+        self._begun: dict[int, float] = {}  # of the calls that run, by thread
         self._threads = [
             # A process that ends without leaving does not wait for them.
             Thread(target=self._work, name=f"worker-{number}", daemon=True)
@@ -107,6 +109,12 @@ class PriorityThreadPool:
         self._calls.put((priority, next(self._numbers), call))
         return call
 
+    @property
+    def longest_call(self) -> float:
+        """Seconds since the oldest call that still runs was begun; 0 if none runs."""
+        begun = min(self._begun.copy().values(), default=inf)
+        return max(0.0, monotonic() - begun)
+
     def parallel_map(
         self, priority: float, function: Callable[[T], object], parts: Sequence[T]
     ) -> None:
@@ -134,7 +142,9 @@ class PriorityThreadPool:
     def _work(self) -> None:
         _lower_priority()
         while (call := self._calls.get()[2]) is not None:
+            self._begun[get_ident()] = monotonic()
             call.run()
+            del self._begun[get_ident()]
             del call  # it holds the result, which may be an image
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from app.errors import BadModel, UnknownLook, UnknownModel
+from app.errors import BadModel, DeadlineExceeded, UnknownLook, UnknownModel
 from app.luts.export import LutOptions
 from app.luts.token import LookToken
 from app.main import create_service
@@ -140,3 +142,61 @@ async def test_reloading_under_load(store: Path, photo: bytes) -> None:
         *tokens, _ = await asyncio.gather(*(send() for _ in range(4)), change())
         assert len({fingerprint(token) for some in tokens for token in some}) == 1
         assert "other@4" in list_models(service)
+
+
+@pytest.mark.parametrize("size", [0, -5, 16, 10**6])
+async def test_a_bad_extra_model_is_left_out(store: Path, photo: bytes, size: int) -> None:
+    """A card that is not valid, or a network that cannot run, stops neither start nor reload."""
+    card = store / "other" / "1" / "card.json"
+    text = card.read_text()
+    card.write_text(json.dumps(json.loads(text) | {"thumbnail": {"size": size}}))
+    async with create(store) as service:
+        await service.models.wait_until_warm()
+        assert service.ready
+        assert "other@1" not in list_models(service)
+        await service.reload()
+        assert "other@1" not in list_models(service)
+        assert service.ready
+        await predict_token(service, photo, "default")
+        card.write_text(text)
+        await service.reload()
+        await predict_token(service, photo, "other")
+
+
+async def test_reloading_does_not_wait_for_requests(store: Path, photo: bytes) -> None:
+    """A request that never ends holds up neither a reload nor the next one."""
+    device = GatedDevice()
+    async with create(store, device) as service:
+        await service.models.wait_until_warm()
+        device.close_gate()
+        stuck = asyncio.create_task(enhance_file(service, photo, EnhanceOptions(model="other")))
+        await device.wait_until_reached()
+        shutil.rmtree(store / "other")
+        async with asyncio.timeout(60):
+            await service.reload()
+            await service.reload()
+        assert not stuck.done()
+        device.open_gate()
+        await stuck
+
+
+async def test_reloading_has_a_deadline(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that cannot be read to its end, here a pipe, delays no later reload."""
+    monkeypatch.setattr("app.serving.model_runners.RELOAD_TIMEOUT", 0.5)
+    async with create(store) as service:
+        await service.models.wait_until_warm()
+        card = store / "other" / "1" / "card.json"
+        text = card.read_text()
+        card.unlink()
+        os.mkfifo(card)
+        for _ in range(2):
+            with pytest.raises(DeadlineExceeded):
+                await service.reload()
+        assert service.ready
+        assert "other@1" in list_models(service)
+        card.rename(store / "pipe")
+        for _ in range(2):  # the threads that still read end here
+            (store / "pipe").write_text("{")
+        card.write_text(text)
+        monkeypatch.setattr("app.serving.model_runners.RELOAD_TIMEOUT", 60.0)
+        await service.reload()

@@ -167,12 +167,14 @@ async def test_a_cancelled_request_holds_its_memory_while_its_thread_runs(photo:
             with pytest.raises(asyncio.CancelledError):
                 await request
         assert permit.stage == "apply"
+        assert permit.cancelled
         assert service.admission.requests == 1
         assert service.admission.pixels_in_flight == opened.pixels
         with pytest.raises(Overloaded):
             await enhance(service, photo)
         device.open_gate()
         await settle(service)
+        assert [it.stage for it in permit.stages] == ["decode", "predict", "apply"]  # not encode
         assert service.admission.pixels_in_flight == 0
         await enhance(service, photo)
 
@@ -186,6 +188,24 @@ async def test_the_deadline_does_not_wait_for_the_thread(photo: bytes) -> None:
         assert device.reached.is_set()
         device.open_gate()
         await settle(service)
+
+
+async def test_a_call_that_never_ends_fails_liveness(photo: bytes) -> None:
+    """A thread that works far beyond the deadline of its request is lost until a restart."""
+    device = GatedDevice()
+    async with closed_gate(device, deadline=0.5) as service:
+        assert service.alive
+        with pytest.raises(DeadlineExceeded):
+            await enhance(service, photo)
+        assert device.reached.is_set()
+        assert service.alive
+        async with asyncio.timeout(60):
+            while service.alive:
+                await asyncio.sleep(0.01)
+        device.open_gate()
+        async with asyncio.timeout(60):
+            while not service.alive:
+                await asyncio.sleep(0.01)
 
 
 async def test_leaving_completes_what_was_admitted(photo: bytes) -> None:
