@@ -23,7 +23,7 @@ serve: .venv/server
 # The numeric tests run twice: matrix products round by instruction set and number of threads.
 test: .venv/dev tools
 	$(BIN)/pytest
-	TEST_PROCESSOR=generic TEST_THREADS=2 $(BIN)/pytest $(NUMERIC_TESTS)
+	TEST_PROCESSOR=generic TEST_THREADS=2 $(BIN)/pytest -m 'not slow' $(NUMERIC_TESTS)
 
 # All but the tests that start a server, Ray, Prometheus, an S3 or whole programs.
 test-fast: .venv/dev

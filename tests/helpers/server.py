@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,7 @@ def serving(
     *,
     wrapper: Sequence[str] = (),
     program: Sequence[str] = (sys.executable, "-m", "app"),
+    environment: Mapping[str, str] | None = None,
     **settings: object,
 ) -> Iterator[Server]:
     """Start the service with CLUT_* settings (without the prefix), and stop it in the end.
@@ -40,6 +41,7 @@ def serving(
         log: the file that receives the server's output; None is the tests' own output.
         wrapper: a command that runs the command which follows it.
         program: the command line of `clut-enhance`.
+        environment: further environment variables.
         settings: the settings.
 
     Raises:
@@ -47,11 +49,12 @@ def serving(
         TimeoutError: the server did not become ready.
     """
     port = free_port()
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("CLUT_")}
-    environment |= {f"CLUT_{name}": str(value) for name, value in settings.items()}
+    variables = {k: v for k, v in os.environ.items() if not k.startswith("CLUT_")}
+    variables |= environment or {}
+    variables |= {f"CLUT_{name}": str(value) for name, value in settings.items()}
     command = [*wrapper, *program, "serve", "--port", str(port)]
     output = None if log is None else log.open("wb")
-    process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+    process = subprocess.Popen(command, env=variables, stdout=output, stderr=output)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:
             _until_ready(process, client)

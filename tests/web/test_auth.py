@@ -124,14 +124,6 @@ def test_keys_come_and_go_without_a_restart(keyed: Keyed) -> None:
     assert status() == 401
 
 
-def test_keys_from_the_environment() -> None:
-    """What `keys new` prints can be put into CLUT_AUTH_KEYS as it is."""
-    secret, key = new_key("app", frozenset({Scope.LUT}))
-    with serving(AUTH_KEYS=f"[{key.model_dump_json(exclude_none=True)}]") as server:
-        assert server.client.get("/models").status_code == 401
-        assert server.client.get("/models", headers=bearer(secret)).status_code == 200
-
-
 def test_quotas(tmp_path: Path) -> None:
     """Each key has its own requests and pixels; 429 says when to come back, headers what is left.
 
@@ -171,9 +163,12 @@ def picture(side: int) -> bytes:
     return buffer.getvalue()
 
 
-def test_a_port_for_metrics() -> None:
-    """It has metrics and probes without a key, nothing else, and the other port has no metrics."""
-    _, key = new_key("app", frozenset({Scope.LUT}))
+def test_keys_from_the_environment_and_a_port_for_metrics() -> None:
+    """CLUT_AUTH_KEYS takes what `keys new` prints; the metrics port needs no key.
+
+    That port has metrics and probes and nothing else, and the other port has no metrics.
+    """
+    secret, key = new_key("app", frozenset({Scope.LUT}))
     port = free_port()
     keys = f"[{key.model_dump_json(exclude_none=True)}]"
     with serving(AUTH_KEYS=keys, METRICS_PORT=port) as server:
@@ -184,6 +179,8 @@ def test_a_port_for_metrics() -> None:
             assert metrics.post("/enhance", content=picture(8)).status_code == 404
         assert server.client.get("/metrics").status_code == 404
         assert server.client.get("/livez").status_code == 200
+        assert server.client.get("/models").status_code == 401
+        assert server.client.get("/models", headers=bearer(secret)).status_code == 200
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", ""])  # noqa: S104

@@ -42,41 +42,53 @@ def collector(spans: Queue[Span]) -> Iterator[str]:
         server.shutdown()
 
 
-def test_a_request_and_its_stages(otters: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The caller's trace goes on with the request and its stages, and the answer names it."""
+@pytest.fixture(scope="module")
+def traced() -> Iterator[tuple[httpx.Client, Queue[Span]]]:
+    """Start a server that exports its spans, and return its client and the spans."""
     spans: Queue[Span] = Queue()
     with collector(spans) as endpoint:
-        monkeypatch.setenv("FASTAPI_OTEL_AUTO_CONFIGURE", "true")
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
-        monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
-        with serving() as server:
-            headers = {"traceparent": f"00-{TRACE}-{CALLER}-01"}
-            answer = server.client.post("/enhance", content=otters, headers=headers)
-            seen: dict[str, Span] = {}
-            while not {"POST /enhance", *STAGES} <= set(seen):
-                span = spans.get(timeout=PATIENCE)
-                seen[span.name] = span
+        environment = {
+            "FASTAPI_OTEL_AUTO_CONFIGURE": "true",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+            "OTEL_BSP_SCHEDULE_DELAY": "100",
+        }
+        with serving(environment=environment) as server:
+            yield server.client, spans
+
+
+def spans_until(spans: Queue[Span], names: set[str]) -> dict[str, Span]:
+    """Wait for spans of these names, and return by name all that came."""
+    seen: dict[str, Span] = {}
+    while not names <= set(seen):
+        span = spans.get(timeout=PATIENCE)
+        seen[span.name] = span
+    return seen
+
+
+def test_a_request_and_its_stages(traced: tuple[httpx.Client, Queue[Span]], otters: bytes) -> None:
+    """The caller's trace goes on with the request and its stages, and the answer names it."""
+    client, spans = traced
+    headers = {"traceparent": f"00-{TRACE}-{CALLER}-01"}
+    answer = client.post("/enhance", content=otters, headers=headers)
     assert answer.headers["traceresponse"].startswith(f"00-{TRACE}-")
-    assert {span.trace_id.hex() for span in seen.values()} == {TRACE}
+    seen = spans_until(spans, {"POST /enhance", *STAGES})
     request = seen["POST /enhance"]
+    assert request.trace_id.hex() == TRACE
     assert request.parent_span_id.hex() == CALLER
     for stage in STAGES:
         span = seen[stage]
+        assert span.trace_id.hex() == TRACE
         assert span.parent_span_id
         assert request.start_time_unix_nano <= span.start_time_unix_nano
         assert span.start_time_unix_nano <= span.end_time_unix_nano <= request.end_time_unix_nano
 
 
-def test_probes_are_not_traced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What comes every few seconds would bury the rest."""
-    spans: Queue[Span] = Queue()
-    with collector(spans) as endpoint:
-        monkeypatch.setenv("FASTAPI_OTEL_AUTO_CONFIGURE", "true")
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
-        with serving() as server:  # which asks /readyz until it is
-            server.client.get("/models")
-    assert "GET /models" in {span.name for span in spans.queue}
-    assert not any("/readyz" in span.name for span in spans.queue)
+def test_probes_are_not_traced(traced: tuple[httpx.Client, Queue[Span]]) -> None:
+    """A probe makes no span; it comes every few seconds and would bury the rest."""
+    client, spans = traced
+    client.get("/readyz")
+    client.get("/models")
+    assert not [name for name in spans_until(spans, {"GET /models"}) if "/readyz" in name]
 
 
 def test_without_a_collector_nothing_is_named(client: httpx.Client) -> None:
