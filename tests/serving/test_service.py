@@ -198,7 +198,6 @@ async def test_a_call_that_never_ends_fails_liveness(photo: bytes) -> None:
         with pytest.raises(DeadlineExceeded):
             await enhance(service, photo)
         assert device.reached.is_set()
-        assert service.alive
         async with asyncio.timeout(60):
             while service.alive:
                 await asyncio.sleep(0.01)
