@@ -14,7 +14,7 @@ import imagecodecs
 import numpy as np
 
 from app.imaging.icc import srgb_profile
-from app.imaging.raster import ColourSpace, Raster, Samples
+from app.imaging.raster import ColourSpace, Raster, Samples, split_rows
 
 _FLAGS = imagecodecs.CMS.FLAGS
 _ICC_SPACES = {b"GRAY": "gray", b"RGB ": "rgb", b"CMYK": "cmyk"}
@@ -98,7 +98,9 @@ def _repeat(gray: Samples) -> Samples:
 
 def _naive_rgb(ink: Samples) -> Samples:
     full = np.iinfo(ink.dtype).max
-    # The narrowest integers that hold a product: full-size arrays of them are what this costs.
-    wide: type[np.unsignedinteger[Any]] = np.uint16 if full == 255 else np.uint32
-    light = (full - ink).astype(wide)
-    return ((light[..., :3] * light[..., 3:] + full // 2) // full).astype(ink.dtype)
+    wide: type[np.unsignedinteger[Any]] = np.uint16 if full == 255 else np.uint32  # for products
+    rgb = np.empty((*ink.shape[:2], 3), ink.dtype)
+    for rows in split_rows(*ink.shape[:2]):
+        light = (full - ink[rows]).astype(wide)
+        rgb[rows] = (light[..., :3] * light[..., 3:] + full // 2) // full
+    return rgb

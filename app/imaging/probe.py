@@ -33,8 +33,12 @@ log = logging.getLogger("clut")
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_CMYK = 4  # channels
-_RESIZING = {1: 4, 2: 16}  # bytes of copies for each pixel, by the bytes of a sample
+_CMYK = 4  # channels of a JPEG
+# Bytes for each pixel, by the bits of a sample: what `benchmarks.peak` measured for the most
+# expensive kinds of images (8 bits: reduced; 16 bits: with alpha, an ICC profile, and reduced).
+_PEAK_BYTES = {8: 18, 16: 24}
+_BODY_COPIES = 3  # sent to the sandbox, received there, and read by a library
+_ALLOWANCE = 1.5  # address space for each byte of the peak: decoders also reserve what they skip
 _SLACK = 128 << 20  # bytes for the working memory of decoders
 
 
@@ -78,13 +82,9 @@ class EncodedImage:
 
     @property
     def peak_bytes(self) -> int:
-        """The most memory that decoding, converting and resizing take, from measurements."""
-        header = self.header
-        sample = 1 if header.bits <= 8 else 2
-        stored = header.channels * sample
-        converted = (4 if header.channels in (2, 4) else 3) * sample
-        # Decoded, then split; converted, then turned; and one more copy of the result.
-        return self.pixels * (2 * stored + 3 * converted + _RESIZING[sample])
+        """The most memory that decoding, converting, reducing and encoding take."""
+        copies = 0 if self.sandbox is None else _BODY_COPIES * len(self.body)
+        return copies + self.pixels * _PEAK_BYTES[8 if self.header.bits <= 8 else 16]
 
     def thumbnail_pixels(self, side: int) -> int:
         """Return the most pixels that `decode_reduced` decodes."""
@@ -104,7 +104,7 @@ class EncodedImage:
             Exception: whatever the function raised.
         """
         seconds = _BASE_CPU_SECONDS + _CPU_SECONDS_A_MEGAPIXEL * self.pixels / 1e6
-        budget = Budget(_SLACK + self.peak_bytes, seconds, self.deadline)
+        budget = Budget(_SLACK + int(_ALLOWANCE * self.peak_bytes), seconds, self.deadline)
         return run_in(self.sandbox, budget, function, replace(self, sandbox=None), *args, **kwargs)
 
     @property

@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+STRIP_PIXELS = 1 << 20
+
 
 class FormatError(Exception):
     """A file does not follow its format; the message completes "The PNG cannot be decoded: it".
@@ -104,6 +106,12 @@ def to_raster(decoded: Samples) -> Raster:
         "gray" if colours == 1 else "rgb",
         np.ascontiguousarray(samples[..., -1]) if colours < channels else None,
     )
+
+
+def split_rows(height: int, width: int) -> list[slice]:
+    """Split an image into strips of rows, for steps that need several times their memory."""
+    rows = max(1, STRIP_PIXELS // width)
+    return [slice(top, min(top + rows, height)) for top in range(0, height, rows)]
 
 
 def scale_to_16bit(samples: Samples, bits: int) -> Samples:

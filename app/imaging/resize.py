@@ -1,4 +1,4 @@
-"""Making a photo smaller."""
+"""Reduce images to a maximum size, and to thumbnails."""
 
 from __future__ import annotations
 
@@ -9,60 +9,95 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PilImage
 
-from app.imaging.raster import Samples
+from app.imaging.raster import Samples, split_rows
 from app.imaging.types import Image
 from app.jit import jit
 
-_REDUCING_GAP = 3.0  # Pillow: indistinguishable from 1-step Lanczos, and faster on large photos
+_REDUCING_GAP = 3.0  # Pillow: indistinguishable from 1-step Lanczos, and faster on large images
 _FULL = 65535
+_LANCZOS_SUPPORT = 3  # pixels of the smaller image
 
 
-def fit(photo: Image, max_side: int) -> Image:
+def fit(image: Image, max_side: int) -> Image:
     """Shrink so that the long side is at most `max_side` pixels, with Lanczos.
 
-    Returns the photo itself when it fits.
+    Return the image itself if it is small enough.
     """
-    height, width = photo.pixels.shape[:2]
+    height, width = image.pixels.shape[:2]
     scale = max_side / max(height, width)
     if scale >= 1:
-        return photo
+        return image
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    resized = _resize_8bit if photo.pixels.dtype == np.uint8 else _resize_16bit
-    return resized(photo, size)
+    resized = _resize_8bit if image.pixels.dtype == np.uint8 else _resize_16bit
+    return resized(image, size)
 
 
-def _resize_8bit(photo: Image, size: tuple[int, int]) -> Image:
-    if photo.alpha is None:
-        return replace(photo, pixels=_lanczos(photo.pixels, size))
+def _resize_8bit(image: Image, size: tuple[int, int]) -> Image:
+    if image.alpha is None:
+        return replace(image, pixels=_lanczos(image.pixels, size))
     # As RGBA, because Pillow then weighs the colours with alpha.
-    rgba = _lanczos(np.dstack((photo.pixels, photo.alpha)), size)
+    rgba = _lanczos(np.dstack((image.pixels, image.alpha)), size)
     return replace(
-        photo,
+        image,
         pixels=np.ascontiguousarray(rgba[..., :3]),
         alpha=np.ascontiguousarray(rgba[..., 3]),
     )
 
 
-def _resize_16bit(photo: Image, size: tuple[int, int]) -> Image:
-    """Plane by plane in float32: Pillow has no 16-bit RGB."""
-    planes = np.moveaxis(photo.pixels, 2, 0)
-    if photo.alpha is None:
-        colours = [_lanczos(plane.astype(np.float32), size) for plane in planes]
-        return replace(photo, pixels=_round(np.dstack(colours)))
-    opacity = photo.alpha.astype(np.float32) / _FULL
-    alpha = _lanczos(opacity, size)
-    weight = np.maximum(alpha, 1 / _FULL)
-    colours = [_lanczos((plane * opacity).astype(np.float32), size) / weight for plane in planes]
-    return replace(photo, pixels=_round(np.dstack(colours)), alpha=_round(alpha * _FULL))
+def _resize_16bit(image: Image, size: tuple[int, int]) -> Image:
+    """Resize plane by plane and strip by strip in float32, since Pillow has no 16-bit RGB.
+
+    A strip at a time, because whole planes of floats would take three times the image's memory.
+    """
+    width, height = size
+    pixels = np.empty((height, width, 3), np.uint16)
+    alpha = None if image.alpha is None else np.empty((height, width), np.uint16)
+    for rows in split_rows(height, width):
+        if image.alpha is None or alpha is None:
+            for channel in range(3):
+                pixels[rows, :, channel] = _round(
+                    _lanczos_rows(image.pixels[..., channel], size, rows)
+                )
+            continue
+        opacity = _lanczos_rows(image.alpha, size, rows)
+        alpha[rows] = _round(opacity)
+        weight = np.maximum(opacity, 1) / _FULL
+        for channel in range(3):
+            weighted = _lanczos_rows(image.pixels[..., channel], size, rows, image.alpha)
+            pixels[rows, :, channel] = _round(weighted / weight)
+    return replace(image, pixels=pixels, alpha=alpha)
+
+
+def _lanczos_rows(
+    plane: Samples, size: tuple[int, int], rows: slice, weights: Samples | None = None
+) -> NDArray[np.float32]:
+    """Resize a plane uint16 (H, W) to (width, height), but only the given rows of the result.
+
+    Weights uint16 (H, W), where 65535 counts as one, multiply the plane before.
+    """
+    width, height = size
+    scale = plane.shape[0] / height
+    support = _LANCZOS_SUPPORT * max(1.0, scale)
+    top = max(0, int(rows.start * scale - support))
+    bottom = min(plane.shape[0], int(np.ceil(rows.stop * scale + support)))
+    values = plane[top:bottom].astype(np.float32)
+    if weights is not None:
+        values *= weights[top:bottom].astype(np.float32) / _FULL
+    box = (0.0, rows.start * scale - top, float(plane.shape[1]), rows.stop * scale - top)
+    strip = PilImage.fromarray(values)
+    return np.asarray(
+        strip.resize((width, rows.stop - rows.start), PilImage.Resampling.LANCZOS, box=box)
+    )
 
 
 def _lanczos(samples: NDArray[Any], size: tuple[int, int]) -> np.ndarray:
-    image = PilImage.fromarray(samples)
-    return np.array(image.resize(size, PilImage.Resampling.LANCZOS, reducing_gap=_REDUCING_GAP))
+    resized = PilImage.fromarray(samples)
+    return np.array(resized.resize(size, PilImage.Resampling.LANCZOS, reducing_gap=_REDUCING_GAP))
 
 
-def _round(values: NDArray[np.float32]) -> NDArray[np.uint16]:
-    return np.clip(np.rint(values), 0, _FULL).astype(np.uint16)
+def _round(values: NDArray[Any]) -> NDArray[np.uint16]:
+    rounded: NDArray[np.uint16] = np.clip(np.rint(values), 0, _FULL).astype(np.uint16)
+    return rounded
 
 
 # For each point along an axis: its two neighbours, and how near the second is.
@@ -70,7 +105,7 @@ Taps: TypeAlias = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]
 
 
 def make_thumbnail(pixels: Samples, size: int, antialias: bool) -> NDArray[np.float32]:
-    """Squeeze (H, W, 3) to a square, whatever its proportions.
+    """Resize (H, W, 3) to a square, whatever its proportions.
 
     Without antialiasing this is, bit for bit but for rounding, PyTorch's `interpolate(
     mode="bilinear", align_corners=False, antialias=False)`, which networks are trained on; it
@@ -109,7 +144,7 @@ def _mix(near: np.number[Any], far: np.number[Any], weight: np.float32) -> np.fl
 
 
 def _taps(length: int, size: int) -> Taps:
-    """The taps of `size` points along `length`."""
+    """Return the taps of `size` points along `length`."""
     # float32 throughout, as PyTorch does: exact positions would give other weights.
     scale = np.float32(length) / np.float32(size)
     positions = scale * (np.arange(size, dtype=np.float32) + np.float32(0.5)) - np.float32(0.5)

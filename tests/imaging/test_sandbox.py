@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import struct
 import time
@@ -11,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 
@@ -141,6 +143,43 @@ def test_every_format_is_decoded_as_without_a_sandbox(
         assert (image.metadata, image.format) == (expected.metadata, expected.format)
         np.testing.assert_allclose(thumbnail, small, rtol=0, atol=1e-6)
         image.pixels[0, 0, 0] ^= 1  # the look is applied in place
+
+
+def expensive_images() -> dict[str, bytes]:
+    """Three megapixels of the kinds that take the most memory for each pixel."""
+    gray = np.linspace(0, 65535, 2000 * 1500).astype(np.uint16).reshape(1500, 2000)
+    rgba, rgb8 = np.dstack([gray] * 4), np.dstack([gray >> 8] * 3).astype(np.uint8)
+    wide = {"iccprofile": imagecodecs.cms_profile("adobergb")}
+    return {
+        "png 16": imagecodecs.png_encode(rgba, level=1),
+        "png 8": imagecodecs.png_encode(rgb8, level=1),
+        "tiff": tiff(rgba, photometric="rgb", extrasamples=["assocalpha"], **wide),
+        "tiff cmyk": tiff(rgba, photometric="separated"),
+        "jxl": imagecodecs.jpegxl_encode(rgba, distance=2, effort=1),
+        "avif": imagecodecs.avif_encode(rgb8, level=60, speed=10),
+    }
+
+
+@pytest.mark.parametrize(("name", "body"), expensive_images().items())
+def test_the_memory_that_is_charged_is_enough(name: str, body: bytes) -> None:
+    """The resident memory of a process rises by at most `peak_bytes`, and some for libraries."""
+    with Sandbox() as sandbox:
+        sandbox.run(os.getpid)
+        (process,) = sandbox.processes
+        before = peak_memory(process)
+        source = probe(body, Limits(), sandbox)
+        prepare(source, 256, False, 1999)
+        assert sandbox.processes == [process]
+        assert peak_memory(process) - before < source.peak_bytes + LIBRARIES
+
+
+LIBRARIES = 64 << 20  # bytes that decoders take at any size
+
+
+def peak_memory(process: int) -> int:
+    """Return the most resident memory that a process has had, in bytes."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])
 
 
 def jpeg_with_a_fake_frame() -> bytes:

@@ -6,7 +6,6 @@ Tag numbers and their values: TIFF 6.0; Adobe's TIFF technical notes for ICC and
 from __future__ import annotations
 
 import struct
-from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -32,6 +31,7 @@ from app.imaging.raster import (
     Raster,
     Samples,
     scale_to_16bit,
+    split_rows,
     to_raster,
 )
 
@@ -204,9 +204,10 @@ def _straight(raster: Raster) -> Raster:
     """Undo a multiplication of the colours with alpha."""
     assert raster.alpha is not None  # noqa: S101 - the caller has just made it
     full = np.iinfo(raster.alpha.dtype).max
-    alpha = np.maximum(raster.alpha, 1)[..., np.newaxis].astype(np.float32)
-    colours = np.minimum(np.rint(raster.samples * (full / alpha)), full)
-    return replace(raster, samples=colours.astype(raster.samples.dtype))
+    for rows in split_rows(*raster.alpha.shape):
+        alpha = np.maximum(raster.alpha[rows], 1)[..., np.newaxis].astype(np.float32)
+        raster.samples[rows] = np.minimum(np.rint(raster.samples[rows] * (full / alpha)), full)
+    return raster
 
 
 CODEC = Codec(
