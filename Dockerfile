@@ -1,6 +1,6 @@
-# The service.       docker build -t clut-enhance .
-# For NVIDIA GPUs:   docker build -t clut-enhance:cuda --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 .
-# Nothing but the wheel of torch differs: it brings its CUDA libraries along.
+# For CPUs:          docker build -t clut-enhance .
+# For NVIDIA GPUs:   docker build -t clut-enhance-cuda --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 .
+# The images differ in the wheel of torch, which includes the CUDA libraries.
 
 FROM debian:12-slim AS python
 RUN apt-get update \
@@ -18,12 +18,12 @@ ENV PATH=/opt/venv/bin:$PATH \
     PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1
 
-# Dependencies before source: they change seldom, and are nearly all of the image.
+# Dependencies before source: they change rarely and are most of the image.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 COPY pyproject.toml constraints.txt LICENSE NOTICE ./
 COPY locked/server.txt locked/
-# As the Makefile does: file by file by its hash, and then torch, whose wheel depends on the index.
-# What only compiles extensions of torch is left out, and the packages' own tests.
+# As in the Makefile: packages by their hashes, then torch, whose wheel depends on the index. Headers
+# and tests of packages are removed.
 RUN mkdir app \
  && touch app/__init__.py README.md \
  && pip install --no-deps --require-hashes --requirement locked/server.txt \
@@ -36,7 +36,7 @@ RUN mkdir app \
  && pip uninstall --yes setuptools pip
 
 COPY app app
-# For any CPU of this architecture: see app/numba_cache.py.
+# Compile the kernel for any CPU of this architecture: see app/numba_cache.py.
 ENV NUMBA_CPU_NAME=generic \
     NUMBA_CPU_FEATURES= \
     NUMBA_CACHE_DIR=/srv/clut/kernel \
@@ -59,11 +59,9 @@ ENV PATH=/opt/venv/bin:$PATH \
     NUMBA_CPU_FEATURES= \
     NUMBA_CACHE_DIR=/srv/clut/kernel \
     NUMBA_CACHE_LOCATOR_CLASSES=app.numba_cache.ShippedCacheLocator \
-    CLUT_HTTP_HOST=0.0.0.0 \
-    CLUT_AUTH_ALLOW_ANONYMOUS=true
-# Who reaches a container is for its network to say: publish its port where strangers are, and it
-# wants API keys (CLUT_AUTH_FILE or CLUT_AUTH_KEYS), which are then asked for all the same.
-# A user that need not exist anywhere: all that is written goes to /tmp.
+    CLUT_HTTP_HOST=0.0.0.0
+# The container starts with API keys (CLUT_AUTH_FILE, CLUT_AUTH_KEYS) or CLUT_AUTH_ALLOW_ANONYMOUS.
+# The user needs no account: the service writes to /tmp only.
 USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=6s --start-period=60s --retries=3 \

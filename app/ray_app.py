@@ -26,7 +26,7 @@ from app.settings import Settings
 from app.web import observability
 from app.web.request_id import HEADER
 
-UTILISATION = 0.7  # target share of busy cores: docs/capacity.md
+UTILISATION = 0.7  # target share of busy cores: docs/performance.md
 START_SECONDS = 10.0  # until a new replica is warm
 BIND_ALL = "0.0.0.0"  # noqa: S104 -- Ray's proxies may listen anywhere, so keys are required
 

@@ -1,13 +1,14 @@
-"""Builds the Dockerfile and runs the image as operators would, where there is no Docker engine.
+"""Build the Dockerfile and run the image, without a Docker engine.
 
-Run `make image-check` as root on Debian: buildah executes every step (chroot isolation, vfs
-storage) on a base that debootstrap makes and that is tagged as the FROM image. The result is
-started as its own user on a read-only root with a tmpfs /tmp; it answers its health check and a
-photo, and ends well. Sizes and times are printed as they are for docs/operations.md.
+Run `make image-check` as root on Debian. buildah executes every step (chroot isolation, vfs
+storage) on a base that debootstrap makes and that is tagged as the FROM image. The image is then
+started with its own user, a read-only root and a tmpfs on /tmp. Its health check passes, it
+enhances an image, and it exits with 0. The sizes and times that it prints are those of
+docs/operations.md.
 
-The build may use what this machine's pip is configured with: the configuration, and the local
-files that it names, are mounted while it builds. TORCH_INDEX chooses the index as in the
-Dockerfile. CACHE is where the base, the storage and what runs are kept: some 6 GB.
+The build uses the configuration of this machine's pip: the configuration and the local files that
+it names are mounted during the build. TORCH_INDEX chooses the index as in the Dockerfile. CACHE is
+the folder of the base, the storage and the running image; it takes 6 GB.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ CACHE = Path(os.environ.get("CACHE", Path.home() / ".cache" / "clut-enhance-imag
 BASE, IMAGE = "docker.io/library/debian:12-slim", "localhost/clut-enhance"
 SUITE, MIRROR = "bookworm", "http://deb.debian.org/debian"
 PHOTO = ROOT / "tests" / "photos" / "lake.jpg"
-SLIM = {  # as the published image has it
+SLIM = {  # as in the published image
     "etc/apt/apt.conf.d/docker-clean": """\
 DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb /var/cache/apt/*.bin || true"; };
 Dir::Cache::pkgcache ""; Dir::Cache::srcpkgcache "";
@@ -43,8 +44,8 @@ path-exclude /usr/share/locale/*
 path-exclude /usr/share/man/*
 """,
 }
-LENT = "/lent"  # where the build sees this machine's files
-LARGEST = 1300  # MB unpacked, of the image for CPUs
+MOUNTED = "/mounted"  # folder of this machine's files during the build
+MAX_SIZE = 1300  # MB unpacked, of the image for CPUs
 PATIENCE = 90.0  # seconds
 
 BUILDAH = ("buildah", "--storage-driver", "vfs", "--root", f"{CACHE}/storage")
@@ -52,21 +53,21 @@ RUNROOT = ("--runroot", f"{CACHE}/run")
 
 
 def buildah(*arguments: str) -> str:
-    """Runs buildah on a storage of its own; answers what it prints."""
+    """Run buildah on its own storage and return its standard output."""
     command = [*BUILDAH, *RUNROOT, *arguments]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
 @contextmanager
 def timed(what: str) -> Iterator[None]:
-    """Says how long something took."""
+    """Print the time that a step takes."""
     begun = perf_counter()
     yield
     print(f"{what}: {perf_counter() - begun:.0f} s", flush=True)
 
 
 def make_base() -> None:
-    """A minimal Debian under the name of the FROM image."""
+    """Make a minimal Debian under the name of the FROM image."""
     if BASE in buildah("images", "--format", "{{.Name}}:{{.Tag}}"):
         return
     folder = CACHE / "debian"
@@ -83,8 +84,8 @@ def make_base() -> None:
     shutil.rmtree(folder)
 
 
-def lent() -> Iterator[str]:
-    """This machine's pip configuration as one file, and the local paths that it names."""
+def pip_volumes() -> Iterator[str]:
+    """Yield the volumes of this machine's pip configuration and the local paths that it names."""
     listing = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], check=True, stdout=subprocess.PIPE
     ).stdout.decode()
@@ -93,20 +94,20 @@ def lent() -> Iterator[str]:
     paths = sorted({path for path in named if Path(path).exists()}, key=len, reverse=True)
     for key in settings:
         for path in paths:
-            settings[key] = re.sub(rf"{path}(?=$|['\s])", f"{LENT}{path}", settings[key])
+            settings[key] = re.sub(rf"{path}(?=$|['\s])", f"{MOUNTED}{path}", settings[key])
     config = CACHE / "pip.conf"
     lines = {f"{key.split('.')[1]} = {value.strip(chr(39))}" for key, value in settings.items()}
     config.write_text("\n".join(["[global]", *sorted(lines)]) + "\n")
     yield f"{config}:/etc/pip.conf:ro"
-    for path in paths:  # a simple index names files that lie beside it
+    for path in paths:  # a simple index refers to files beside it
         folder = path.removesuffix("/simple")
-        yield f"{folder}:{LENT}{folder}:ro"
+        yield f"{folder}:{MOUNTED}{folder}:ro"
 
 
 def build() -> None:
-    """Executes the Dockerfile."""
+    """Execute the Dockerfile."""
     arguments = ["--isolation", "chroot", "--pull-never", "--format", "docker", "--tag", IMAGE]
-    for volume in lent():
+    for volume in pip_volumes():
         arguments += ["--volume", volume]
     if "TORCH_INDEX" in os.environ:
         arguments += ["--build-arg", f"TORCH_INDEX={os.environ['TORCH_INDEX']}"]
@@ -114,7 +115,7 @@ def build() -> None:
 
 
 def sizes(folder: Path) -> None:
-    """Prints what takes the space, and refuses too much of it."""
+    """Print the largest folders; exit if the image is larger than `MAX_SIZE`."""
     listing = subprocess.run(
         ["du", "--block-size=1000000", "--max-depth=6", folder], check=True, stdout=subprocess.PIPE
     ).stdout.decode()
@@ -123,12 +124,12 @@ def sizes(folder: Path) -> None:
         if int(size) >= 15:
             print(f"{size:>6} MB {path.removeprefix(str(folder)) or '/'}")
     total = int(rows[-1][0])
-    if total > LARGEST:
-        raise SystemExit(f"the image takes {total} MB, more than {LARGEST}")
+    if total > MAX_SIZE:
+        raise SystemExit(f"the image takes {total} MB, more than {MAX_SIZE}")
 
 
 class Sandbox:
-    """Runs commands in an image as an engine would: its user, its environment, a read-only root."""
+    """Runs commands in an image with its user, its environment and a read-only root."""
 
     def __init__(self, folder: Path) -> None:
         inspected: dict[str, Any] = json.loads(buildah("inspect", "--type", "image", IMAGE))
@@ -137,22 +138,22 @@ class Sandbox:
 
     @property
     def health_check(self) -> list[str]:
-        """The command of HEALTHCHECK."""
+        """Return the command of HEALTHCHECK."""
         kind, *command = self._config["Healthcheck"]["Test"]
         assert kind == "CMD"
         return command
 
     @property
     def command(self) -> list[str]:
-        """ENTRYPOINT and CMD."""
+        """Return ENTRYPOINT and CMD."""
         return [*self._config["Entrypoint"], *self._config["Cmd"]]
 
     def start(self, command: list[str], **environment: str) -> subprocess.Popen[bytes]:
-        """Starts a command in a mount namespace of its own."""
+        """Start a command in its own mount namespace."""
         folder, user = self._folder, self._config["User"]
         mounts = (
             f"mount --bind {folder} {folder} && mount -o remount,bind,ro {folder} && "
-            f"mount -t tmpfs tmpfs {folder}/tmp && "  # noqa: S108 -- that of the image
+            f"mount -t tmpfs tmpfs {folder}/tmp && "  # noqa: S108 -- the folder of the image
             f"mount -t proc proc {folder}/proc && "
             f'cd {folder} && exec chroot --userspec={user} {folder} "$@"'
         )
@@ -164,7 +165,7 @@ class Sandbox:
 
 
 def until_ready(service: subprocess.Popen[bytes], client: httpx.Client) -> None:
-    """Waits for the service."""
+    """Wait until the service is ready; exit if it is not in time."""
     give_up = monotonic() + PATIENCE
     while monotonic() < give_up and service.poll() is None:
         try:
@@ -177,13 +178,15 @@ def until_ready(service: subprocess.Popen[bytes], client: httpx.Client) -> None:
 
 
 def try_out(sandbox: Sandbox) -> None:
-    """Starts the service, asks for its health, posts a photo, and stops it."""
+    """Start the service, run its health check, enhance an image, and stop it."""
     port = "18000"
     with (
         timed("start until ready"),
         httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client,
     ):
-        service = sandbox.start(sandbox.command, CLUT_HTTP_PORT=port)
+        service = sandbox.start(
+            sandbox.command, CLUT_HTTP_PORT=port, CLUT_AUTH_ALLOW_ANONYMOUS="true"
+        )
         try:
             until_ready(service, client)
         except BaseException:
@@ -194,12 +197,12 @@ def try_out(sandbox: Sandbox) -> None:
         with timed("two photos"):
             for kind in ("jpeg", "png"):
                 url = f"http://127.0.0.1:{port}/enhance"
-                answer = httpx.post(
+                response = httpx.post(
                     url, params={"format": kind}, content=PHOTO.read_bytes(), timeout=PATIENCE
                 )
-                answer.raise_for_status()
+                response.raise_for_status()
         rss = Path(f"/proc/{service.pid}/status").read_text().split("VmHWM:")[1].split()[0]
-        print(f"memory at its peak: {int(rss) / 1000:.0f} MB")
+        print(f"peak memory: {int(rss) / 1000:.0f} MB")
     finally:
         service.send_signal(signal.SIGTERM)
         ended = service.wait(PATIENCE)
@@ -217,11 +220,13 @@ def main() -> None:
     container = buildah("from", "--pull-never", IMAGE)
     try:
         folder = Path(buildah("mount", container))
+        for name in ("LICENSE", "NOTICE"):
+            assert (folder / "srv" / "clut" / name).stat().st_size, f"{name} is missing"
         sizes(folder)
         try_out(Sandbox(folder))
     finally:
         buildah("rm", container)
-    print("the image is sound")
+    print("the image passed all checks")
 
 
 if __name__ == "__main__":

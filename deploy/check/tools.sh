@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that are named in files, one a line, where they are missing.
+# Install the missing Debian packages of files that list one package per line.
 set -euo pipefail
 
 missing=()
@@ -10,7 +10,7 @@ done < <(cat "$@")
 if [ ${#missing[@]} -eq 0 ]; then
     exit 0
 elif [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
-    echo "Please install what the tests run: ${missing[*]} (their names in Debian 12)." >&2
+    echo "The tests need these Debian 12 packages: ${missing[*]}" >&2
     exit 1
 fi
 apt-get update --quiet

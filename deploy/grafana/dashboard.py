@@ -1,6 +1,6 @@
-"""The Grafana dashboard, made with Grafana's own schema: `python -m deploy.grafana.dashboard`.
+"""Make the Grafana dashboard with Grafana's schema: `python -m deploy.grafana.dashboard`.
 
-It writes dashboards/clut-enhance.json beside it, which Grafana reads.
+The command writes dashboards/clut-enhance.json beside this file, which Grafana reads.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ MINE = 'instance=~"$instance"'
 
 
 def query(expression: str, legend: str) -> prometheus.Dataquery:
-    """A PromQL query; {{label}} in the legend is the label's value."""
+    """Return a PromQL query; {{label}} in the legend is the value of a label."""
     return prometheus.Dataquery().expr(expression).legend_format(legend)
 
 
 def graph(title: str, text: str, unit: str, **queries: str) -> timeseries.Panel:
-    """Lines over time: legends and their queries; `by_LABEL` is a line for each of its values."""
+    """Plot queries over time; the query `by_LABEL` has one line for each value of the label."""
     panel = timeseries.Panel().title(title).description(text).unit(unit).min(0)
     for legend, expression in queries.items():
         label = legend.removeprefix("by_")
@@ -46,13 +46,13 @@ def graph(title: str, text: str, unit: str, **queries: str) -> timeseries.Panel:
 
 
 def stacked(panel: timeseries.Panel) -> timeseries.Panel:
-    """The lines on top of each other."""
+    """Stack the lines of a panel."""
     mode = common.StackingConfig().mode(styles.StackingMode.NORMAL)
     return panel.stacking(mode).fill_opacity(60).line_width(0)
 
 
 def figure(title: str, text: str, unit: str, expression: str, *, red: float) -> stat.Panel:
-    """One number, red from a certain height."""
+    """Show one number, which is red from the threshold `red`."""
     steps = [Threshold(color="green"), Threshold(value=red, color="red")]
     thresholds = ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps)
     panel = stat.Panel().title(title).description(text).unit(unit).thresholds(thresholds)
@@ -60,26 +60,32 @@ def figure(title: str, text: str, unit: str, expression: str, *, red: float) -> 
 
 
 def objectives() -> list[stat.Panel]:
-    """How the service stands against its promises."""
+    """Return the panels of the objectives."""
     return [
         figure(
             "Failed, last hour",
-            "Of the requests for photos and LUTs; the objective is 0.1 % over 30 days.",
+            "5xx responses of /enhance and /lut; the objective is 0.1 % over 30 days.",
             "percentunit",
             "max(clut:error_ratio:rate1h)",
             red=0.0144,
         ),
         figure(
             "Slower than 2.5 s, last hour",
-            "Of the photos; the objective is 1 % over 30 days.",
+            "Responses of POST /enhance; the objective is 1 % over 30 days.",
             "percentunit",
             "max(clut:slow_ratio:rate1h)",
             red=0.144,
         ),
-        figure("Not ready", "Replicas.", "none", "count(clut_ready) - sum(clut_ready)", red=1),
+        figure(
+            "Not ready",
+            "Replicas that are not ready.",
+            "none",
+            "count(clut_ready) - sum(clut_ready)",
+            red=1,
+        ),
         figure(
             "Alerts",
-            "Firing now.",
+            "Alerts that fire.",
             "none",
             'count(ALERTS{alertstate="firing"}) or vector(0)',
             red=1,
@@ -88,16 +94,16 @@ def objectives() -> list[stat.Panel]:
 
 
 def traffic() -> list[timeseries.Panel]:
-    """Who comes, and how it ends."""
+    """Return the panels of requests and their results."""
     rate = "$__rate_interval"
-    departed = query(
-        f"sum by (stage) (rate(clut_cancelled_total{{{MINE}}}[{rate}]))", "departed in {{stage}}"
+    cancelled = query(
+        f"sum by (stage) (rate(clut_cancelled_total{{{MINE}}}[{rate}]))", "cancelled in {{stage}}"
     )
     return [
         stacked(
             graph(
                 "Traffic",
-                "Requests for photos and LUTs, by route.",
+                "Requests to /enhance and /lut per second, by route.",
                 "reqps",
                 by_route=f"sum by (route) (rate(clut_requests_total{{{PHOTOS}}}[{rate}]))",
             )
@@ -105,7 +111,7 @@ def traffic() -> list[timeseries.Panel]:
         stacked(
             graph(
                 "Errors",
-                "Requests that were not answered with what was asked for, by status.",
+                "Responses with an error status per second, by status.",
                 "reqps",
                 by_status="sum by (status) (rate(clut_requests_total"
                 f'{{{PHOTOS},status!~"[23].."}}[{rate}]))',
@@ -113,17 +119,17 @@ def traffic() -> list[timeseries.Panel]:
         ),
         stacked(
             graph(
-                "Refusals",
-                "By the code of the problem document; departed callers by the stage they left in.",
+                "Rejections",
+                "By the code of the problem; requests of disconnected clients by their stage.",
                 "reqps",
                 by_reason=f"sum by (reason) (rate(clut_rejected_total{{{MINE}}}[{rate}]))",
-            ).with_target(departed.ref_id("departed"))
+            ).with_target(cancelled.ref_id("cancelled"))
         ),
     ]
 
 
 def latency() -> list[timeseries.Panel]:
-    """Where the time goes."""
+    """Return the panels of latency and bytes."""
     rate = "$__rate_interval"
     quantile = (
         "histogram_quantile({}, sum by (le) (rate(clut_request_duration_seconds_bucket"
@@ -132,8 +138,8 @@ def latency() -> list[timeseries.Panel]:
     requests = f"scalar(sum(rate(clut_queue_wait_seconds_count{{{MINE}}}[{rate}])))"
     return [
         graph(
-            "Latency of a photo",
-            "POST /enhance, from the first byte in to the last byte out.",
+            "Latency of POST /enhance",
+            "From the first byte of the request to the last byte of the response.",
             "s",
             p50=quantile.format(0.5),
             p95=quantile.format(0.95),
@@ -142,7 +148,7 @@ def latency() -> list[timeseries.Panel]:
         stacked(
             graph(
                 "Latency by stage",
-                "Mean seconds of a photo or LUT in each stage, and waiting between them.",
+                "Mean seconds per request in each stage, and waiting between the stages.",
                 "s",
                 by_stage="sum by (stage) (rate(clut_stage_duration_seconds_sum"
                 f"{{{MINE}}}[{rate}])) / {requests}",
@@ -151,7 +157,7 @@ def latency() -> list[timeseries.Panel]:
         ),
         graph(
             "Bytes",
-            "Of bodies.",
+            "Bytes of request and response bodies per second.",
             "Bps",
             received=f"sum(rate(clut_received_bytes_total{{{MINE}}}[{rate}]))",
             sent=f"sum(rate(clut_sent_bytes_total{{{MINE}}}[{rate}]))",
@@ -160,13 +166,13 @@ def latency() -> list[timeseries.Panel]:
 
 
 def saturation() -> list[timeseries.Panel]:
-    """How full the house is."""
+    """Return the panels of the limits."""
     rate = "$__rate_interval"
     batches = f"clut_batch_size_sum{{{MINE}}}[{rate}]", f"clut_batch_size_count{{{MINE}}}[{rate}]"
     return [
         graph(
             "Saturation",
-            "Parts of what is let in: requests, decoded pixels, and bytes of bodies.",
+            "Share of the maximum of requests, decoded pixels and bytes of bodies in flight.",
             "percentunit",
             by_instance=f"clut:queue_saturation:ratio{{{MINE}}}",
             pixels=f"max(clut:pixel_saturation:ratio{{{MINE}}})",
@@ -174,14 +180,14 @@ def saturation() -> list[timeseries.Panel]:
         ),
         graph(
             "Queues",
-            "Thumbnails waiting for a network, and photos waiting for memory.",
+            "Thumbnails that wait for a network, and requests that wait for the pixel budget.",
             "none",
             by_model=f"sum by (model) (clut_queue_depth{{{MINE}}})",
-            photos_waiting_for_memory=f"sum(clut_pixel_waiters{{{MINE}}})",
+            requests_waiting_for_pixels=f"sum(clut_pixel_waiters{{{MINE}}})",
         ),
         graph(
             "Batch size",
-            "Thumbnails in one run of a network, on the average.",
+            "Mean thumbnails per run of a network.",
             "none",
             by_model=f"sum by (model) (rate({batches[0]})) / sum by (model) (rate({batches[1]}))",
         ),
@@ -189,44 +195,44 @@ def saturation() -> list[timeseries.Panel]:
 
 
 def resources() -> list[timeseries.Panel]:
-    """What is used up."""
+    """Return the panels of memory, CPU, GPU and processes."""
     rate = "$__rate_interval"
     process = f'job="clut-enhance",{MINE}'
     return [
         graph(
             "Memory",
-            "Resident, and the most that a process may take.",
+            "Resident memory, and the limit of a process.",
             "bytes",
             by_instance=f"process_resident_memory_bytes{{{process}}}",
             limit=f"min(clut_memory_limit_bytes{{{MINE}}})",
         ),
         graph(
             "CPU",
-            "Cores in use.",
+            "Cores in use by each process.",
             "none",
             by_instance=f"rate(process_cpu_seconds_total{{{process}}}[{rate}])",
         ),
         graph(
             "GPU memory",
-            "Held for the networks; 0 without a GPU.",
+            "Memory of the networks on the GPU; 0 without a GPU.",
             "bytes",
             by_instance=f"clut_device_memory_bytes{{{MINE}}}",
         ),
         graph(
-            "Runs of a network that failed",
-            "A device that fails again and again needs its process restarted.",
+            "Failed runs of networks",
+            "A device that fails repeatedly requires a restart of its process.",
             "ops",
             by_instance=f"sum by (instance) (rate(clut_batch_failures_total{{{MINE}}}[{rate}]))",
         ),
         graph(
             "Restarts",
-            "Times in the last hour that a process has started anew.",
+            "Restarts of each process in the last hour.",
             "none",
             by_instance=f"changes(process_start_time_seconds{{{process}}}[1h])",
         ),
         graph(
             "Models",
-            "Replicas that serve each version.",
+            "Replicas that serve each model version.",
             "none",
             by_model=f"count by (model, fingerprint, device) (clut_model_info{{{MINE}}})",
         ),
@@ -234,14 +240,14 @@ def resources() -> list[timeseries.Panel]:
 
 
 def dashboard() -> str:
-    """The dashboard as JSON."""
+    """Return the dashboard as JSON."""
     instances = QueryVariable("instance").label("Replica").datasource(SOURCE).multi(multi=True)
     instances.query("label_values(clut_ready, instance)").include_all(include_all=True)
     instances.refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
     page = (
         Dashboard("clut-enhance")
         .uid("clut-enhance")
-        .description("Photographs made better: traffic, errors, latency, saturation.")
+        .description("Image enhancement: traffic, errors, latency, saturation.")
         .tags(["clut-enhance"])
         .refresh("15s")
         .time("now-1h", "now")
@@ -263,7 +269,7 @@ def dashboard() -> str:
 
 
 def main() -> None:
-    """Write it."""
+    """Write the dashboard."""
     PATH.write_text(dashboard())
 
 

@@ -1,8 +1,9 @@
-"""The manifests, rendered and validated; and that they speak of the service as it is."""
+"""The manifests, rendered and validated, and compared with the service."""
 
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from itertools import chain
@@ -21,9 +22,10 @@ from tests.helpers.paths import ROOT
 DEPLOY = ROOT / "deploy"
 OVERLAYS = DEPLOY / "k8s" / "overlays"
 KUBECTL = Path(sys.executable).with_name("kubectl")
-VERSION = "1.30.0"  # the oldest cluster meant: since then a preStop can sleep without a shell
-BYTES_A_PIXEL, IDLE = 10, 500 * 10**6  # docs/operations.md: "ClutMemoryNearLimit", "The image"
-GPU = {"components": ["../../components/gpu"], "resources": ["../../overlays/prod"]}
+VERSION = "1.30.0"  # the oldest supported cluster: preStop can sleep without a shell since then
+BYTES_PER_PIXEL, IDLE = 10, 500 * 10**6  # docs/operations.md: "ClutMemoryNearLimit", "Image"
+GPU = "../../components/gpu"
+REGISTRY = "registry.example/photos"
 
 Manifest = dict[str, Any]
 
@@ -31,7 +33,7 @@ PATHS = {route.path for route in (*image_router.routes, *router.routes)}  # type
 
 
 def render(folder: Path) -> dict[str, Manifest]:
-    """What `kubectl apply -k` would send, by kind: there is one of each."""
+    """Return what `kubectl apply -k` sends, by kind: there is one of each."""
     text = subprocess.run(
         [KUBECTL, "kustomize", folder], check=True, stdout=subprocess.PIPE, text=True
     ).stdout
@@ -41,34 +43,53 @@ def render(folder: Path) -> dict[str, Manifest]:
     return by_kind
 
 
-@pytest.fixture(scope="module", params=["dev", "prod", "prod on GPUs"])
+def render_with_gpu(position: str, folder: Path, **images: str) -> dict[str, Manifest]:
+    """Render the production overlay with the component for GPUs.
+
+    Args:
+        position: "first" or "last" in the overlay's components, or "above" in an overlay that has
+            the production overlay as its resource.
+        folder: an empty folder for a copy of the manifests.
+        images: new names of images, set in the topmost overlay with `_` for `-`.
+    """
+    shutil.copytree(DEPLOY / "k8s", folder, dirs_exist_ok=True)
+    file = folder / "overlays" / "prod" / "kustomization.yaml"
+    overlay = yaml.safe_load(file.read_text())
+    if position == "above":
+        overlay = {"resources": ["../prod"], "components": [GPU], "images": []}
+        file = folder / "overlays" / "gpu" / "kustomization.yaml"
+        file.parent.mkdir()
+    else:
+        overlay["components"].insert(0 if position == "first" else 99, GPU)
+    for name, new_name in images.items():
+        overlay["images"].append({"name": name.replace("_", "-"), "newName": new_name})
+    file.write_text(yaml.safe_dump(overlay))
+    return render(file.parent)
+
+
+@pytest.fixture(scope="module", params=["dev", "prod", "first", "last", "above"])
 def manifests(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Every overlay, and the production one with the component for GPUs."""
+    """Render each overlay, and the production overlay with GPUs in every position."""
     if request.param in ("dev", "prod"):
         return render(OVERLAYS / request.param)
-    root = tmp_path_factory.mktemp("kustomize") / "k8s"
-    subprocess.run(["cp", "-r", DEPLOY / "k8s", root], check=True)
-    gpu = root / "overlays" / "gpu"
-    gpu.mkdir()
-    (gpu / "kustomization.yaml").write_text(yaml.safe_dump(GPU))
-    return render(gpu)
+    return render_with_gpu(request.param, tmp_path_factory.mktemp("kustomize"))
 
 
 def container(manifests: dict[str, Manifest]) -> Manifest:
-    """The one container of the one pod."""
+    """Return the one container of the one pod."""
     (only,) = manifests["Deployment"]["spec"]["template"]["spec"]["containers"]
     return dict(only)
 
 
 def test_the_published_schemas(manifests: dict[str, Manifest]) -> None:
-    """Each manifest is what the API server of that version takes, to the last field."""
+    """Each manifest is valid for the API server of that version, without unknown fields."""
     for kind, manifest in manifests.items():
         if kind != "ServiceMonitor":  # the Prometheus operator's own
             kubernetes_validate.validate(manifest, VERSION, strict=True)
 
 
 def test_the_security_context_is_restricted(manifests: dict[str, Manifest]) -> None:
-    """What the Pod Security Standard "restricted" asks for, and a read-only root."""
+    """The Pod Security Standard "restricted" is met, and the root is read-only."""
     pod = manifests["Deployment"]["spec"]["template"]["spec"]
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -80,31 +101,31 @@ def test_the_security_context_is_restricted(manifests: dict[str, Manifest]) -> N
     assert pod["automountServiceAccountToken"] is False
 
 
-def test_the_user_is_that_of_the_image(manifests: dict[str, Manifest]) -> None:
+def test_the_user_is_the_image_user(manifests: dict[str, Manifest]) -> None:
     """The Dockerfile and the pod name the same user."""
     user = manifests["Deployment"]["spec"]["template"]["spec"]["securityContext"]
     (line,) = re.findall(r"^USER (.+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     assert line == f"{user['runAsUser']}:{user['runAsGroup']}"
 
 
-def test_service_links_do_not_stop_the_start(manifests: dict[str, Manifest]) -> None:
-    """Kubernetes would set CLUT_ENHANCE_SERVICE_HOST, which is no setting of ours."""
+def test_service_links_are_off(manifests: dict[str, Manifest]) -> None:
+    """Kubernetes would set CLUT_ENHANCE_SERVICE_HOST, which is not a setting: no start."""
     name = manifests["Service"]["metadata"]["name"].upper().replace("-", "_")
     assert name.startswith(PREFIX)
     assert manifests["Deployment"]["spec"]["template"]["spec"]["enableServiceLinks"] is False
 
 
-def test_the_grace_is_longer_than_the_way_out(manifests: dict[str, Manifest]) -> None:
-    """Nothing is killed while it still answers."""
+def test_the_grace_period_covers_the_shutdown(manifests: dict[str, Manifest]) -> None:
+    """No pod is killed while it completes requests in flight."""
     pod = manifests["Deployment"]["spec"]["template"]["spec"]
     only = container(manifests)
-    drain = next(float(v["value"]) for v in only["env"] if v["name"] == "CLUT_HTTP_DRAIN_SECONDS")
+    drain = float(environment(only)["CLUT_HTTP_DRAIN_SECONDS"])
     asleep = only["lifecycle"]["preStop"]["sleep"]["seconds"]
-    way_out = asleep + drain + Settings().http.graceful_timeout
-    assert pod["terminationGracePeriodSeconds"] > way_out
+    shutdown = asleep + drain + Settings().http.graceful_timeout
+    assert pod["terminationGracePeriodSeconds"] > shutdown
 
 
-def test_probes_and_ports_are_those_of_the_service(manifests: dict[str, Manifest]) -> None:
+def test_probes_and_ports_exist(manifests: dict[str, Manifest]) -> None:
     """Each path is a route, each port the default one."""
     only = container(manifests)
     probes = [only[f"{kind}Probe"]["httpGet"] for kind in ("startup", "readiness", "liveness")]
@@ -116,7 +137,7 @@ def test_probes_and_ports_are_those_of_the_service(manifests: dict[str, Manifest
 
 
 def test_selectors_find_the_pods(manifests: dict[str, Manifest]) -> None:
-    """The service, the budget, the policy and the spread mean the pods that are made."""
+    """The service, the disruption budget, the policy and the spread select the pods."""
     template = manifests["Deployment"]["spec"]["template"]
     selectors = [
         manifests["Deployment"]["spec"]["selector"]["matchLabels"],
@@ -133,12 +154,12 @@ def test_selectors_find_the_pods(manifests: dict[str, Manifest]) -> None:
         assert selector.items() <= template["metadata"]["labels"].items()
 
 
-def test_who_may_enter_and_leave(manifests: dict[str, Manifest]) -> None:
-    """In: pods with one label, the ingress controller and Prometheus, by our port. Out: nobody."""
+def test_network_policy(manifests: dict[str, Manifest]) -> None:
+    """Ingress: pods with one label, the ingress controller and Prometheus. Egress: none."""
     policy = manifests["NetworkPolicy"]["spec"]
     (rule,) = policy["ingress"]
     clients, *namespaces = rule["from"]
-    # The labels of our own pods are not asked of those who may enter.
+    # Without the labels that kustomize adds to our own pods.
     assert clients == {"podSelector": {"matchLabels": {"clut-enhance/client": "true"}}}
     labels = [namespace["namespaceSelector"]["matchLabels"] for namespace in namespaces]
     assert labels == [
@@ -149,8 +170,8 @@ def test_who_may_enter_and_leave(manifests: dict[str, Manifest]) -> None:
     assert policy["egress"] == []
 
 
-def test_a_roll_out_leaves_nobody_waiting(manifests: dict[str, Manifest]) -> None:
-    """A new pod is ready before an old one goes; a drained node takes one pod at a time."""
+def test_a_roll_out_keeps_all_replicas(manifests: dict[str, Manifest]) -> None:
+    """A new pod is ready before an old one stops; a drained node evicts one pod at a time."""
     rolling = manifests["Deployment"]["spec"]["strategy"]["rollingUpdate"]
     assert rolling == {"maxUnavailable": 0, "maxSurge": 1}
     assert manifests["PodDisruptionBudget"]["spec"]["maxUnavailable"] == 1
@@ -158,34 +179,57 @@ def test_a_roll_out_leaves_nobody_waiting(manifests: dict[str, Manifest]) -> Non
         assert scaler["spec"]["minReplicas"] > 1
 
 
-def test_the_autoscaler_aims_at_a_photo_for_each_core(manifests: dict[str, Manifest]) -> None:
-    """As docs/capacity.md finds it best; with GPUs, too."""
+def test_the_autoscaler_target_is_one_request_per_core(manifests: dict[str, Manifest]) -> None:
+    """As docs/performance.md recommends, wherever the component for GPUs stands."""
     if scaler := manifests.get("HorizontalPodAutoscaler"):
         (metric,) = scaler["spec"]["metrics"]
         cores = container(manifests)["resources"]["limits"]["cpu"]
         assert metric["pods"]["target"] == {"type": "AverageValue", "averageValue": cores}
 
 
-def test_memory_holds_what_is_let_in(manifests: dict[str, Manifest]) -> None:
-    """The limit has room for the pixel budget, for all bodies, for /tmp and for the process."""
+def test_the_memory_limit_covers_the_budgets(manifests: dict[str, Manifest]) -> None:
+    """The limit holds the pixel budget, all bodies, /tmp and the idle process together."""
     settings, only = Settings(), container(manifests)
     limit = int(only["resources"]["limits"]["memory"].removesuffix("Gi")) * 2**30
-    pixels = settings.admission.pixel_budget * BYTES_A_PIXEL
+    pixels = settings.admission.pixel_budget * BYTES_PER_PIXEL
     (tmp,) = manifests["Deployment"]["spec"]["template"]["spec"]["volumes"]
     scratch = int(tmp["emptyDir"]["sizeLimit"].removesuffix("Mi")) * 2**20
     assert limit > pixels + settings.upload.budget_bytes + scratch + IDLE
 
 
-def test_a_pod_has_one_device(manifests: dict[str, Manifest]) -> None:
-    """It asks for a GPU exactly where the service is told to use one."""
+def test_image_and_device_agree(manifests: dict[str, Manifest]) -> None:
+    """A pod has the CUDA image, a GPU and the setting that uses it, or none of the three."""
     only = container(manifests)
-    variables = {variable["name"]: variable["value"] for variable in only["env"]}
     gpus = only["resources"]["limits"].get("nvidia.com/gpu")
-    assert (gpus, variables.get("CLUT_DEVICE_NAME")) in [(None, None), ("1", "cuda")]
+    image = only["image"].rpartition(":")[0]
+    assert (image, gpus, environment(only).get("CLUT_DEVICE_NAME")) in [
+        ("clut-enhance", None, None),
+        ("clut-enhance-cuda", "1", "cuda"),
+    ]
 
 
-def test_production_scales_and_is_watched() -> None:
-    """The autoscaler's metric is one that the adapter makes of one of ours."""
+@pytest.mark.parametrize("position", ["first", "last", "above"])
+def test_the_cuda_image_can_come_from_a_registry(position: str, tmp_path: Path) -> None:
+    """The topmost overlay sets the registry of the CUDA image, and it is the image that runs."""
+    cuda = f"{REGISTRY}/clut-enhance-cuda"
+    names = {"clut_enhance": f"{REGISTRY}/clut-enhance", "clut_enhance_cuda": cuda}
+    only = container(render_with_gpu(position, tmp_path, **names))
+    assert only["image"].startswith(f"{cuda}:")
+    assert only["resources"]["limits"]["nvidia.com/gpu"] == "1"
+
+
+def test_clients_without_a_key_are_accepted_explicitly(manifests: dict[str, Manifest]) -> None:
+    """The manifest decides who may send requests, not the image."""
+    assert environment(container(manifests))["CLUT_AUTH_ALLOW_ANONYMOUS"] == "true"
+
+
+def environment(container: Manifest) -> dict[str, str]:
+    """Return the environment variables of a container."""
+    return {variable["name"]: variable["value"] for variable in container["env"]}
+
+
+def test_autoscaling_and_monitoring() -> None:
+    """The autoscaler reads a metric that the adapter provides; Prometheus scrapes the service."""
     manifests = render(OVERLAYS / "prod")
     (metric,) = manifests["HorizontalPodAutoscaler"]["spec"]["metrics"]
     name = metric["pods"]["metric"]["name"]
@@ -201,8 +245,8 @@ def test_production_scales_and_is_watched() -> None:
     assert labels.items() <= manifests["Service"]["metadata"]["labels"].items()
 
 
-def test_the_ingress_lets_our_limits_decide() -> None:
-    """Bodies, uploads and answers that the service would take are not cut off before it."""
+def test_the_ingress_exceeds_the_limits_of_the_service() -> None:
+    """The ingress rejects no body and cuts off no upload or response that the service accepts."""
     ingress = render(OVERLAYS / "prod")["Ingress"]
     notes = {k.split("/")[1]: v for k, v in ingress["metadata"]["annotations"].items()}
     settings = Settings()
@@ -216,7 +260,7 @@ def test_the_ingress_lets_our_limits_decide() -> None:
 
 
 def test_every_variable_is_a_setting() -> None:
-    """Neither manifests nor documents name a CLUT_* variable that the service does not know."""
+    """Manifests and documents name no CLUT_* variable that is not a setting."""
     known = {variable for variable, _, _ in Settings.variables()}
     others = [ROOT / name for name in ("Dockerfile", "docker-compose.yml", "README.md")]
     for path in chain(DEPLOY.rglob("*.y*ml"), (ROOT / "docs").glob("*.md"), others):
