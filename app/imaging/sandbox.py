@@ -10,14 +10,12 @@ import mmap
 import os
 import pickle
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from multiprocessing.reduction import recv_handle, send_handle
+from multiprocessing.reduction import recv_handle
 from queue import Empty, LifoQueue
 from threading import Lock
 from time import monotonic
@@ -26,6 +24,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 
 from app.errors import DamagedImage, DeadlineExceeded
 from app.imaging import sandbox_process
+from app.imaging.fork_server import ForkServer
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -90,7 +89,7 @@ class Sandbox:
 
     def __init__(self, processes: int = 1) -> None:
         self._size = processes
-        self._server: _ForkServer | None = None
+        self._server: ForkServer | None = None
         self._idle: LifoQueue[_Process] = LifoQueue()
         self._lock = Lock()
         self._starting = Lock()
@@ -98,7 +97,7 @@ class Sandbox:
         self._stats = SandboxStats()
 
     def __enter__(self) -> Self:
-        self._server = _ForkServer()
+        self._server = ForkServer()
         return self
 
     def __exit__(
@@ -199,7 +198,7 @@ class Sandbox:
                 return _Process(self._server)
             except (EOFError, OSError):  # something has killed the server
                 self._server.end()
-                self._server = _ForkServer()
+                self._server = ForkServer()
                 return _Process(self._server)
 
     def _end(self, process: _Process) -> int:
@@ -216,7 +215,7 @@ class Sandbox:
 class _Process:
     """One process and the connection to it."""
 
-    def __init__(self, server: _ForkServer) -> None:
+    def __init__(self, server: ForkServer) -> None:
         self._server = server
         self._connection, theirs = Pipe()
         with theirs:
@@ -245,42 +244,6 @@ class _Process:
             return self._server.wait(self.pid)
         except (EOFError, OSError):  # the server was killed before
             return -signal.SIGKILL
-
-
-class _ForkServer:
-    """The process that forks the others; see `app.imaging.sandbox_process.main`.
-
-    `multiprocessing` has one, too, but its processes import the main module of the program, which
-    may be a script without a guard, or belong to a framework.
-    """
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._control, theirs = Pipe()
-        with theirs:
-            self._popen = subprocess.Popen(  # noqa: S603 -- our own module
-                [sys.executable, "-m", sandbox_process.__name__, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-            )
-
-    def fork(self, connection: Connection) -> int:
-        """Fork a process that serves a connection; return its ID."""
-        with self._lock:
-            self._control.send(None)
-            send_handle(self._control, connection.fileno(), self._popen.pid)
-            return int(self._control.recv())
-
-    def wait(self, process: int) -> int:
-        """Wait until a process has ended; return its exit code, negative for a signal."""
-        with self._lock:
-            self._control.send(process)
-            return int(self._control.recv())
-
-    def end(self) -> None:
-        """End the server; its processes end by themselves."""
-        self._control.close()
-        self._popen.wait()
 
 
 def run_in(
