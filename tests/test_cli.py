@@ -11,14 +11,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from app.cli import health as health_module
 from app.cli.main import COMMANDS, load
-from app.luts.formats import formats_by_suffix
-from app.luts.formats.cube import read_cube
+from app.luts.formats import LutFormat, formats_by_suffix
+from app.luts.formats.base import Depth
+from app.luts.formats.cube import read_cube, write_cube
+from app.luts.lut3d import Lut3D
+from app.luts.lut_error import lut_error
+from app.luts.reader import read_lut
 from app.settings import Settings
 from tests.helpers.cli import invoke, run
 from tests.helpers.networks import make_clutnet, to_published
@@ -85,12 +90,67 @@ def test_a_lut_of_another_format(photos: Path, tmp_path: Path) -> None:
     assert result.stderr.startswith(f"{output}: error in 8-bit levels max=")
 
 
+def test_converting_a_lut(photos: Path, tmp_path: Path) -> None:
+    """A LUT passes through every format; what a conversion loses is printed."""
+    first = tmp_path / "look.cube"
+    assert invoke("lut", photos / "lake.jpg", "-o", first).returncode == 0
+    exact = read_lut(first)
+    source = first
+    for lut_format in LutFormat:
+        target = tmp_path / f"{lut_format}{lut_format.codec.suffix}"
+        result = invoke("lut", "convert", source, "-o", target, "--format", lut_format)
+        assert result.returncode == 0, result.stderr
+        held = lut_format.codec.depths[0] is Depth.FLOAT32
+        assert held or result.stderr.startswith(f"{target}: error in 8-bit levels max=")
+        assert lut_error(exact, read_lut(target)).mean < 1
+        source = target if held else first
+
+
+def test_converting_with_options(tmp_path: Path) -> None:
+    """Size, strength, clamp and title apply as to a predicted LUT."""
+    source, target = tmp_path / "bright.cube", tmp_path / "half.clf"
+    bright = Lut3D(np.float32(1.5) * Lut3D.identity(5).table)
+    source.write_text(write_cube(bright, title="bright"))
+    options = ("--size", 9, "--strength", 0.5, "--clamp", "--title", "Half as bright")
+    result = invoke("lut", "convert", source, "-o", target, *options)
+    assert result.returncode == 0
+    assert 'name="Half as bright"' in target.read_text()
+    expected = (1.25 * Lut3D.identity(9).table).clip(0, 1)
+    np.testing.assert_allclose(read_lut(target).table, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("a.cube", "-o", "b.clf"), "a.cube: line 1: expected three numbers or one of TITLE"),
+        (("a.cube", "-o", "a.cube"), "a.cube: OUT would overwrite IN"),
+        (("none.cube", "-o", "b.clf"), "none.cube: No such file or directory"),
+        (("a.cube", "-o", "b.vlt", "--size", "33"), "size: the format vlt has one of 17."),
+        (("a.cube", "-o", "b.clf", "--depth", "uint8"), "depth: the format clf has one of float32"),
+        (("a.cube", "-o", "none/b.vlt"), "a.cube: line 1: expected"),
+    ],
+)
+def test_failed_conversions(
+    arguments: tuple[str, ...], line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failure is one line, and writes nothing."""
+    monkeypatch.chdir(tmp_path)
+    Path("a.cube").write_text("hello\n")
+    result = invoke("lut", "convert", *arguments)
+    assert result.returncode == 1
+    assert line in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["a.cube"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
         (("enhance", "a.jpg"), "--output"),
         (("enhance", "a.jpg", "-o", "b.gif"), "OUT is a folder"),
         (("lut", "a.jpg", "-o", "b.txt"), f"one of {', '.join(formats_by_suffix())}"),
+        (("lut", "convert", "a.cube", "-o", "b.txt"), "one of .cube, .csp, "),
+        (("lut", "convert", "a.cube"), "--output"),
         (("enhance", "a.jpg", "-o", "b.png", "--strength", "2"), "strength"),
     ],
 )

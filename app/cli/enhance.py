@@ -12,10 +12,10 @@ import typer
 from app.bulk.filenames import SUFFIXES, has_suffix_of
 from app.cli.console import progress
 from app.cli.errors import exit_on_error, reason
+from app.cli.lut import Format, Output, choose_format, report_error
 from app.cli.options import with_options
 from app.errors import BadParameter, Problem
 from app.imaging.codecs import ImageFormat
-from app.luts.formats import LutFormat, formats_by_suffix
 from app.main import create_service
 from app.serving.files import enhance_file, predict_lut_of_file
 from app.serving.options import EnhanceOptions, PredictLutOptions
@@ -23,7 +23,6 @@ from app.serving.results import EnhancedImage
 from app.serving.service import EnhancementService
 from app.settings import Settings
 
-LUT_SUFFIXES = formats_by_suffix()
 AT_ONCE = 8  # files in memory: enough to keep a few cores and the network busy
 
 Process = Callable[[EnhancementService, Path], Awaitable[None]]
@@ -57,20 +56,17 @@ def enhance(
 @with_options(PredictLutOptions, without={"format"})
 def lut(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A photograph.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="A file.")],
+    output: Output,
     options: PredictLutOptions,
-    lut_format: Annotated[
-        LutFormat | None, typer.Option("--format", help="By default that of the suffix of OUT.")
-    ] = None,
+    lut_format: Format = None,
 ) -> None:
     """Write the LUT that is predicted for a photograph."""
-    chosen = options.model_copy(update={"format": lut_format or _lut_format_of(output)})
+    chosen = choose_format(options, lut_format, output)
 
     async def process(service: EnhancementService, source: Path) -> None:
         file = (await predict_lut_of_file(service, source.read_bytes(), chosen)).file
         output.write_bytes(file.body)
-        if file.error is not None:
-            typer.echo(f"{output}: error in 8-bit levels {file.error}", err=True)
+        report_error(output, file.error)
 
     _process_all([source], process)
 
@@ -122,13 +118,6 @@ def _format_of(path: Path) -> ImageFormat:
     asked = SUFFIXES.get(path.suffix.lower())
     if asked is None:
         raise typer.BadParameter(f"OUT is a folder, or ends in one of {', '.join(SUFFIXES)}")
-    return asked
-
-
-def _lut_format_of(path: Path) -> LutFormat:
-    asked = LUT_SUFFIXES.get(path.suffix.lower())
-    if asked is None:
-        raise typer.BadParameter(f"without --format, OUT ends in one of {', '.join(LUT_SUFFIXES)}")
     return asked
 
 

@@ -23,6 +23,10 @@ COMMANDS = {  # name: (function or group, summary); the summary is the first lin
         "Enhance a folder's photographs; the same command goes on where a run was interrupted.",
     ),
     "lut": ("enhance.lut", "Write the LUT that is predicted for a photograph."),
+    "lut convert": (
+        "lut.convert",
+        "Convert a LUT file; the suffixes of IN and OUT determine the formats.",
+    ),
     "train": ("train.train", "Train a CLUT-Net on pairs of photos."),
     "distil": (
         "train.distil",
@@ -50,6 +54,9 @@ class LazyGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Return the command's name, the imported command and the remaining arguments."""
+        words = " ".join(args[:2])
+        if words in COMMANDS:  # such as "lut convert", beside "lut"
+            args = [words, *args[2:]]
         name, placeholder, remaining = super().resolve_command(ctx, args)
         return name, placeholder if name is None else load(name), remaining
 

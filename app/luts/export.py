@@ -41,9 +41,9 @@ class LutOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         default=None,
         ge=2,
         le=MAX_RESAMPLED_SIZE,
-        description="Lattice points on an axis; by default the model's own, usually 33, or 65 "
-        "where the curves of a model have to go into the table, or the next larger size that the "
-        "format allows.",
+        description="Lattice points on an axis; by default those of the LUT, 33 for most models, "
+        "or 65 where a shaper has to go into the table, or the next larger size that the format "
+        "allows.",
     )
     strength: Strength = 1.0
     title: str | None = Field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 import subprocess
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import av.filter
 import imagecodecs
 import numpy as np
 import PyOpenColorIO as ocio  # noqa: N813  (the short name of its own documentation)
+import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter, ImageOps
@@ -136,3 +138,16 @@ def apply_opencolorio(
     layout = ocio.CHANNEL_ORDERING_RGB, depth, 2, 6, 6 * width
     cpu.apply(ocio.PackedImageDesc(output, width, height, *layout))
     return output
+
+
+def has_imagemagick() -> bool:
+    """Return whether `convert` is ImageMagick's."""
+    if shutil.which("convert") is None:
+        return False
+    version = subprocess.run(["convert", "-version"], capture_output=True, text=True, check=False)
+    return version.stdout.startswith("Version: ImageMagick")
+
+
+needs_imagemagick = pytest.mark.skipif(
+    not has_imagemagick(), reason="there is no ImageMagick: apt-get install imagemagick"
+)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from tests.helpers.oracles import (
     apply_littlecms,
     apply_opencolorio,
     apply_pillow_strip,
+    needs_imagemagick,
     sample_texture,
 )
 
@@ -83,19 +82,6 @@ def test_ffmpeg_reads_a_hald(
     file = write_file(look, LutOptions(format=LutFormat.HALD, size=size), tmp_path)
     held = look.resample(size).clamp()
     assert_agreement(file, held, apply_ffmpeg_hald, photo, "tetrahedral", 0.02)
-
-
-def has_imagemagick() -> bool:
-    """Return whether `convert` is ImageMagick's."""
-    if shutil.which("convert") is None:
-        return False
-    version = subprocess.run(["convert", "-version"], capture_output=True, text=True, check=False)
-    return version.stdout.startswith("Version: ImageMagick")
-
-
-needs_imagemagick = pytest.mark.skipif(
-    not has_imagemagick(), reason="there is no ImageMagick: apt-get install imagemagick"
-)
 
 
 @needs_imagemagick
