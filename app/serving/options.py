@@ -67,6 +67,14 @@ class EnhanceOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False
         description="keep preserves EXIF and XMP; safe removes GPS, serial numbers, thumbnails "
         "and maker notes; strip removes all.",
     )
+    min_change: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=100.0,
+        description="Leave the colours alone where the look would change them by less than this "
+        "on average, in CIEDE2000 (about 1 is just visible). The response is the request's own "
+        "bytes, unless another format, size or less metadata was asked for.",
+    )
     look: str | None = Field(
         default=None,
         json_schema_extra=LOOK_TOKEN,

@@ -71,13 +71,18 @@ class EnhancedImage:
     Attributes:
         body: the file.
         format: the format of the file.
-        look: the look that was applied.
+        look: the look that was predicted or given.
+        change: the mean CIEDE2000 difference that the look makes.
+        applied: whether the look was applied; False where `change` is below the option
+            `min_change`.
         timings: how long it took.
     """
 
     body: bytes
     format: ImageFormat
     look: Look
+    change: float
+    applied: bool
     timings: Timings
 
 

@@ -26,7 +26,13 @@ from app.serving.model_runners import ModelRunners, Thumbnail
 from app.serving.options import AcceptedFormats, EnhanceOptions, choose_format
 from app.serving.permit import Permit
 from app.serving.results import EnhancedImage, ExportedLut, Look, PredictedLut
-from app.serving.stages import apply_look, decode_image, decode_thumbnail, encode_image
+from app.serving.stages import (
+    apply_look,
+    decode_image,
+    decode_thumbnail,
+    encode_image,
+    is_as_asked,
+)
 from app.serving.thread_pool import PriorityThreadPool, priority_of
 
 R = TypeVar("R")
@@ -172,9 +178,11 @@ class EnhancementService:
             decoding = partial(decode_image, source, recipe, options)
             image, thumbnail = await self._run_stage(permit, priority, "decode", decoding)
             look = opened.look or await self._predict(opened, thumbnail)
-            finishing = partial(self._apply_and_encode, priority, permit, image, look, options)
-            body = await self._run(permit, priority, finishing, image_format)
-            return EnhancedImage(body, image_format, look, permit.timings())
+            finishing = partial(self._apply_and_encode, priority, opened, image, look, options)
+            body, change, applied = await self._run(permit, priority, finishing, image_format)
+            return EnhancedImage(
+                body, image_format, look, change, applied, timings=permit.timings()
+            )
 
     async def predict_lut(
         self, opened: OpenedImage, options: LutOptions, *, gzipped: bool = False
@@ -235,21 +243,28 @@ class EnhancementService:
     def _apply_and_encode(
         self,
         priority: float,
-        permit: Permit,
+        opened: OpenedImage,
         image: Image,
         look: Look,
         options: EnhanceOptions,
         image_format: ImageFormat,
-    ) -> bytes:
-        """Run the last two stages in one call on a thread."""
+    ) -> tuple[bytes, float, bool]:
+        """Run the last two stages in one call on a thread.
+
+        Returns:
+            The file, the change that the look makes, and whether the look was applied.
+        """
+        permit = opened.permit
 
         def map_strips(function: Callable[[Pixels], None], strips: Sequence[Pixels]) -> None:
             self._workers.parallel_map(priority, permit.unless_cancelled(function), strips)
 
         with permit.measure("apply"):
-            apply_look(image, look, options, self.models.device, map_strips)
+            change, applied = apply_look(image, look, options, self.models.device, map_strips)
+        if not applied and is_as_asked(opened.source, image_format, options):
+            return opened.source.body, change, applied
         with permit.measure("encode"):
-            return encode_image(image, image_format, options)
+            return encode_image(image, image_format, options), change, applied
 
     async def _run_stage(
         self, permit: Permit, priority: float, stage: str, function: Callable[[], R]

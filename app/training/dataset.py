@@ -12,6 +12,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor
 
+from app.errors import BadParameter
 from app.networks.base import ThumbnailRecipe
 from app.training.augment import (
     colours_at,
@@ -50,6 +51,8 @@ class MixtureConfig(BaseModel):
         gray: share of all examples that are turned to black and white.
         cut_mixed: share of taught examples of which a part is another photograph's.
         taught: damage of taught examples.
+        clipped: largest share of clipped pixels of photographs to be taught: raw renderings have
+            headroom, and a network would recognise damaged photographs by the lack of it.
         taught_size: side of the images in which the teachers answer; BPAM's answers at 192 pixels
             are as good as at 512, and cost a seventh.
         damaged: damage of those to recover.
@@ -66,6 +69,7 @@ class MixtureConfig(BaseModel):
     gray: float = Field(default=0.0, ge=0, le=1)
     cut_mixed: float = Field(default=0.0, ge=0, le=1)
     taught: DegradeConfig = DegradeConfig()
+    clipped: float = Field(default=1.0, ge=0, le=1)
     taught_size: PositiveInt = 192
     damaged: DegradeConfig = DegradeConfig()
     antialiased: float = Field(default=0.5, ge=0, le=1)
@@ -101,7 +105,9 @@ class DistillationDataset:
         self._taught = batch - self._recover - self._pages
         read = {path: as_planes(read_photo(path)) for path in photos.train}
         self._good = [read[path] for path in photos.good]
-        self._all = list(read.values())
+        self._raw_like = [it for it in read.values() if clipped_share(it) <= config.clipped]
+        if not (self._good and self._raw_like):
+            raise BadParameter("too few photographs: none is good, or all are clipped")
         self.held_out = self._validation(photos.held_out)
         cache.mkdir(parents=True, exist_ok=True)
 
@@ -128,16 +134,18 @@ class DistillationDataset:
         """Taught examples, made at their first use."""
         if self._config.cached is None:
             return self._make_taught(step)
-        step %= self._config.cached
+        turn, step = divmod(step, self._config.cached)
         path = self._cache / f"{step}.pt"
         if not path.exists():
             _write(path, self._make_taught(step))
-        return _read(path)
+        batch = _read(path)
+        # Mirrored every second time: the answers are the same, the thumbnails are new.
+        return batch._replace(thumbnails=batch.thumbnails.flip(-1)) if turn % 2 else batch
 
     def _make_taught(self, step: int) -> Batch:
         rng = np.random.default_rng([self._seed, step, 1])
-        picked = draw(len(self._all), self._taught, self._seed + 1, step)
-        views = [random_view(self._all[index], self._smallest, rng) for index in picked]
+        picked = draw(len(self._raw_like), self._taught, self._seed + 1, step)
+        views = [random_view(self._raw_like[index], self._smallest, rng) for index in picked]
         views = [
             cut_mix(view, other, rng) if rng.random() < self._config.cut_mixed else view
             for view, other in zip(views, views[1:] + views[:1], strict=True)
@@ -196,6 +204,11 @@ class DistillationDataset:
     def _student_thumbnail(self, view: Tensor, rng: np.random.Generator) -> Tensor:
         antialias = bool(rng.random() < self._config.antialiased)
         return resize_square(view, self._thumbnail.size, antialias=antialias)
+
+
+def clipped_share(image: Tensor) -> float:
+    """Return the share of pixels of uint8 (3, H, W) that have a channel within 2 of an end."""
+    return float(((image <= 2) | (image >= 253)).any(dim=0).float().mean())
 
 
 def draw(count: int, size: int, seed: int, step: int) -> list[int]:

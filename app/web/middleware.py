@@ -29,10 +29,12 @@ EXPOSED_HEADERS = (
     "RateLimit-Policy",
     "Retry-After",
     "Server-Timing",
+    "X-Change",
     "X-Look",
     "X-Lut-Error",
     "X-Model",
     "X-Request-ID",
+    "X-Unchanged",
 )
 
 

@@ -33,7 +33,9 @@ IMAGE_BODY: dict[str, Any] = {
 
 ENHANCED: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The enhanced photo; `X-Look` names the look that was applied.",
+        "description": "The enhanced photo; `X-Look` names the look. `X-Change` is "
+        "the mean change of the colours in CIEDE2000. `X-Unchanged: true` states that the change "
+        "was below `min_change`, so that no look was applied.",
         "content": {image.media_type: _BINARY for image in ImageFormat if image.encodable},
     }
 }

@@ -68,6 +68,7 @@ async def enhance(
         enhanced.body,
         media_type=enhanced.format.media_type,
         headers=_look_headers(enhanced.look)
+        | _change_headers(enhanced)
         | {"Server-Timing": _server_timing(enhanced.timings), "Vary": "Accept"},
     )
 
@@ -273,6 +274,11 @@ def _look_headers(look: Look) -> dict[str, str]:
         "X-Model": look.card.model_ref,
         "Link": f'</lut/{look.token}>; rel="describedby"',
     }
+
+
+def _change_headers(enhanced: EnhancedImage) -> dict[str, str]:
+    change = {"X-Change": f"{enhanced.change:.2f}"}
+    return change if enhanced.applied else change | {"X-Unchanged": "true"}
 
 
 def _server_timing(timings: Timings) -> str:

@@ -110,12 +110,14 @@ def test_a_cached_batch_comes_back_as_it_was(make):
 
 
 def test_a_bounded_number_of_batches_is_seen_again(make, tmp_path):
-    """Given two cached batches, the third step sees the first one, and no more are kept."""
+    """Given two cached batches, the third step sees the first one mirrored, the fifth as it was."""
     dataset = make(cached=2, taught=DARK)
 
     batches = [dataset.batch(step) for step in range(5)]
 
     assert alike(batches[4], batches[0], 0)
+    assert torch.equal(batches[2].thumbnails, batches[0].thumbnails.flip(-1))
+    assert torch.equal(batches[2].targets, batches[0].targets)
     assert not torch.equal(batches[0].thumbnails, batches[1].thumbnails)
     assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["0.pt", "1.pt"]
 
