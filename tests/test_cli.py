@@ -24,6 +24,7 @@ from app.luts.formats.cube import read_cube, write_cube
 from app.luts.lut3d import Lut3D
 from app.luts.lut_error import lut_error
 from app.luts.reader import read_lut
+from app.policies import STORE
 from app.settings import Settings
 from tests.helpers.cli import invoke, run
 from tests.helpers.networks import make_clutnet, to_published
@@ -174,6 +175,31 @@ def test_models_are_imported_listed_and_shown(tmp_path: Path) -> None:
     assert "default@1" in invoke("models", "list", **store).stdout
     card = json.loads(invoke("models", "show", "default", **store).stdout)
     assert (card["hparams"], card["licence"]) == ({"n": 4, "s": 5, "w": 10, "d": 9}, "MIT")
+    copied = invoke("models", "copy", "default", "--to", "other", **store)
+    assert copied.stdout == "other@1: the weights of default@1\n"
+    other = json.loads(invoke("models", "show", "other", **store).stdout)
+    assert (other["sha256"], other["licence"]) == (card["sha256"], "MIT")
+
+
+def test_a_measured_model_has_its_figures_in_the_card(photos: Path, tmp_path: Path) -> None:
+    """`measure` writes the distance to an expert, artifacts and recovery into the card."""
+    store = tmp_path / "store"
+    shutil.copytree(STORE / "vivid", store / "vivid")
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    with Image.open(photos / "lake.jpg") as image:
+        small = image.resize((96, 64))
+    for name in ("a-input", "a-expert"):
+        small.save(folder / f"{name}.png")
+    settings = {"CLUT_MODELS_STORE": str(store), "CLUT_MODELS_DEFAULT": "vivid"}
+
+    measured = invoke("measure", "vivid", "--data", folder, "--photos", folder, **settings)
+
+    assert measured.returncode == 0, measured.stderr
+    figures = json.loads(invoke("models", "show", "vivid", **settings).stdout)["figures"]
+    assert set(figures) == {"expert", "artifacts", "recover"}
+    assert 5 < figures["expert"]["psnr"] < 60
+    assert figures["recover"]["untouched"] == pytest.approx(figures["expert"]["de76"], rel=0.2)
 
 
 @pytest.mark.slow

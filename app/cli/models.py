@@ -1,4 +1,4 @@
-"""The model store: list, show and import models."""
+"""The model store: list, show, import and copy models."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ cli = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
-    help="List, show and import models.",
+    help="List, show, import and copy models.",
 )
 
 
@@ -64,6 +64,26 @@ def import_model(
             thumbnail=ThumbnailRecipe(),  # of all these methods
         )
     typer.echo(f"{card.model_ref}: {card.architecture}, {card.parameters:,} parameters")
+
+
+@cli.command()
+def copy(
+    name: Annotated[str, typer.Argument(help="NAME or NAME@VERSION.")],
+    to: Annotated[str, typer.Option(help="The name of the copy in the store.")],
+) -> None:
+    """Copy a model as the next version of another name, such as vivid to default."""
+    with exit_on_error():
+        model = _read_registry().get(name)
+        card = write_model(
+            Settings.from_environment().models.store,
+            model.network,
+            name=to,
+            licence=model.card.licence,
+            source=model.card.source,
+            thumbnail=model.card.thumbnail,
+            training=model.card.training,
+        )
+    typer.echo(f"{card.model_ref}: the weights of {model.card.model_ref}")
 
 
 def _read_registry() -> ModelRegistry:

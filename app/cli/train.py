@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.errors import exit_on_error
-from app.networks.store import ModelCard, ModelRegistry, read_store
+from app.networks.store import ModelCard, ModelRegistry, read_store, write_figures
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -117,6 +117,40 @@ def recover(
         table = run(_ensemble(names), files)
     typer.echo(f"{len(files)} photos")
     _print({f"{name:22}": row for name, row in table.items()})
+
+
+def measure(
+    name: Annotated[str, typer.Argument(metavar="MODEL")],
+    data: Annotated[Path, typer.Option(help="Folder of pairs: NAME-input, NAME-target.")],
+    photos: Photos,
+    inventory: Inventory = None,
+) -> None:
+    """Measure a model, and write the figures into its card.
+
+    Runs `evaluate`, `survey` and `recover`.
+    """
+    with _pipeline():
+        from app.training.artifact_metrics import measure_artifacts, summarize
+        from app.training.data import good_photos
+        from app.training.evaluation import evaluate as compare_pairs
+        from app.training.evaluation import recover as undo_damage
+
+        ensemble, files = _ensemble([name]), good_photos(photos, inventory)
+        artifacts = summarize(measure_artifacts(ensemble, files).values())
+        figures = {
+            "expert": compare_pairs(ensemble, data).mean._asdict(),
+            "artifacts": artifacts._asdict(),
+            "recover": {kind: row.after for kind, row in undo_damage(ensemble, files).items()},
+        }
+        policy = Settings.from_environment().models
+        model = ModelRegistry(read_store(policy.store), policy.default).get(name)
+        rounded = {
+            part: {key: round(value, 3) for key, value in values.items()}
+            for part, values in figures.items()
+        }
+        write_figures(policy.store, model.card, rounded)
+    for part, values in rounded.items():
+        typer.echo(f"{part}  " + "  ".join(f"{key} {value}" for key, value in values.items()))
 
 
 def compare(

@@ -44,6 +44,7 @@ class ModelCard(BaseModel):
         licence: SPDX identifier, or a description.
         source: origin of the weights, with the attribution that the licence requires.
         training: data, recipe and figures of a network that was trained here.
+        figures: quality measured by `clut-enhance measure`: `expert`, `artifacts`, `recover`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,6 +63,7 @@ class ModelCard(BaseModel):
     licence: str
     source: str
     training: dict[str, Any] = {}
+    figures: dict[str, dict[str, float]] = {}
 
     @property
     def model_ref(self) -> str:
@@ -230,6 +232,20 @@ def write_model(
         (folder / "card.json").write_text(card.model_dump_json(indent=2) + "\n")
         folder.rename(root / name / str(card.version))
     return card
+
+
+def write_figures(root: Path, card: ModelCard, figures: dict[str, dict[str, float]]) -> ModelCard:
+    """Replace the figures in the card of a stored model, atomically; other files stay.
+
+    Raises:
+        OSError: the card cannot be written.
+    """
+    measured = card.model_copy(update={"figures": figures})
+    path = root / card.name / str(card.version) / "card.json"
+    new = path.with_suffix(".new")
+    new.write_text(measured.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    new.replace(path)
+    return measured
 
 
 def _folders(root: Path) -> list[Path]:

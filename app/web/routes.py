@@ -161,12 +161,15 @@ async def get_lut(
 async def models(
     _: Annotated[NoQuery, Query()], __: RequireAnyKey, state: StateDep
 ) -> dict[str, Any]:
-    """List the models that are served, with their source and licence."""
+    """List the models that are served, with their source, licence and measured figures.
+
+    The photographs of the training are in the cards alone: `clut-enhance models show`.
+    """
     default = state["service"].models.registry.default.card.model_ref
     return {
         "default": default,
         "models": [
-            model.card.model_dump(mode="json")
+            model.card.model_dump(mode="json", exclude={"training": {"photos"}})
             | {"fingerprint": model.card.fingerprint.hex(), "shaper": model.network.has_shaper}
             for model in state["service"].models.registry.models
         ],
