@@ -36,6 +36,7 @@ RUN mkdir app \
  && pip uninstall --yes setuptools pip
 
 COPY app app
+COPY model_store model_store
 # Compile the kernel for any CPU of this architecture: see app/numba_cache.py.
 ENV NUMBA_CPU_NAME=generic \
     NUMBA_CPU_FEATURES= \

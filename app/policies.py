@@ -21,7 +21,8 @@ from pydantic import (
     PositiveInt,
 )
 
-STORE = Path(__file__).parent / "model_store"  # package data: the embedded default model
+# Beside this package in a checkout, and beside it in site-packages, where the wheel puts it.
+STORE = Path(__file__).parent.parent / "model_store"
 
 Interpolation = Literal["tetrahedral", "trilinear"]
 

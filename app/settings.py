@@ -108,7 +108,7 @@ class Settings(BaseSettings):
             policy = field.default
             for name, setting in type(policy).model_fields.items():
                 variable = f"{PREFIX}{layer}_{name}".upper()
-                default = "app/model_store" if setting.default == STORE else str(setting.default)
+                default = "model_store" if setting.default == STORE else str(setting.default)
                 yield variable, default, setting.description or ""
 
 

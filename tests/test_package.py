@@ -20,7 +20,7 @@ from tests.helpers.server import serving
 
 pytestmark = pytest.mark.slow
 
-SOURCES = ("app", "pyproject.toml", "README.md", "LICENSE", "NOTICE")
+SOURCES = ("app", "model_store", "pyproject.toml", "README.md", "LICENSE", "NOTICE")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         else:
             shutil.copy(ROOT / name, source)
     # An imported model is its user's, with a licence of its own.
-    shutil.copytree(source / "app/model_store/default", source / "app/model_store/imported")
+    shutil.copytree(source / "model_store/default", source / "model_store/imported")
     pip("wheel", source, "--no-deps", "--no-build-isolation", "--wheel-dir", folder)
     (built,) = folder.glob("*.whl")
     return built
@@ -78,10 +78,10 @@ def test_contents(wheel: Path) -> None:
     assert "Apache License" in licence
     assert "License-Expression: Apache-2.0" in metadata
     assert f"{information}/licenses/NOTICE" in names
-    assert "app/model_store/default/1/weights.safetensors" in names
-    assert not [name for name in names if name.startswith("app/model_store/imported")]
+    assert "model_store/default/1/weights.safetensors" in names
+    assert not [name for name in names if name.startswith("model_store/imported")]
     assert "app/training/recipes/default.toml" in names
-    assert {name.split("/")[0] for name in names} == {"app", information}
+    assert {name.split("/")[0] for name in names} == {"app", "model_store", information}
 
 
 def test_serve(
@@ -93,10 +93,12 @@ def test_serve(
     photo = (photos / "lake.jpg").read_bytes()
     with serving(program=[str(installed / "clut-enhance")]) as server:
         response = server.client.post("/enhance", content=photo)
-        (model,) = server.client.get("/models").json()["models"]
+        models = server.client.get("/models").json()["models"]
     assert response.status_code == 200
     assert response.headers["Content-Type"] == "image/jpeg"
-    assert model["name"] == "default"
+    embedded = {folder.name for folder in (ROOT / "model_store").iterdir() if folder.is_dir()}
+    assert {model["name"] for model in models} <= embedded
+    assert "default" in {model["name"] for model in models}
     with Image.open(io.BytesIO(photo)) as before, Image.open(io.BytesIO(response.content)) as after:
         after.load()
         assert (after.format, after.size) == ("JPEG", before.size)

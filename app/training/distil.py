@@ -58,7 +58,7 @@ class DistilConfig(RunConfig):
             learned.
         losses: their weights.
         init: folder of the model whose weights the student starts from, as
-            app/model_store/NAME/VERSION.
+            model_store/NAME/VERSION.
         bfloat16: whether the student's backbone computes in 16 bits in training: twice as fast
             on a CPU that can.
     """
