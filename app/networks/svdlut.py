@@ -1,6 +1,7 @@
 """SVDLUT: pairs of colours in 2D LUTs, each the product of a singular value decomposition.
 
-Kim and Cho, "SVDLUT: Image-adaptive 2D LUTs by Singular Value Decomposition", ICCV 2025.
+Kim, Lee and Cho, "Lightweight and Fast Real-time Image Enhancement via Decomposition of the
+Spatial-aware Lookup Tables", ICCV 2025.
 """
 
 from __future__ import annotations
