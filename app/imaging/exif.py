@@ -79,6 +79,7 @@ DESCRIPTIVE = frozenset(
 Order = Literal["<", ">"]
 
 BYTE, SHORT, LONG = 1, 3, 4
+_INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}  # by the number of the type
 _SIZES = dict(enumerate((1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8), start=1)) | {129: 1}  # 129: UTF-8
 _MAGICS = {"<": b"II*\0", ">": b"MM\0*"}
 
@@ -143,8 +144,8 @@ class Exif:
         return Exif(self.order, _filter(self.directory, keep))
 
     def upright(self) -> Exif:
-        """With the orientation, if there is one, set to 1."""
-        if Tag.ORIENTATION not in self.directory:
+        """Set the orientation to 1, if it has a value that is applied."""
+        if self.orientation() is None:
             return self
         one = Value(SHORT, struct.pack(self.order + "H", 1))
         return Exif(self.order, {**self.directory, Tag.ORIENTATION: one})
@@ -153,13 +154,13 @@ class Exif:
         """With a maker note that may stand anywhere."""
         return Exif(self.order, _keep_movable(self.directory))
 
-    def orientation(self) -> int:
-        """1..8; 1 if it says nothing sensible."""
+    def orientation(self) -> int | None:
+        """Return 1..8, or None where there is none of these; any type of integer is read."""
         value = self.directory.get(Tag.ORIENTATION)
-        if not isinstance(value, Value) or value.kind != SHORT:
-            return 1
-        orientation = int(struct.unpack_from(self.order + "H", value.data)[0])
-        return orientation if 1 <= orientation <= 8 else 1
+        if not isinstance(value, Value) or value.kind not in _INTEGERS:
+            return None
+        orientation = int(struct.unpack_from(self.order + _INTEGERS[value.kind], value.data)[0])
+        return orientation if 1 <= orientation <= 8 else None
 
     def tobytes(self) -> bytes | None:
         """The block, or None when nothing is in it."""
@@ -182,12 +183,12 @@ class Exif:
         return bytes(note.offset - 8) + note.data + bytes((note.offset + len(note.data)) % 2)
 
 
-def read_orientation(block: bytes | None) -> int:
-    """The orientation that a block of unknown quality asks for: 1..8."""
+def read_orientation(block: bytes | None) -> int | None:
+    """Return the orientation 1..8 that a block of unknown quality states, or None."""
     try:
         return Exif.parse(block or b"").orientation()
     except ValueError:
-        return 1
+        return None
 
 
 def remove_orientation(block: bytes | None) -> bytes | None:

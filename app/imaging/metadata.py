@@ -10,6 +10,7 @@ from xml.parsers.expat import ExpatError
 
 from app.imaging import xmp
 from app.imaging.exif import DIMENSIONS, PERSONAL, Exif
+from app.imaging.exif import read_orientation as read_exif_orientation
 from app.imaging.raster import Metadata
 
 MAX_BLOCK = 1 << 18  # bytes; a larger block is dropped: a hostile one would be slow to parse
@@ -39,6 +40,11 @@ class MetadataPolicy(StrEnum):
     """Without places, serial numbers, owners and maker notes."""
     STRIP = "strip"
     """Nothing."""
+
+
+def read_orientation(metadata: Metadata) -> int:
+    """Return the orientation 1..8 of the EXIF block, else of the XMP packet, else 1."""
+    return read_exif_orientation(metadata.exif) or xmp.read_orientation(metadata.xmp) or 1
 
 
 def reset_orientation(metadata: Metadata) -> Metadata:
@@ -77,7 +83,7 @@ def _edit_exif(block: bytes | None, edit: Callable[[Exif], Exif]) -> bytes | Non
 
 
 def _edit_xmp(packet: bytes | None, edit: Callable[[Document], None]) -> bytes | None:
-    if not packet or len(packet) > MAX_BLOCK:
+    if not packet or len(packet) > xmp.MAX_PACKET:
         return None
     try:
         document = xmp.parse(packet)

@@ -88,7 +88,7 @@ class EncodedImage:
 
     def thumbnail_pixels(self, side: int) -> int:
         """Return the most pixels that `decode_reduced` decodes."""
-        if self.format.codec.decode_reduced is None:
+        if self.format.codec.decode_reduced is None or self.header.bits > 8:
             return self.pixels
         # libjpeg-turbo scales by eighths: the step below would be shorter than `side`.
         eighths = min(8, math.ceil(8 * side / min(self.width, self.height)))
@@ -136,7 +136,12 @@ def probe(
     codec, budget = image_format.codec, replace(_HEADER_BUDGET, deadline=deadline)
     with decode_errors(image_format):
         header = run_in(None if codec.trusted else sandbox, budget, codec.read_header, body)
-    ordinary = codec.trusted and header.channels != _CMYK and _is_srgb(header.profile, sandbox)
+    ordinary = (
+        codec.trusted
+        and header.channels != _CMYK
+        and header.bits == 8
+        and _is_srgb(header.profile, sandbox)
+    )
     source = EncodedImage(body, image_format, header, None if ordinary else sandbox, deadline)
     _check(source, limits)
     return source

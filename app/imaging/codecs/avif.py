@@ -44,7 +44,7 @@ def read_header(body: bytes) -> Header:
         bits=_bits(body),
         frames=image.n_frames,
         # Pillow has put the container's own rotation and mirroring, which rule, into the EXIF.
-        orientation=read_orientation(exif),
+        orientation=read_orientation(exif) or 1,
         profile=image.info.get("icc_profile") or _nclx_profile(body),
         metadata=Metadata(exif, image.info.get("xmp")),
     )

@@ -1,21 +1,23 @@
-"""JPEG: the segments by hand, the pixels by libjpeg-turbo straight into numpy.
+"""JPEG: libjpeg-turbo straight into numpy for the pixels.
 
-Segments: ITU-T T.81, annex B; their uses: Exif 3.0 section 4.5.4, XMP part 3, ICC.1 annex B.4.
+Frames and component sampling: ITU-T T.81, annexes A and B.
 """
 
 from __future__ import annotations
 
-import re
 import struct
-from collections.abc import Iterable, Iterator
 from io import BytesIO
 
+import imagecodecs
 import numpy as np
 import simplejpeg
 from PIL.JpegImagePlugin import JpegImageFile
 
+from app.errors import NotAnImage
+from app.imaging.codecs import jpeg_segments
 from app.imaging.codecs.base import Codec
-from app.imaging.exif import read_orientation
+from app.imaging.codecs.jpeg_segments import APP1, APP2, EXIF, ICC, SOS, Segment
+from app.imaging.metadata import read_orientation
 from app.imaging.raster import (
     ColourSpace,
     EncodeSettings,
@@ -24,50 +26,105 @@ from app.imaging.raster import (
     Metadata,
     Raster,
     Samples,
+    scale_to_16bit,
 )
 
-_APP1, _APP2, _SCAN = 0xE1, 0xE2, 0xDA
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # DHT, JPG and DAC are no frames
-_STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})  # TEM, RST0..7 and SOI have no length
-_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
-_EXIF = b"Exif\0\0"
-_XMP = b"http://ns.adobe.com/xap/1.0/\0"
-_ICC = b"ICC_PROFILE\0"
+_BASELINE, _EXTENDED, _PROGRESSIVE = 0xC0, 0xC1, 0xC2
+_ARITHMETIC, _ARITHMETIC_PROGRESSIVE = 0xC9, 0xCA
+_READ = frozenset({_BASELINE, _EXTENDED, _PROGRESSIVE, _ARITHMETIC, _ARITHMETIC_PROGRESSIVE})
+_SEVERAL_SCANS = frozenset({_PROGRESSIVE, _ARITHMETIC_PROGRESSIVE})
 _MAX_SCANS = 100  # ordinary files have about 10
 _ORDINARY_SCANS = 12
 _MAX_SCANNED_PIXELS = 400_000_000  # scans x pixels; each scan costs a pass over all coefficients
-_MAX_SEGMENTS = 10_000  # before the scan; the longest metadata take some hundred
-_MAX_PAYLOAD = 0xFFFF - 2  # the length field counts itself
-
-_MARKER = re.compile(rb"\xff([^\x00\xff])")  # not a stuffed byte, nor padding
+_EOI = b"\xff\xd9"
 
 _SPACES: dict[int, ColourSpace] = {1: "gray", 3: "rgb", 4: "cmyk"}
 _COLORSPACES = {"gray": "GRAY", "rgb": "RGB", "cmyk": "CMYK"}
-_SUBSAMPLINGS = {0x11: "444", 0x21: "422", 0x22: "420", 0x12: "440", 0x41: "411"}
+# By how many samples of luma there are for one of chroma, across and down.
+_SUBSAMPLINGS = {(1, 1): "444", (2, 1): "422", (2, 2): "420", (1, 2): "440", (4, 1): "411"}
 
 
 def read_header(body: bytes) -> Header:
-    """Read the segments up to the first scan; of an MPO they are the primary image's."""
-    segments = list(_segments(body))
-    frame = _frame(segments)
-    components = frame[5]
-    width, height = _decoded_size(body)
+    """Read the segments up to the first scan; of an MPO they are the primary image's.
+
+    Raises:
+        NotAnImage: its kind of coding is not read here.
+    """
+    segments = jpeg_segments.read_segments(body)
+    frame = jpeg_segments.find_frame(segments)
+    _check_kind(frame)
+    width, height = _decoded_size(jpeg_segments.fill_in_height(body, segments))
     _check_scans(segments, body, width * height)
-    exif = _payload(segments, _APP1, _EXIF)
+    metadata = Metadata(
+        jpeg_segments.find_payload(segments, APP1, EXIF), jpeg_segments.read_xmp(segments)
+    )
     return Header(
         width=width,
         height=height,
-        channels=components,
-        orientation=read_orientation(exif),
-        profile=_profile(segments),
-        metadata=Metadata(exif, _payload(segments, _APP1, _XMP)),
-        subsampling=_SUBSAMPLINGS.get(frame[7]) if components == 3 else None,
+        channels=frame.payload[5],
+        bits=frame.payload[0],
+        orientation=read_orientation(metadata),
+        profile=jpeg_segments.read_profile(segments),
+        metadata=metadata,
+        subsampling=_subsampling(frame),
     )
 
 
-def _without_exif(body: bytes) -> bytes:
-    """Rename the EXIF segment: Pillow warns about a malformed one, and nobody needs it here."""
-    return body.replace(_EXIF, b"Skip\0\0", 1)
+def decode(body: bytes) -> Raster:
+    """Decode at full size; 12 bits become 16."""
+    return decode_reduced(body, 0)
+
+
+def decode_reduced(body: bytes, side: int) -> Raster:
+    """Decode at the smallest scale of the DCT that leaves both sides at least `side` pixels.
+
+    12 bits are decoded at full size.
+    """
+    segments = jpeg_segments.read_segments(body)
+    frame = jpeg_segments.find_frame(segments).payload
+    space = _SPACES[frame[5]]
+    body = jpeg_segments.fill_in_height(body, segments)
+    if frame[0] > 8:
+        samples = imagecodecs.jpeg8_decode(body)
+        return Raster(scale_to_16bit(np.atleast_3d(samples), frame[0]), space)
+    for data in (body, body + _EOI):  # a file may lack nothing but the marker of its end
+        try:
+            samples = simplejpeg.decode_jpeg(data, _COLORSPACES[space], side, side)
+        except ValueError:
+            continue
+        return Raster(255 - samples if space == "cmyk" else samples, space)  # files hold ~ink
+    # libjpeg-turbo was strict about something harmless, or its simple interface does not know
+    # the subsampling. Pillow is lenient there, but rejects what is cut short.
+    image = JpegImageFile(BytesIO(_without_exif(body)))
+    if side:
+        image.draft(image.mode, (side, side))
+    return Raster(np.array(image).reshape(image.height, image.width, -1), space)
+
+
+def encode(samples: Samples, settings: EncodeSettings) -> bytes:
+    """Encode (H, W, 3) RGB; EXIF that exceeds a segment (64 KB) is left out."""
+    jpeg = simplejpeg.encode_jpeg(samples, settings.quality, "RGB", settings.subsampling)
+    metadata = settings.metadata
+    (jfif_length,) = struct.unpack_from(">H", jpeg, 4)
+    split = 4 + jfif_length  # SOI and JFIF's APP0 come first, as every reader expects
+    segments = (
+        jpeg_segments.build_segment(APP1, EXIF, metadata.exif),
+        jpeg_segments.build_xmp(metadata.xmp),
+        jpeg_segments.build_segment(APP2, ICC + b"\1\1", settings.profile),
+    )
+    return b"".join((jpeg[:split], *segments, jpeg[split:]))
+
+
+def _check_kind(frame: Segment) -> None:
+    precision, components = frame.payload[0], frame.payload[5]
+    if frame.marker not in _READ:
+        raise NotAnImage("A lossless or hierarchical JPEG is not supported.")
+    if components not in _SPACES:
+        raise NotAnImage(f"A JPEG with {components} components is not supported.")
+    if precision not in (8, 12) or (precision == 12 and components == 4):
+        raise NotAnImage(
+            f"A JPEG of {precision} bits and {components} components is not supported."
+        )
 
 
 def _decoded_size(body: bytes) -> tuple[int, int]:
@@ -77,110 +134,37 @@ def _decoded_size(body: bytes) -> tuple[int, int]:
     """
     try:
         height, width, *_ = simplejpeg.decode_jpeg_header(body, strict=False)
-    except FormatError:  # as in `decode_reduced`
+    except ValueError:  # as in `decode_reduced`
         return JpegImageFile(BytesIO(_without_exif(body))).size
     return width, height
 
 
-def decode(body: bytes) -> Raster:
-    """Decode at full size."""
-    return decode_reduced(body, 0)
+def _without_exif(body: bytes) -> bytes:
+    """Rename the EXIF segment: Pillow warns about a malformed one, and nobody needs it here."""
+    return body.replace(EXIF, b"Skip\0\0", 1)
 
 
-def decode_reduced(body: bytes, side: int) -> Raster:
-    """Decode at the smallest scale of the DCT that leaves both sides at least `side` pixels."""
-    space = _SPACES[_frame(_segments(body))[5]]
-    try:
-        samples = simplejpeg.decode_jpeg(body, _COLORSPACES[space], min_height=side, min_width=side)
-    except ValueError:
-        # libjpeg-turbo was strict about something harmless, or its simple interface does not
-        # know the subsampling. Pillow is lenient there, but refuses what is cut short.
-        image = JpegImageFile(BytesIO(_without_exif(body)))
-        if side:
-            image.draft(image.mode, (side, side))
-        return Raster(np.array(image).reshape(image.height, image.width, -1), space)
-    return Raster(255 - samples if space == "cmyk" else samples, space)  # files hold ~ink
-
-
-def encode(samples: Samples, settings: EncodeSettings) -> bytes:
-    """Encode (H, W, 3) RGB; EXIF or XMP that exceed a segment (64 KB) are left out."""
-    jpeg = simplejpeg.encode_jpeg(samples, settings.quality, "RGB", settings.subsampling)
-    metadata = settings.metadata
-    (jfif_length,) = struct.unpack_from(">H", jpeg, 4)
-    split = 4 + jfif_length  # SOI and JFIF's APP0 come first, as every reader expects
-    segments = (
-        _segment(_APP1, _EXIF, metadata.exif),
-        _segment(_APP1, _XMP, metadata.xmp),
-        _segment(_APP2, _ICC + b"\1\1", settings.profile),
-    )
-    return b"".join((jpeg[:split], *segments, jpeg[split:]))
-
-
-def _segment(marker: int, signature: bytes, payload: bytes | None) -> bytes:
-    if not payload or len(signature) + len(payload) > _MAX_PAYLOAD:
-        return b""
-    length = 2 + len(signature) + len(payload)
-    return struct.pack(">BBH", 0xFF, marker, length) + signature + payload
-
-
-def _check_scans(segments: list[tuple[int, bytes]], body: bytes, pixels: int) -> None:
+def _check_scans(segments: list[Segment], body: bytes, pixels: int) -> None:
     """Raise FormatError for a progressive file whose scans would take many times its size."""
-    (frame_marker, frame), (_, scan) = _frame_of(segments), segments[-1]
-    if frame_marker not in _PROGRESSIVE and scan[:1] == frame[5:6]:
+    frame = jpeg_segments.find_frame(segments)
+    if frame.marker not in _SEVERAL_SCANS and segments[-1].payload[:1] == frame.payload[5:6]:
         return  # all components are in the first scan, and libjpeg reads no other
-    scans = body.count(b"\xff\xda")  # entropy-coded data cannot hold this marker
+    scans = 1 + sum(it.marker == SOS for it in jpeg_segments.scans(body, segments))
     most = min(_MAX_SCANS, max(_ORDINARY_SCANS, _MAX_SCANNED_PIXELS // max(1, pixels)))
     if scans > most:
         raise FormatError(f"it has {scans} scans; {most} are accepted at its size")
 
 
-def _segments(body: bytes) -> Iterator[tuple[int, bytes]]:
-    """Marker and payload of each segment, the first scan's header last; stray bytes are skipped."""
-    position = 2
-    for _ in range(_MAX_SEGMENTS):
-        found = _MARKER.search(body, position)
-        if found is None:
-            return
-        if found[1][0] in _STANDALONE:
-            position = found.end()
-            continue
-        (length,) = struct.unpack_from(">H", body, found.end())
-        position = found.end() + max(length, 2)
-        yield found[1][0], body[found.end() + 2 : position]
-        if found[1][0] == _SCAN:
-            return
-    raise FormatError(f"it has more than {_MAX_SEGMENTS} segments")
-
-
-def _frame(segments: Iterable[tuple[int, bytes]]) -> bytes:
-    """The frame header: precision, height, width, components, and three bytes for each."""
-    return _frame_of(segments)[1]
-
-
-def _frame_of(segments: Iterable[tuple[int, bytes]]) -> tuple[int, bytes]:
-    for marker, payload in segments:
-        if marker in _FRAMES:
-            return marker, payload
-    raise FormatError("it has no frame")
-
-
-def _payload(segments: list[tuple[int, bytes]], marker: int, signature: bytes) -> bytes | None:
-    """What follows a signature, in as many segments as it takes."""
-    parts = [
-        payload[len(signature) :]
-        for kind, payload in segments
-        if kind == marker and payload.startswith(signature)
-    ]
-    return b"".join(parts) or None
-
-
-def _profile(segments: list[tuple[int, bytes]]) -> bytes | None:
-    parts = sorted(
-        payload[len(_ICC) :]
-        for marker, payload in segments
-        if marker == _APP2 and payload.startswith(_ICC)
+def _subsampling(frame: Segment) -> str | None:
+    """Return the chroma subsampling, or the next finer one that can be written."""
+    if frame.payload[5] != 3:
+        return None
+    luma, *chroma = ((frame.payload[at] >> 4, frame.payload[at] & 15) for at in (7, 10, 13))
+    across, down = (
+        max(1, luma[axis] // max(1, *(factors[axis] for factors in chroma))) for axis in (0, 1)
     )
-    return b"".join(part[2:] for part in parts) or None  # after its number and their count
+    across, down = 1 << (across.bit_length() - 1), min(2, 1 << (down.bit_length() - 1))
+    return _SUBSAMPLINGS.get((min(across, 4), down), _SUBSAMPLINGS[min(across, 2), down])
 
 
 CODEC = Codec(

@@ -1,6 +1,8 @@
 """PNG, 8 and 16 bits: libpng through imagecodecs for the pixels, the chunks by hand.
 
-Chunk names and layouts: W3C, "Portable Network Graphics (PNG) Specification (Third Edition)".
+libpng receives only the chunks that the pixels need: the others can be damaged, or large once
+they are inflated. Chunk names and layouts: W3C, "Portable Network Graphics (PNG) Specification
+(Third Edition)".
 """
 
 from __future__ import annotations
@@ -8,13 +10,14 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 
 import imagecodecs
 
 from app.errors import TooMuchMetadata
 from app.imaging.codecs.base import Codec
-from app.imaging.exif import read_orientation
 from app.imaging.icc import cicp_profile, gamma_profile
+from app.imaging.metadata import read_orientation
 from app.imaging.raster import (
     EncodeSettings,
     FormatError,
@@ -28,44 +31,66 @@ from app.imaging.raster import (
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _XMP_KEYWORD = b"XML:com.adobe.xmp\0"
+_RAW_EXIF = (b"Raw profile type exif", b"Raw profile type APP1")  # before there was eXIf
+_RAW_XMP = b"Raw profile type xmp"
 _MAX_INFLATED = 4 << 20  # bytes of all compressed profiles and texts; real ones are smaller
 _MAX_CHUNKS = 100_000  # a chunk of pixels is seldom under 8 KB
-_IHDR_END = len(SIGNATURE) + 12 + 13
+_IHDR_LENGTH = 13
+_IHDR_END = len(SIGNATURE) + 12 + _IHDR_LENGTH
 # A palette, and gray or RGB with a transparent colour, are decoded to RGBA.
 _CHANNELS = {0: 2, 2: 4, 3: 4, 4: 2, 6: 4}
 _SRGB_PERCEPTUAL = b"\0"
+_SRGB_GAMMA = 45_455  # 1 / 2.2 in the units of gAMA
+_SRGB_CHROMATICITIES = (31_270, 32_900, 64_000, 33_000, 30_000, 60_000, 15_000, 6_000)
+_GAMMAS = range(10_000, 1_000_000)  # others are damage
+_LOWER_CASE = 0x20  # in the first letter: a chunk that decoders may ignore
 
 
 def read_header(body: bytes) -> Header:
     """Read every chunk but the pixels: eXIf and XMP may come after them.
 
+    Chunks beside the pixels that cannot be read are ignored.
+
     Raises:
+        FormatError: it does not start with a header.
         TooMuchMetadata: what is compressed beside the pixels is a bomb.
     """
     found: dict[bytes, bytes] = {}
+    texts: dict[bytes, bytes] = {}
     room = _MAX_INFLATED
-    for kind, data in _chunks(body):
-        room -= _inflated_size(_compressed(kind, data), room)
-        if kind == b"iTXt" and not data.startswith(_XMP_KEYWORD):
-            continue
-        found.setdefault(kind, data)
+    for kind, data, _ in _chunks(body):
+        if kind in (b"tEXt", b"zTXt", b"iTXt"):
+            keyword, text = _read_text(kind, data, room)
+            room -= len(text)
+            texts.setdefault(keyword, text)
+        elif kind == b"iCCP":
+            profile = _inflate(data.partition(b"\0")[2][1:], room)
+            room -= len(profile)
+            found.setdefault(kind, profile)
+        elif kind != b"IDAT":
+            found.setdefault(kind, data)
+    if len(found.get(b"IHDR", b"")) != _IHDR_LENGTH:
+        raise FormatError("it does not start with a header of 13 bytes")
     width, height, bits, colour_type = struct.unpack_from(">IIBB", found[b"IHDR"])
-    exif = found.get(b"eXIf")
+    metadata = Metadata(_exif(found, texts), _xmp(texts))
     return Header(
         width=width,
         height=height,
         channels=_CHANNELS.get(colour_type, 4),
         bits=bits,
-        frames=struct.unpack_from(">I", found[b"acTL"])[0] if b"acTL" in found else 1,
-        orientation=read_orientation(exif),
+        frames=max(1, int.from_bytes(found[b"acTL"][:4]))
+        if len(found.get(b"acTL", b"")) == 8
+        else 1,
+        orientation=read_orientation(metadata),
         profile=_profile(found),
-        metadata=Metadata(exif, _xmp(found[b"iTXt"]) if b"iTXt" in found else None),
+        metadata=metadata,
     )
 
 
 def decode(body: bytes) -> Raster:
     """Decode; palettes are looked up and transparent colours become alpha."""
-    return to_raster(imagecodecs.png_decode(body))
+    needed = [whole for kind, _, whole in _chunks(body) if _is_needed(kind)]
+    return to_raster(imagecodecs.png_decode(b"".join((SIGNATURE, *needed))))
 
 
 def encode(samples: Samples, settings: EncodeSettings) -> bytes:
@@ -85,16 +110,25 @@ def encode(samples: Samples, settings: EncodeSettings) -> bytes:
     return b"".join((png[:_IHDR_END], *chunks, png[_IHDR_END:]))
 
 
-def _chunks(body: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _chunks(body: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Yield the type and the data of each chunk, and all of it."""
     position = len(SIGNATURE)
     for _ in range(_MAX_CHUNKS):
         if position + 8 > len(body):
             return
         length, kind = struct.unpack_from(">I4s", body, position)
-        if kind != b"IDAT":
-            yield kind, body[position + 8 : position + 8 + length]
-        position += 12 + length
+        end = position + 12 + length
+        yield kind, body[position + 8 : end - 4], body[position:end]
+        position = end
     raise FormatError(f"it has more than {_MAX_CHUNKS} chunks")
+
+
+def _is_needed(kind: bytes) -> bool:
+    return kind == b"tRNS" or not kind[0] & _LOWER_CASE
+
+
+def _frames(animation_control: bytes) -> int:
+    return max(1, int.from_bytes(animation_control[:4])) if len(animation_control) == 8 else 1
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
@@ -102,56 +136,72 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _profile(found: dict[bytes, bytes]) -> bytes | None:
-    """The strongest colour description wins: cICP, iCCP, sRGB, then gAMA with cHRM."""
-    if b"cICP" in found:
-        primaries, transfer = struct.unpack_from("BB", found[b"cICP"])
-        return cicp_profile(primaries, transfer)
-    if b"iCCP" in found:
-        _, _, method_and_data = found[b"iCCP"].partition(b"\0")
-        return _inflated(method_and_data[1:])
-    if b"sRGB" in found or not {b"gAMA", b"cHRM"} <= found.keys():
+    """Return the strongest description of colours: cICP, iCCP, sRGB, then gAMA with cHRM.
+
+    As in browsers, gAMA alone comes with the primaries of sRGB, and 1/2.2 alone is sRGB.
+    """
+    if len(found.get(b"cICP", b"")) == 4:
+        return cicp_profile(found[b"cICP"][0], found[b"cICP"][1])
+    if found.get(b"iCCP"):
+        return found[b"iCCP"]
+    gamma = int.from_bytes(found.get(b"gAMA", b"")[:4])
+    if b"sRGB" in found or len(found.get(b"gAMA", b"")) != 4 or gamma not in _GAMMAS:
         return None
-    (gamma,) = struct.unpack(">I", found[b"gAMA"])
-    chromaticities = struct.unpack(">8I", found[b"cHRM"])
-    return gamma_profile(100_000 / gamma, [value / 100_000 for value in chromaticities])
+    chromaticities = _SRGB_CHROMATICITIES
+    if len(found.get(b"cHRM", b"")) == 32:
+        chromaticities = struct.unpack(">8I", found[b"cHRM"])
+    elif gamma == _SRGB_GAMMA:
+        return None
+    with suppress(imagecodecs.CmsError, ValueError):
+        return gamma_profile(100_000 / gamma, [value / 100_000 for value in chromaticities])
+    return None
 
 
-def _xmp(itxt: bytes) -> bytes | None:
-    compressed = itxt[len(_XMP_KEYWORD)]
-    _language, _keyword, text = itxt[len(_XMP_KEYWORD) + 2 :].split(b"\0", 2)
-    return _inflated(text) if compressed else text
+def _exif(found: dict[bytes, bytes], texts: dict[bytes, bytes]) -> bytes | None:
+    raw = next((texts[keyword] for keyword in _RAW_EXIF if keyword in texts), b"")
+    return found.get(b"eXIf") or _read_raw_profile(raw)
 
 
-def _compressed(kind: bytes, data: bytes) -> bytes:
-    """What is compressed in a chunk, which libpng inflates even where nobody reads it."""
-    _keyword, _, rest = data.partition(b"\0")
-    if kind in (b"iCCP", b"zTXt"):
-        return rest[1:]
-    if kind == b"iTXt" and rest.startswith(b"\1"):
-        return rest[2:].split(b"\0", 2)[-1]
-    return b""
+def _xmp(texts: dict[bytes, bytes]) -> bytes | None:
+    return texts.get(_XMP_KEYWORD[:-1]) or _read_raw_profile(texts.get(_RAW_XMP, b""))
 
 
-def _inflated_size(data: bytes, most: int) -> int:
+def _read_raw_profile(text: bytes) -> bytes | None:
+    """Read a block in hexadecimal behind its name and its length, as ImageMagick writes it."""
+    words = text.split(maxsplit=2)
+    with suppress(IndexError, ValueError):
+        return bytes.fromhex(words[2].decode("ascii")) or None
+    return None
+
+
+def _read_text(kind: bytes, data: bytes, most: int) -> tuple[bytes, bytes]:
+    """Return keyword and text; an empty text where it cannot be read."""
+    keyword, _, text = data.partition(b"\0")
+    if kind == b"tEXt":
+        return keyword, text
+    if kind == b"zTXt":
+        return keyword, _inflate(text[1:], most)
+    *_, last = text[2:].split(b"\0", 2)  # after the language and the translated keyword
+    return keyword, _inflate(last, most) if text.startswith(b"\1") else last
+
+
+def _inflate(data: bytes, most: int) -> bytes:
+    """Return what was compressed, or nothing where it is damaged.
+
+    Raises:
+        TooMuchMetadata: it has more bytes than `most`.
+    """
+    inflater = zlib.decompressobj()
     try:
-        size = len(zlib.decompressobj().decompress(data, most + 1))
+        inflated = inflater.decompress(data, most + 1)
     except zlib.error:
-        return 0
-    if size > most:
+        return b""
+    if len(inflated) > most:
         raise TooMuchMetadata(
             f"The PNG has more than {_MAX_INFLATED} bytes of compressed text and profiles.",
             max_bytes=_MAX_INFLATED,
         )
-    return size
-
-
-def _inflated(data: bytes) -> bytes | None:
-    inflater = zlib.decompressobj()
-    try:
-        inflated = inflater.decompress(data, _MAX_INFLATED)
-    except zlib.error:
-        return None
-    return inflated if inflater.eof else None
+    return inflated if inflater.eof else b""
 
 
 CODEC = Codec(

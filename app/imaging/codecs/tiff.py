@@ -20,8 +20,8 @@ from app.imaging.exif import (
     build_exif,
     descriptive_tags,
     from_tiff,
-    read_orientation,
 )
+from app.imaging.metadata import read_orientation
 from app.imaging.raster import (
     ColourSpace,
     EncodeSettings,
@@ -75,16 +75,16 @@ def read_header(body: bytes) -> Header:
     with TiffFile(BytesIO(body)) as tiff:
         page = tiff.pages.first
         _check(page)
-        block = from_tiff(body)
+        metadata = Metadata(from_tiff(body), _block(page, _XMP))
         return Header(
             width=int(page.imagewidth),
             height=int(page.imagelength),
             channels=max(3, page.samplesperpixel),
             bits=page.bitspersample,
             frames=_frames(tiff),
-            orientation=read_orientation(block),
+            orientation=read_orientation(metadata),
             profile=_block(page, _ICC),
-            metadata=Metadata(block, _block(page, _XMP)),
+            metadata=metadata,
         )
 
 

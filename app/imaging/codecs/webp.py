@@ -9,7 +9,7 @@ from PIL import Image
 from PIL.WebPImagePlugin import WebPImageFile
 
 from app.imaging.codecs.base import Codec
-from app.imaging.exif import read_orientation
+from app.imaging.metadata import read_orientation
 from app.imaging.raster import EncodeSettings, Header, Metadata, Raster, Samples, to_raster
 
 METHOD = 2  # 0 fastest .. 6 smallest: 3 takes twice as long for 2 % smaller files
@@ -18,15 +18,15 @@ METHOD = 2  # 0 fastest .. 6 smallest: 3 takes twice as long for 2 % smaller fil
 def read_header(body: bytes) -> Header:
     """Parse the RIFF container."""
     image = WebPImageFile(BytesIO(body))
-    exif = image.info.get("exif")
+    metadata = Metadata(image.info.get("exif"), image.info.get("xmp"))
     return Header(
         width=image.width,
         height=image.height,
         channels=4,
         frames=image.n_frames,
-        orientation=read_orientation(exif),
+        orientation=read_orientation(metadata),
         profile=image.info.get("icc_profile"),
-        metadata=Metadata(exif, image.info.get("xmp")),
+        metadata=metadata,
     )
 
 

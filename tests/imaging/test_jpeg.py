@@ -1,0 +1,210 @@
+"""JPEGs as phones, editors and networks leave them; the pixels compared with Pillow's."""
+
+from __future__ import annotations
+
+import re
+import struct
+from io import BytesIO
+
+import imagecodecs
+import numpy as np
+import pytest
+from PIL import Image as PilImage
+
+from app.errors import DamagedImage, NotAnImage
+from app.imaging import xmp
+from app.imaging.codecs import ImageFormat
+from app.imaging.encode import encode
+from tests.helpers.files import XMP, photo, saved, scene, source
+
+SIGNATURE = b"http://ns.adobe.com/xap/1.0/\0"
+LENS = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/" xmlns:dc="http://purl.org/dc/elements/1.1/"><rdf:RDF
+ xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns:aux="http://ns.adobe.com/exif/1.0/aux/"
+ xmlns:tiff="http://ns.adobe.com/tiff/1.0/"><rdf:Description rdf:about="" aux:Lens="FA 31"
+ tiff:Orientation="3"><dc:subject>alley</dc:subject></rdf:Description></rdf:RDF></x:xmpmeta>"""
+
+
+def plain(**options: object) -> bytes:
+    """A JPEG without metadata."""
+    return saved(scene(), "JPEG", quality=95, **options)
+
+
+def with_segments(*segments: tuple[int, bytes], body: bytes | None = None) -> bytes:
+    """A JPEG with further segments behind SOI."""
+    body = body or plain()
+    extra = b"".join(
+        struct.pack(">BBH", 0xFF, marker, len(payload) + 2) + payload
+        for marker, payload in segments
+    )
+    return body[:2] + extra + body[2:]
+
+
+def exif_orientation(order: str, kind: int, code: str, value: int) -> bytes:
+    """An EXIF block whose orientation is of a given type."""
+    magic = b"II*\0" if order == "<" else b"MM\0*"
+    field = struct.pack(order + code, value).ljust(4, b"\0")
+    return magic + struct.pack(order + "IHHHI", 8, 1, 0x0112, kind, 1) + field + bytes(4)
+
+
+def as_pillow_reads(body: bytes) -> np.ndarray:
+    """The pixels that an independent decoder reads."""
+    return np.asarray(PilImage.open(BytesIO(body)).convert("RGB"))
+
+
+def mean_difference(one: np.ndarray, other: np.ndarray) -> float:
+    """The mean difference in levels of 256."""
+    return float(np.abs(one.astype(float) - other.astype(float)).mean())
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(("kind", "code"), [(1, "B"), (3, "H"), (4, "I"), (8, "h"), (9, "i")])
+def test_orientation_of_any_integer_type(order: str, kind: int, code: str) -> None:
+    """The orientation is applied whatever integer holds it, and 1 in the image that is returned."""
+    block = exif_orientation(order, kind, code, 6)
+    body = with_segments((0xE1, b"Exif\0\0" + block))
+    image = photo(body)
+    assert np.array_equal(image.pixels, np.rot90(as_pillow_reads(body), -1))
+    assert PilImage.open(BytesIO(encode(image, ImageFormat.JPEG, 90))).getexif()[0x0112] == 1
+
+
+def test_an_orientation_that_is_not_applied_stays() -> None:
+    """Text as orientation is nothing to apply, so it is not overwritten."""
+    block = b"II*\0" + struct.pack("<IHHHI4sI", 8, 1, 0x0112, 2, 2, b"6\0\0\0", 0)
+    image = photo(with_segments((0xE1, b"Exif\0\0" + block)))
+    assert image.pixels.shape == (64, 96, 3)
+    assert image.metadata.exif is not None
+    assert b"6\0" in image.metadata.exif
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
+def test_orientation_in_xmp_alone(encoding: str) -> None:
+    """The XMP's orientation is applied where EXIF has none, in any encoding of the packet."""
+    body = with_segments((0xE1, SIGNATURE + XMP.decode().encode(encoding)))
+    image = photo(body)
+    assert np.array_equal(image.pixels, np.rot90(as_pillow_reads(body), -1))
+    assert image.metadata.xmp is not None
+    assert b'tiff:Orientation="1"' in image.metadata.xmp
+    assert "Anna Müller" in image.metadata.xmp.decode()
+
+
+def test_exif_decides_where_xmp_differs() -> None:
+    """EXIF's orientation is the one that cameras update."""
+    block = exif_orientation("<", 3, "H", 8)
+    body = with_segments((0xE1, b"Exif\0\0" + block), (0xE1, SIGNATURE + XMP))
+    assert source(body).header.orientation == 8
+
+
+def test_two_packets_become_one() -> None:
+    """Properties of the second packet are added; where both have one, the first packet's stays."""
+    body = with_segments((0xE1, SIGNATURE + XMP), (0xE1, SIGNATURE + LENS))
+    header = source(body).header
+    assert header.orientation == 6
+    assert header.metadata.xmp is not None
+    assert header.metadata.xmp.count(b"tiff:Orientation") == 1
+    assert b"FA 31" in header.metadata.xmp
+    assert b"alley" in header.metadata.xmp
+    assert xmp.parse(header.metadata.xmp)
+
+
+def test_a_damaged_packet_costs_only_itself() -> None:
+    """Of two packets the one that can be read is kept."""
+    body = with_segments((0xE1, SIGNATURE + b"<x:xmpmeta"), (0xE1, SIGNATURE + LENS))
+    assert b"FA 31" in (photo(body).metadata.xmp or b"")
+
+
+def test_extended_xmp_is_kept_whole() -> None:
+    """A packet above the 64 KB of a segment is written as extended XMP, and read again."""
+    long = XMP.replace(b"Anna", b"Anna" * 30_000)
+    image = photo(saved(scene(), "WEBP", xmp=long, lossless=True))
+    body = encode(image, ImageFormat.JPEG, 90)
+    assert body.count(b"http://ns.adobe.com/xmp/extension/\0") == 2
+    again = photo(body).metadata.xmp
+    assert again is not None
+    assert b"Anna" * 30_000 in again
+    assert b"HasExtendedXMP" not in again
+
+
+@pytest.mark.parametrize("gray", [False, True])
+def test_twelve_bits(gray: bool) -> None:
+    """12 bits are decoded to 16, over the whole range."""
+    rgb = scene().astype(np.uint16) * 16 + 8
+    samples = np.ascontiguousarray(rgb[..., 0]) if gray else rgb
+    body = imagecodecs.jpeg8_encode(samples, level=95, bitspersample=12)
+    image = photo(body)
+    assert image.pixels.dtype == np.uint16
+    expected = np.repeat(samples[..., None], 3, axis=2) if gray else samples
+    assert mean_difference(image.pixels / 257, expected / 16) < 2
+
+
+@pytest.mark.parametrize("marker", [0xC3, 0xC5, 0xCB, 0xCD])
+def test_other_kinds_of_coding_are_not_supported(marker: int) -> None:
+    """Lossless and hierarchical files are valid, so they are not called damaged."""
+    body = plain().replace(b"\xff\xc0", bytes([0xFF, marker]), 1)
+    with pytest.raises(NotAnImage, match="not supported"):
+        source(body)
+
+
+def test_height_by_dnl() -> None:
+    """A height that is given only after the scan is used."""
+    body = plain()
+    at = body.index(b"\xff\xc0") + 5
+    height = body[at : at + 2]
+    dnl = b"\xff\xdc\0\4" + height
+    late = body[:at] + b"\0\0" + body[at + 2 : -2] + dnl + body[-2:]
+    assert np.array_equal(photo(late).pixels, as_pillow_reads(body))
+    with pytest.raises(DamagedImage, match="states no height"):
+        source(body[:at] + b"\0\0" + body[at + 2 :])
+
+
+def test_a_frame_that_is_cut_short() -> None:
+    """A frame header without its components is damage, with a message of ours."""
+    body = re.sub(rb"\xff\xc0\0\x11.{15}", b"\xff\xc0\0\4\x08\0", plain(), count=1, flags=re.DOTALL)
+    with pytest.raises(DamagedImage, match="frame header is cut short"):
+        source(body)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_no_end_marker(progressive: bool) -> None:
+    """A file that lacks nothing but EOI is complete; one that lacks more is not."""
+    body = plain(progressive=progressive)
+    assert np.array_equal(photo(body[:-2]).pixels, as_pillow_reads(body))
+    with pytest.raises(DamagedImage):
+        photo(body[:-40])
+
+
+def test_bytes_after_the_picture_are_not_counted() -> None:
+    """The video of a motion photo may hold any bytes, such as those of a scan."""
+    body = plain(progressive=True)
+    video = b"\0\0\0\x18ftypmp42" + b"\xff\xda\0\2" * 1000
+    motion = XMP.replace(b"tiff:Orientation", b'GCamera:MotionPhoto="1" tiff:Orientation').replace(
+        b"<rdf:Description",
+        b'<rdf:Description xmlns:GCamera="http://ns.google.com/photos/1.0/camera/"',
+    )
+    image = photo(with_segments((0xE1, SIGNATURE + motion), body=body) + video)
+    assert np.array_equal(image.pixels, np.rot90(as_pillow_reads(body), -1))
+    written = encode(image, ImageFormat.JPEG, 90)
+    assert written.endswith(b"\xff\xd9")
+    assert b"MotionPhoto" not in written
+
+
+@pytest.mark.parametrize(
+    ("factors", "kept"),
+    [
+        ("221212", "422"),
+        ("222121", "440"),
+        ("222222", "444"),
+        ("221111", "420"),
+        ("211111", "422"),
+        ("121111", "440"),
+        ("411111", "411"),
+        ("421111", "420"),
+        ("221211", "422"),
+    ],
+)
+def test_subsampling_of_every_layout(factors: str, kept: str) -> None:
+    """Chroma keeps its share of the samples, however the factors are written."""
+    body = bytearray(plain(subsampling=2))
+    at = body.index(b"\xff\xc0") + 4
+    for component, factor in enumerate(re.findall("..", factors)):
+        body[at + 7 + 3 * component] = int(factor, 16)
+    assert source(bytes(body)).header.subsampling == kept
