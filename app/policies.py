@@ -6,9 +6,10 @@ pydantic and the standard library alone, so that the command line starts quickly
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -19,12 +20,21 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    model_validator,
 )
 
 # Beside this package in a checkout, and beside it in site-packages, where the wheel puts it.
 STORE = Path(__file__).parent.parent / "model_store"
 
 Interpolation = Literal["tetrahedral", "trilinear"]
+
+
+BYTES_PER_PIXEL = 18  # of a JPEG; see `EncodedImage.peak_bytes`
+
+
+def scale_number(text: str, factor: int) -> str:
+    """Multiply the number that a text such as 600/minute begins with."""
+    return re.sub(r"^\s*\d+", lambda number: str(int(number[0]) * factor), text)
 
 
 def _check_rate(text: str) -> str:
@@ -110,7 +120,18 @@ class ApiKey(Policy):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     scopes: frozenset[Scope]
     requests: Rate | None = None
-    pixels: Rate | None = None
+    memory_bytes: Rate | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_pixels(cls, values: Any) -> Any:
+        """Accept the quota of version 0.1, in pixels; until 0.3."""
+        if isinstance(values, dict) and "pixels" in values:
+            values = values.copy()
+            pixels = values.pop("pixels")
+            is_text = isinstance(pixels, str)
+            values["memory_bytes"] = scale_number(pixels, BYTES_PER_PIXEL) if is_text else pixels
+        return values
 
 
 class AuthPolicy(Policy):
@@ -142,10 +163,11 @@ class QuotaPolicy(Policy):
         description="Requests of each API key, such as 600/minute; further ones are rejected with "
         "429. Counted separately in each process. None sets no limit.",
     )
-    pixels: Rate | None = Field(
+    memory_bytes: Rate | None = Field(
         default=None,
-        description="Decoded pixels of each API key, such as 5000000000/hour; charged before an "
-        "image is decoded. None sets no limit.",
+        description="Bytes of memory that requests of each API key are charged, such as "
+        "100000000000/hour; charged before an image is decoded, by its size and format: 18 bytes "
+        "for each pixel of a JPEG. None sets no limit.",
     )
 
 
@@ -218,11 +240,12 @@ class AdmissionPolicy(Policy):
         description="Requests in flight, including waiting ones; further ones are rejected with "
         "503 and Retry-After. A higher limit makes the queue longer, not the service faster.",
     )
-    pixel_budget: PositiveInt = Field(
-        default=200_000_000,
-        description="Decoded pixels in memory, 3 bytes each (6 for 16-bit images, 1 or 2 more "
-        "with alpha); an image that does not fit waits before it is decoded. Must be at least "
-        "CLUT_IMAGE_MAX_PIXELS.",
+    memory_bytes: PositiveInt = Field(
+        default=3584 * 2**20,
+        description="Bytes of memory that images, LUT files and responses may take together; a "
+        "request that does not fit waits before it is decoded, and one that could never fit is "
+        "rejected with 422. A request takes 18 bytes for each pixel of a JPEG, and up to 47 for "
+        "each pixel of an image with 16 bits and alpha.",
     )
     deadline: PositiveFloat | None = Field(
         default=30.0,
@@ -285,8 +308,8 @@ class Limits(Policy):
 
     max_pixels: PositiveInt = Field(
         default=100_000_000,
-        description="Images with more pixels are rejected before they are decoded. A request "
-        "needs about 10 bytes of memory for each pixel, and up to 30 with 16 bits, CMYK or AVIF.",
+        description="Images with more pixels are rejected before they are decoded. What an "
+        "image takes in memory is limited by CLUT_ADMISSION_MEMORY_BYTES.",
     )
     max_profile_bytes: PositiveInt = Field(
         default=4 * 2**20,

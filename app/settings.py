@@ -11,6 +11,7 @@ from pydantic import model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.policies import (
+    BYTES_PER_PIXEL,
     STORE,
     AdmissionPolicy,
     AuthPolicy,
@@ -26,6 +27,7 @@ from app.policies import (
     ModelsPolicy,
     QuotaPolicy,
     UploadPolicy,
+    scale_number,
 )
 
 log = logging.getLogger("clut")
@@ -39,7 +41,10 @@ RENAMED = {  # settings of version 0.1; accepted with a warning until 0.3
     "CLUT_CONNECTION_STALL_SECONDS": "CLUT_CONNECTION_WRITE_TIMEOUT",
     "CLUT_HTTP_STOP_SECONDS": "CLUT_HTTP_GRACEFUL_TIMEOUT",
     "CLUT_UPLOAD_SECONDS": "CLUT_UPLOAD_TIMEOUT",
+    "CLUT_ADMISSION_PIXEL_BUDGET": "CLUT_ADMISSION_MEMORY_BYTES",
+    "CLUT_QUOTA_PIXELS": "CLUT_QUOTA_MEMORY_BYTES",
 }
+IN_PIXELS = ("CLUT_ADMISSION_PIXEL_BUDGET", "CLUT_QUOTA_PIXELS")  # the new ones are in bytes
 
 
 class Settings(BaseSettings):
@@ -70,10 +75,10 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check_largest_image_fits(self) -> Self:
-        if self.admission.pixel_budget < self.image.max_pixels:
+        if self.admission.memory_bytes < BYTES_PER_PIXEL * self.image.max_pixels:
             raise ValueError(
-                "CLUT_ADMISSION_PIXEL_BUDGET must be at least CLUT_IMAGE_MAX_PIXELS, or the "
-                "largest images could never be admitted"
+                f"CLUT_ADMISSION_MEMORY_BYTES must be at least {BYTES_PER_PIXEL} times "
+                "CLUT_IMAGE_MAX_PIXELS, or the largest JPEGs could never be admitted"
             )
         return self
 
@@ -124,4 +129,5 @@ def _rename_old_variables() -> None:
         if new in os.environ:
             raise ValueError(f"{old} and {new} are one setting; set {new} alone")
         log.warning("%s is deprecated; set %s instead", old, new)
-        os.environ[new] = os.environ.pop(old)
+        value = os.environ.pop(old)
+        os.environ[new] = scale_number(value, BYTES_PER_PIXEL) if old in IN_PIXELS else value

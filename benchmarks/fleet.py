@@ -1,6 +1,6 @@
 """Photographs that arrive at random at replicas of the service, simulated.
 
-What is simulated: admission, the pixel budget, the turns (app/serving/thread_pool.py), two cores a
+What is simulated: admission, the memory budget, the turns (app/serving/thread_pool.py), two cores a
 replica, decoding and the rest as two calls on one core. What is not: networks, garbage, neighbours,
 the deadline, for which a real fleet is slower; and that a lone photograph's LUT is applied on all
 cores, for which an idle one is faster.
@@ -17,7 +17,7 @@ from heapq import heappop, heappush
 
 import simpy
 
-from app.policies import AdmissionPolicy
+from app.policies import BYTES_PER_PIXEL, AdmissionPolicy
 from app.serving.thread_pool import priority_of
 
 CORES = 2
@@ -83,7 +83,7 @@ class Replica:
     def __init__(self, env: simpy.Environment, policy: AdmissionPolicy) -> None:
         self.env, self._most = env, policy.max_requests
         self.cores = simpy.PriorityResource(env, CORES)
-        self.budget = PixelBudget(env, policy.pixel_budget)
+        self.budget = PixelBudget(env, policy.memory_bytes // BYTES_PER_PIXEL)
         self.requests = 0
 
     def enhance(self, pixels: int, cost: Cost, seen: Seen) -> Iterator[simpy.Event]:
@@ -139,12 +139,12 @@ def simulated(
     *,
     replicas: int = 1,
     balancer: Callable[[], Balancer] = least_connections,
-    budget: int = AdmissionPolicy().pixel_budget,
+    budget: int = AdmissionPolicy().memory_bytes // BYTES_PER_PIXEL,
     most: int = AdmissionPolicy().max_requests,
 ) -> Seen:
     """Lets photographs of the mix arrive at random."""
     env, dice, seen = simpy.Environment(), random.Random(7), Seen()  # noqa: S311 -- no secret
-    policy = AdmissionPolicy(max_requests=most, pixel_budget=budget)
+    policy = AdmissionPolicy(max_requests=most, memory_bytes=budget * BYTES_PER_PIXEL)
     fleet = [Replica(env, policy) for _ in range(replicas)]
     choose = balancer()
     rate = load * capacity(costs) * replicas

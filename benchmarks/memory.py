@@ -11,7 +11,7 @@ import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from app.policies import AdmissionPolicy
+from app.policies import BYTES_PER_PIXEL, AdmissionPolicy
 from benchmarks.photos import SIZES, jpeg
 from benchmarks.servers import Running, load, running
 
@@ -41,7 +41,7 @@ def peak(server: Running, seconds: float) -> None:
         loading = pool.submit(load, server, "/enhance", body=body, clients=CLIENTS, seconds=seconds)
         most = max(watched(server, loading))
     width, height = SIZES[LARGE]
-    admitted = min(AdmissionPolicy().pixel_budget, CLIENTS * width * height)
+    admitted = min(AdmissionPolicy().memory_bytes // BYTES_PER_PIXEL, CLIENTS * width * height)
     each = (most - base) / admitted
     print(f"| {CLIENTS} clients, {LARGE} MP | MiB |")
     print("|---|---:|")

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
+from app.policies import BYTES_PER_PIXEL
 from app.settings import Settings
+
+KEY = {"name": "a", "sha256": "0" * 64, "scopes": ["enhance"]}
 
 
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """CLUT_<LAYER>_<NAME> sets the NAME of a LAYER's policy."""
     monkeypatch.setenv("CLUT_BATCH_MAX_SIZE", "4")
-    monkeypatch.setenv("CLUT_ADMISSION_PIXEL_BUDGET", "300000000")
+    monkeypatch.setenv("CLUT_ADMISSION_MEMORY_BYTES", "4000000000")
     monkeypatch.setenv("CLUT_MODELS_STORE", "models")
     settings = Settings.from_environment()
     assert settings.batch.max_size == 4
-    assert settings.admission.pixel_budget == 300_000_000
+    assert settings.admission.memory_bytes == 4_000_000_000
     assert settings.models.store == Path("models")
 
 
@@ -42,9 +46,9 @@ def test_a_value_out_of_range_is_an_error(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_the_largest_photograph_must_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pixel budget below the limit of one photograph is refused."""
+    """A memory budget below what the largest JPEG takes is rejected."""
     monkeypatch.setenv("CLUT_IMAGE_MAX_PIXELS", "300000000")
-    with pytest.raises(ValidationError, match="CLUT_ADMISSION_PIXEL_BUDGET"):
+    with pytest.raises(ValidationError, match="CLUT_ADMISSION_MEMORY_BYTES"):
         Settings.from_environment()
 
 
@@ -58,6 +62,20 @@ def test_a_renamed_setting_still_works(
     settings = Settings.from_environment()
     assert settings.upload.timeout == 7.0
     assert "CLUT_UPLOAD_SECONDS is deprecated; set CLUT_UPLOAD_TIMEOUT instead" in caplog.text
+
+
+def test_settings_in_pixels_are_converted_to_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pixel budget and the quota of pixels of version 0.1 become bytes of memory."""
+    for name in ("CLUT_ADMISSION_MEMORY_BYTES", "CLUT_QUOTA_MEMORY_BYTES"):
+        monkeypatch.setenv(name, "")  # so that the new names are removed in the end
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("CLUT_ADMISSION_PIXEL_BUDGET", "200000000")
+    monkeypatch.setenv("CLUT_QUOTA_PIXELS", "5000 per hour")
+    monkeypatch.setenv("CLUT_AUTH_KEYS", json.dumps([KEY | {"pixels": "7/minute"}]))
+    settings = Settings.from_environment()
+    assert settings.admission.memory_bytes == 200_000_000 * BYTES_PER_PIXEL
+    assert settings.quota.memory_bytes == f"{5000 * BYTES_PER_PIXEL} per hour"
+    assert settings.auth.keys[0].memory_bytes == f"{7 * BYTES_PER_PIXEL}/minute"
 
 
 def test_a_setting_under_both_names_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

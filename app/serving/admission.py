@@ -1,4 +1,4 @@
-"""Admission control: limits the requests in flight and their decoded pixels."""
+"""Admission control: limits the requests in flight and their memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from heapq import heappop, heappush
 from itertools import count
 from time import monotonic
 
-from app.errors import Draining, Overloaded
+from app.errors import Draining, Overloaded, TooManyPixels
 from app.policies import AdmissionPolicy
 from app.serving.permit import Permit
 
@@ -20,7 +20,7 @@ SMOOTHING = 0.1  # weight of the latest completion in the service interval
 class _Waiter:
     priority: float
     number: int  # among equals, first come, first served
-    pixels: int = field(compare=False)
+    memory: int = field(compare=False)
     granted: asyncio.Future[None] = field(compare=False)
 
 
@@ -30,7 +30,7 @@ class Admission:
     Attributes:
         requests: requests in flight, those that wait for memory or a thread included. Requests
             whose body is still arriving are not counted, so that slow clients take no place.
-        pixels_in_flight: decoded pixels that are reserved.
+        reserved: bytes of memory that are reserved.
         closed: whether the service shuts down; no further request is admitted.
     """
 
@@ -43,7 +43,7 @@ class Admission:
         self._idle = asyncio.Event()
         self._idle.set()
         self.requests = 0
-        self.pixels_in_flight = 0
+        self.reserved = 0
         self.closed = False
 
     @property
@@ -52,9 +52,9 @@ class Admission:
         return self._policy.max_requests
 
     @property
-    def pixel_budget(self) -> int:
-        """The maximum number of decoded pixels in flight."""
-        return self._policy.pixel_budget
+    def memory_bytes(self) -> int:
+        """The maximum number of bytes that requests may reserve together."""
+        return self._policy.memory_bytes
 
     @property
     def deadline(self) -> float | None:
@@ -63,7 +63,7 @@ class Admission:
 
     @property
     def waiting(self) -> int:
-        """The number of requests that wait for their share of the pixel budget."""
+        """The number of requests that wait for memory."""
         return len(self._waiting)
 
     @property
@@ -109,25 +109,35 @@ class Admission:
         )
         self._last_completion = now
 
-    async def reserve(self, pixels: int, priority: float) -> None:
-        """Wait for a share of the pixel budget, in the order of priorities; for `Permit`."""
-        if not self._waiting and self._fits(pixels):
-            self.pixels_in_flight += pixels
+    async def reserve(self, memory: int, priority: float) -> None:
+        """Wait for bytes of memory, in the order of priorities; for `Permit`.
+
+        Raises:
+            TooManyPixels: more than all of the memory would be needed.
+        """
+        if memory > self._policy.memory_bytes:
+            raise TooManyPixels(
+                f"The request needs {memory} bytes of memory; {self._policy.memory_bytes} are "
+                "allowed.",
+                max_bytes=self._policy.memory_bytes,
+            )
+        if not self._waiting and self._fits(memory):
+            self.reserved += memory
             return
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heappush(self._waiting, _Waiter(priority, next(self._numbers), pixels, granted))
+        heappush(self._waiting, _Waiter(priority, next(self._numbers), memory, granted))
         self._wake()  # its priority may be above that of waiters which do not fit
         try:
             await granted
         except asyncio.CancelledError:
             if granted.done() and not granted.cancelled():  # both happened in the same iteration
-                self.pixels_in_flight -= pixels
+                self.reserved -= memory
             self._wake()
             raise
 
-    def release(self, pixels: int) -> None:
-        """Give a share back; for `Permit`."""
-        self.pixels_in_flight -= pixels
+    def release(self, memory: int) -> None:
+        """Give memory back; for `Permit`."""
+        self.reserved -= memory
         self._wake()
 
     def _check(self) -> None:
@@ -145,13 +155,11 @@ class Admission:
         while self._waiting:
             waiter = self._waiting[0]
             if not waiter.granted.done():
-                if not self._fits(waiter.pixels):
+                if not self._fits(waiter.memory):
                     return
-                self.pixels_in_flight += waiter.pixels
+                self.reserved += waiter.memory
                 waiter.granted.set_result(None)
             heappop(self._waiting)
 
-    def _fits(self, pixels: int) -> bool:
-        """Return whether a share is free; a request without others beside it always fits."""
-        free = self._policy.pixel_budget - self.pixels_in_flight
-        return pixels <= free or self.pixels_in_flight == 0
+    def _fits(self, memory: int) -> bool:
+        return self.reserved + memory <= self._policy.memory_bytes

@@ -7,12 +7,16 @@ from typing import TypeAlias
 
 from cachetools import LRUCache
 
-from app.luts.export import LutOptions, encode_lut, exported_size
+from app.luts.export import LutOptions, encode_lut
 from app.luts.formats.base import LutMetadata
+from app.luts.lut3d import FINE_SIZE
+from app.networks.store import Model
 from app.policies import LutPolicy
 from app.serving.results import ExportedLut, Look
 
 GZIP_LEVEL = 1  # 970 KB of .cube become 430 KB in 11 ms; at level 9, 380 KB in 230 ms
+
+BYTES_PER_ENTRY = 300  # of the table: measured for 3dl, whose text takes most; a .cube takes 81
 
 Key: TypeAlias = tuple[str, LutOptions, bool]  # look token, options, whether with gzip
 
@@ -38,9 +42,11 @@ def export_lut(look: Look, options: LutOptions, *, gzipped: bool = False) -> Exp
     return ExportedLut(look, body, options.format, file.error)
 
 
-def memory_cost(look: Look, options: LutOptions) -> int:
-    """Return the memory that `export_lut` takes, in decoded pixels: nine for each entry."""
-    return 9 * exported_size(look.lut, options) ** 3
+def export_memory(model: Model, options: LutOptions) -> int:
+    """Return the most bytes of memory that `export_lut` takes for a look of a model."""
+    network, size = model.network, model.card.lut_size
+    separate = not network.has_shaper or options.format.codec.holds_shaper
+    return BYTES_PER_ENTRY * (options.size or (size if separate else FINE_SIZE)) ** 3
 
 
 def _size_in_memory(file: ExportedLut) -> int:

@@ -40,7 +40,7 @@ class Permit:
         self._entered = monotonic()
         self._holders = 0
         self._resources = ExitStack()
-        self._pixels = 0
+        self._memory = 0
         self.stage = "receive"
         self.stages: list[StageTime] = []
         self.cancelled = False
@@ -93,17 +93,21 @@ class Permit:
             late = f"The response was not ready within {self._deadline} seconds."
             raise DeadlineExceeded(late) from None
 
-    async def reserve_memory(self, pixels: int, priority: float) -> None:
-        """Wait for memory, in the order of priorities, in place of what was reserved before."""
+    async def reserve_memory(self, memory: int, priority: float) -> None:
+        """Wait for bytes of memory, by priority, in place of what was reserved before.
+
+        Raises:
+            TooManyPixels: the request would need more than all of the memory.
+        """
         self.release_memory()
-        await self._admission.reserve(pixels, priority)
-        self._pixels = pixels
+        await self._admission.reserve(memory, priority)
+        self._memory = memory
 
     def release_memory(self) -> None:
         """Give back what is reserved."""
-        pixels, self._pixels = self._pixels, 0
-        if pixels:
-            self._admission.release(pixels)
+        memory, self._memory = self._memory, 0
+        if memory:
+            self._admission.release(memory)
 
     def keep(self, resource: AbstractContextManager[R]) -> R:
         """Enter a context, and leave it when the last holder leaves."""

@@ -18,10 +18,11 @@ from app.imaging.types import Image
 from app.luts.apply import Pixels
 from app.luts.export import LutOptions
 from app.networks.store import Model
-from app.policies import Limits
+from app.policies import BYTES_PER_PIXEL, Limits
 from app.serving.admission import Admission
 from app.serving.looks import check_model_of_look, find_token_model, rebuild_look, to_look
-from app.serving.lut_export import LutCache, export_lut, memory_cost
+from app.serving.lut_export import LutCache, export_lut, export_memory
+from app.serving.memory import enhance_memory, thumbnail_memory
 from app.serving.model_runners import ModelRunners, Thumbnail
 from app.serving.options import AcceptedFormats, EnhanceOptions, choose_format
 from app.serving.permit import Permit
@@ -56,15 +57,15 @@ class OpenedImage:
     model: Model
     look: Look | None
 
-    @property
-    def pixels(self) -> int:
-        """The number of pixels that `enhance` decodes."""
-        return self.source.pixels
+    def enhance_memory(self, options: EnhanceOptions, accepted: AcceptedFormats = ()) -> int:
+        """Return the most bytes of memory that `enhance` takes."""
+        image_format = choose_format(options.format, self.source.format, accepted)
+        return enhance_memory(self.source, options, image_format)
 
-    @property
-    def thumbnail_pixels(self) -> int:
-        """The number of pixels that `predict_lut` decodes at most."""
-        return self.source.thumbnail_pixels(self.model.card.thumbnail.size)
+    def predict_memory(self, options: LutOptions) -> int:
+        """Return the most bytes of memory that `predict_lut` takes."""
+        thumbnail = thumbnail_memory(self.source, self.model.card.thumbnail.size)
+        return max(thumbnail, export_memory(self.model, options))
 
 
 class EnhancementService:
@@ -135,7 +136,7 @@ class EnhancementService:
     ) -> OpenedImage:
         """Read the header of an image, and find its model or look.
 
-        Nothing is decoded yet: the caller may reject the request by the number of pixels.
+        Nothing is decoded yet: the caller may reject the request by the memory that it takes.
 
         Args:
             permit: of the request; its body has arrived.
@@ -172,8 +173,8 @@ class EnhancementService:
         permit, source = opened.permit, opened.source
         image_format = choose_format(options.format, source.format, accepted)
         async with permit.within_deadline():
-            priority = priority_of(monotonic(), opened.pixels)
-            await permit.reserve_memory(opened.pixels, priority)
+            priority = priority_of(monotonic(), source.pixels)
+            await permit.reserve_memory(opened.enhance_memory(options, accepted), priority)
             recipe = opened.model.card.thumbnail
             decoding = partial(decode_image, source, recipe, options)
             image, thumbnail = await self._run_stage(permit, priority, "decode", decoding)
@@ -194,13 +195,25 @@ class EnhancementService:
         """
         permit = opened.permit
         async with permit.within_deadline():
-            priority = priority_of(monotonic(), opened.thumbnail_pixels)
-            await permit.reserve_memory(opened.thumbnail_pixels, priority)
-            decoding = partial(decode_thumbnail, opened.source, opened.model.card.thumbnail)
+            recipe = opened.model.card.thumbnail
+            pixels = opened.source.thumbnail_pixels(recipe.size)
+            priority = priority_of(monotonic(), pixels)
+            await permit.reserve_memory(opened.predict_memory(options), priority)
+            decoding = partial(decode_thumbnail, opened.source, recipe)
             thumbnail = await self._run_stage(permit, priority, "decode", decoding)
             look = await self._predict(opened, thumbnail)
-            file = await self._export(permit, look, options, gzipped)
+            exporting = partial(export_lut, look, options, gzipped=gzipped)
+            file = await self._run_stage(permit, priority, "encode", exporting)
             return PredictedLut(file, permit.timings())
+
+    def lut_memory(self, token: str, options: LutOptions) -> int:
+        """Return the most bytes of memory that `get_lut` takes.
+
+        Raises:
+            Problem: the token is damaged, or its model is not served.
+        """
+        model, _ = find_token_model(self.models, token)
+        return export_memory(model, options)
 
     def find_lut(self, token: str, options: LutOptions, *, gzipped: bool) -> ExportedLut | None:
         """Return the LUT of a look token from the cache, which needs no permit.
@@ -220,8 +233,12 @@ class EnhancementService:
             Problem: the token is damaged, its model is not served, or the deadline has passed.
         """
         async with permit.within_deadline():
+            memory = self.lut_memory(token, options)
+            priority = priority_of(monotonic(), memory // BYTES_PER_PIXEL)
+            await permit.reserve_memory(memory, priority)
             look = await rebuild_look(self.models, token)
-            file = await self._export(permit, look, options, gzipped)
+            exporting = partial(export_lut, look, options, gzipped=gzipped)
+            file = await self._run_stage(permit, priority, "encode", exporting)
             self._luts.put((token, options, gzipped), file)
             return file
 
@@ -230,15 +247,6 @@ class EnhancementService:
         prediction = await self.models.predict(opened.model, thumbnail)
         opened.permit.record("predict", prediction.seconds)
         return to_look(opened.model, prediction)
-
-    async def _export(
-        self, permit: Permit, look: Look, options: LutOptions, gzipped: bool
-    ) -> ExportedLut:
-        cost = memory_cost(look, options)
-        priority = priority_of(monotonic(), cost)
-        await permit.reserve_memory(cost, priority)
-        exporting = partial(export_lut, look, options, gzipped=gzipped)
-        return await self._run_stage(permit, priority, "encode", exporting)
 
     def _apply_and_encode(
         self,

@@ -29,7 +29,7 @@ class Principal:
         self._quotas = quotas
 
     async def charge(self, unit: str, amount: int) -> None:
-        """Charges the key, if any, for "requests" or "pixels"; the answer says what is left.
+        """Charges the key, if any, for "requests" or "memory"; the answer says what is left.
 
         Raises:
             QuotaExceeded: the quota is used up.
@@ -41,9 +41,9 @@ class Principal:
         finally:
             self._state.quota_headers = await self._quotas.headers(self.key)
 
-    async def charge_pixels(self, pixels: int) -> None:
-        """Charges for the pixels of a photograph that is about to be decoded."""
-        await self.charge("pixels", pixels)
+    async def charge_memory(self, size: int) -> None:
+        """Charge the bytes of memory that the request is about to take."""
+        await self.charge("memory", size)
 
 
 class Authenticator:

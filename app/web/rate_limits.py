@@ -22,7 +22,7 @@ class RateLimits:
         self._limiter = FixedWindowRateLimiter(MemoryStorage())
 
     async def charge(self, key: ApiKey, unit: str, amount: int) -> None:
-        """Charges a key for "requests" or "pixels".
+        """Charges a key for "requests" or "memory".
 
         Raises:
             QuotaExceeded: it has fewer left; nothing is charged, and it is told when to come back.
@@ -54,6 +54,6 @@ class RateLimits:
     def _rates(self, key: ApiKey) -> dict[str, RateLimitItem]:
         rates = {
             "requests": rate(key.requests or self._policy.requests),
-            "pixels": rate(key.pixels or self._policy.pixels),
+            "memory": rate(key.memory_bytes or self._policy.memory_bytes),
         }
         return {unit: item for unit, item in rates.items() if item is not None}

@@ -53,14 +53,14 @@ async def enhance(
     curl --data-binary @photo.jpg 'localhost:8000/enhance?max_side=2048' -o better.jpg
     ```
     """
-    service = state["service"]
+    service, accepted = state["service"], accepted_formats(accept)
     async with receive_image(request, state) as (permit, body):
 
         async def work() -> EnhancedImage:
             opened = await service.open(permit, body, options.model, options.look)
-            describe_request(opened.model.card.model_ref, opened.pixels)
-            await principal.charge_pixels(opened.pixels)
-            return await service.enhance(opened, options, accepted_formats(accept))
+            describe_request(opened.model.card.model_ref, opened.source.pixels)
+            await principal.charge_memory(opened.enhance_memory(options, accepted))
+            return await service.enhance(opened, options, accepted)
 
         enhanced = await cancel_on_disconnect(request, work())
     state["metrics"].observe_stages(enhanced.timings, enhanced.look.card.model_ref)
@@ -100,8 +100,8 @@ async def predict_lut(
 
         async def work() -> PredictedLut:
             opened = await service.open(permit, body, query.model)
-            describe_request(opened.model.card.model_ref, opened.thumbnail_pixels)
-            await principal.charge_pixels(opened.thumbnail_pixels)
+            describe_request(opened.model.card.model_ref, opened.source.pixels)
+            await principal.charge_memory(opened.predict_memory(options))
             return await service.predict_lut(opened, options, gzipped=gzipped)
 
         predicted = await cancel_on_disconnect(request, work())
@@ -227,6 +227,7 @@ async def _get_lut_response(
     if etag.removeprefix("W/") in known:  # compared weakly: RFC 9110, section 13.1.2
         return _not_modified(headers)
     service = state["service"]
+    await principal.charge_memory(service.lut_memory(token, options))
     file = service.find_lut(token, options, gzipped=gzipped)
     if file is None:
         with service.admission.acquire() as permit:

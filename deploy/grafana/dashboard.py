@@ -175,15 +175,15 @@ def saturation() -> list[timeseries.Panel]:
             "Share of the maximum of requests, decoded pixels and bytes of bodies in flight.",
             "percentunit",
             by_instance=f"clut:queue_saturation:ratio{{{MINE}}}",
-            pixels=f"max(clut:pixel_saturation:ratio{{{MINE}}})",
+            pixels=f"max(clut:memory_saturation:ratio{{{MINE}}})",
             bytes=f"max(clut:byte_saturation:ratio{{{MINE}}})",
         ),
         graph(
             "Queues",
-            "Thumbnails that wait for a network, and requests that wait for the pixel budget.",
+            "Thumbnails that wait for a network, and requests that wait for the memory budget.",
             "none",
             by_model=f"sum by (model) (clut_queue_depth{{{MINE}}})",
-            requests_waiting_for_pixels=f"sum(clut_pixel_waiters{{{MINE}}})",
+            requests_waiting_for_pixels=f"sum(clut_memory_waiters{{{MINE}}})",
         ),
         graph(
             "Batch size",

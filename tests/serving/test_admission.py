@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from app.errors import Draining, Overloaded
+from app.errors import Draining, Overloaded, TooManyPixels
 from app.policies import AdmissionPolicy
 from app.serving.admission import Admission
 from app.serving.permit import Permit
@@ -15,20 +15,20 @@ from app.serving.permit import Permit
 pytestmark = pytest.mark.anyio
 
 
-def create(requests: int = 2, pixels: int = 100) -> Admission:
+def create(requests: int = 2, memory: int = 100) -> Admission:
     """Create an admission of small limits."""
-    return Admission(AdmissionPolicy(max_requests=requests, pixel_budget=pixels))
+    return Admission(AdmissionPolicy(max_requests=requests, memory_bytes=memory))
 
 
 async def reserve(
-    admission: Admission, pixels: int, priority: float = 0.0
+    admission: Admission, memory: int, priority: float = 0.0
 ) -> tuple[asyncio.Task[None], asyncio.Event]:
     """Reserve memory, or wait for it, until the event is set."""
     leave = asyncio.Event()
 
     async def hold() -> None:
         with admission.acquire() as permit:
-            await permit.reserve_memory(pixels, priority)
+            await permit.reserve_memory(memory, priority)
             await leave.wait()
 
     task = asyncio.create_task(hold())
@@ -120,67 +120,69 @@ async def test_closing_waits_for_the_requests_in_flight() -> None:
 
 async def test_requests_wait_for_memory_in_order() -> None:
     """A request that does not fit waits, and smaller ones behind it do not overtake it."""
-    admission = create(pixels=100)
+    admission = create(memory=100)
     _, first_leaves = await reserve(admission, 70)
     large, large_leaves = await reserve(admission, 60)
     small, small_leaves = await reserve(admission, 30)
-    assert (admission.pixels_in_flight, admission.waiting) == (70, 2)
+    assert (admission.reserved, admission.waiting) == (70, 2)
     first_leaves.set()
     await asyncio.sleep(0.01)
-    assert (admission.pixels_in_flight, admission.waiting) == (90, 0)
+    assert (admission.reserved, admission.waiting) == (90, 0)
     large_leaves.set()
     small_leaves.set()
     await asyncio.gather(large, small)
-    assert admission.pixels_in_flight == 0
+    assert admission.reserved == 0
 
 
 async def test_a_higher_priority_goes_first() -> None:
     """A small image that arrives soon after a large one does not wait behind it."""
-    admission = create(pixels=100)
+    admission = create(memory=100)
     first, first_leaves = await reserve(admission, 70)
     large, large_leaves = await reserve(admission, 60, priority=2.0)
     small, small_leaves = await reserve(admission, 30, priority=1.0)
-    assert (admission.pixels_in_flight, admission.waiting) == (100, 1)
+    assert (admission.reserved, admission.waiting) == (100, 1)
     first_leaves.set()
     await first
-    assert (admission.pixels_in_flight, admission.waiting) == (90, 0)
+    assert (admission.reserved, admission.waiting) == (90, 0)
     large_leaves.set()
     small_leaves.set()
     await asyncio.gather(large, small)
-    assert admission.pixels_in_flight == 0
+    assert admission.reserved == 0
 
 
 async def test_a_cancelled_waiter_delays_no_other() -> None:
     """A cancelled waiter leaves the queue, and those behind it move up."""
-    admission = create(pixels=100)
+    admission = create(memory=100)
     _, first_leaves = await reserve(admission, 70)
     cancelled, _ = await reserve(admission, 90)
     kept, kept_leaves = await reserve(admission, 30)
     cancelled.cancel()
     await asyncio.sleep(0.01)
-    assert (admission.pixels_in_flight, admission.waiting) == (100, 0)
+    assert (admission.reserved, admission.waiting) == (100, 0)
     first_leaves.set()
     kept_leaves.set()
     await kept
-    assert admission.pixels_in_flight == 0
+    assert admission.reserved == 0
 
 
 async def test_cancelling_in_the_iteration_of_the_grant() -> None:
     """Memory that is granted to a request cancelled in the same iteration is released."""
-    admission = create(pixels=100)
+    admission = create(memory=100)
     first, first_leaves = await reserve(admission, 100)
     second, _ = await reserve(admission, 100)
     first_leaves.set()
     await first
     second.cancel()
     await asyncio.gather(second, return_exceptions=True)
-    assert (admission.pixels_in_flight, admission.waiting) == (0, 0)
+    assert (admission.reserved, admission.waiting) == (0, 0)
 
 
-async def test_a_request_over_the_whole_budget_runs_alone() -> None:
-    """It waits until no other memory is reserved."""
-    admission = create(pixels=100)
-    large, leaves = await reserve(admission, 500)
-    assert admission.pixels_in_flight == 500
-    leaves.set()
-    await large
+async def test_a_request_over_the_whole_budget_is_rejected() -> None:
+    """It would never fit, so it does not wait."""
+    admission = create(memory=100)
+    with admission.acquire() as permit:
+        with pytest.raises(TooManyPixels, match="101 bytes of memory; 100 are allowed"):
+            await permit.reserve_memory(101, 0.0)
+        await permit.reserve_memory(100, 0.0)
+        assert admission.reserved == 100
+    assert admission.reserved == 0

@@ -28,7 +28,7 @@ from app.main import create_service
 from app.networks.adaint import AdaInt
 from app.networks.base import ThumbnailRecipe
 from app.networks.store import write_model
-from app.policies import AdmissionPolicy, ModelsPolicy
+from app.policies import BYTES_PER_PIXEL, AdmissionPolicy, ModelsPolicy
 from app.serving.files import enhance_file, predict_lut_of_file
 from app.serving.options import EnhanceOptions, PredictLutOptions, choose_format
 from app.serving.results import STAGES, EnhancedImage, ExportedLut
@@ -97,13 +97,20 @@ async def test_the_result_holds_its_timings(service: EnhancementService, photo: 
 async def test_an_opened_image_knows_what_it_costs(
     service: EnhancementService, photo: bytes
 ) -> None:
-    """The pixels are known before any is decoded, so that a caller may reject the request."""
+    """The memory is known before anything is decoded, so that a caller may reject the request."""
     with service.admission.acquire() as permit:
         permit.enter()
         opened = await service.open(permit, photo)
-        assert opened.pixels == 853 * 480
-        assert 256 * 256 <= opened.thumbnail_pixels < opened.pixels
-        assert service.admission.pixels_in_flight == 0
+        full = opened.enhance_memory(EnhanceOptions())
+        assert full == BYTES_PER_PIXEL * 853 * 480
+        assert opened.enhance_memory(EnhanceOptions(format=ImageFormat.AVIF)) > full
+        assert opened.enhance_memory(EnhanceOptions(max_side=100)) <= full
+        assert (
+            opened.predict_memory(LutOptions(size=5))
+            < full
+            < opened.predict_memory(LutOptions(size=129))
+        )
+        assert service.admission.reserved == 0
         assert permit.stages == []
 
 
@@ -128,13 +135,13 @@ def test_the_format_is_chosen(
 
 
 async def test_everything_is_given_back(service: EnhancementService, photo: bytes) -> None:
-    """After successes and failures alike, all places and pixels are free."""
+    """After successes and failures alike, all places and all memory are free."""
     bodies = [photo, b"not a photo", photo[:9000], photo]
     results = await asyncio.gather(
         *(enhance(service, body) for body in bodies), return_exceptions=True
     )
     assert [isinstance(result, EnhancedImage) for result in results] == [True, False, False, True]
-    assert (service.admission.requests, service.admission.pixels_in_flight) == (0, 0)
+    assert (service.admission.requests, service.admission.reserved) == (0, 0)
 
 
 async def test_a_burst_is_batched(service: EnhancementService, photo: bytes) -> None:
@@ -169,13 +176,13 @@ async def test_a_cancelled_request_holds_its_memory_while_its_thread_runs(photo:
         assert permit.stage == "apply"
         assert permit.cancelled
         assert service.admission.requests == 1
-        assert service.admission.pixels_in_flight == opened.pixels
+        assert service.admission.reserved == opened.enhance_memory(EnhanceOptions())
         with pytest.raises(Overloaded):
             await enhance(service, photo)
         device.open_gate()
         await settle(service)
         assert [it.stage for it in permit.stages] == ["decode", "predict", "apply"]  # not encode
-        assert service.admission.pixels_in_flight == 0
+        assert service.admission.reserved == 0
         await enhance(service, photo)
 
 
@@ -236,13 +243,13 @@ async def test_exported_luts_need_memory_too(photo: bytes) -> None:
         large = LutOptions(size=129)
         writing = asyncio.create_task(get_lut(service, look.token, large))
         async with asyncio.timeout(60):
-            while not service.admission.pixels_in_flight:
+            while not service.admission.reserved:
                 await asyncio.sleep(0)
-        assert service.admission.pixels_in_flight == 9 * 129**3
+        assert service.admission.reserved == service.lut_memory(look.token, large)
         with pytest.raises(Overloaded):
             await get_lut(service, look.token, large)
         assert len((await writing).body) > 129**3
-        assert (service.admission.requests, service.admission.pixels_in_flight) == (0, 0)
+        assert (service.admission.requests, service.admission.reserved) == (0, 0)
 
 
 async def test_a_repeated_token_is_read_from_the_cache(

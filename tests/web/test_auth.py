@@ -125,7 +125,7 @@ def test_keys_come_and_go_without_a_restart(keyed: Keyed) -> None:
 
 
 def test_quotas(tmp_path: Path) -> None:
-    """Each key has its own requests and pixels; 429 says when to come back, headers what is left.
+    """Each key has its own requests and memory; 429 says when to come back, headers what is left.
 
     A photo that does not fit into what is left is refused before it is decoded, and not charged.
     """
@@ -134,20 +134,22 @@ def test_quotas(tmp_path: Path) -> None:
     other_secret, other = new_key("other", frozenset({Scope.ENHANCE}))
     file = tmp_path / "keys.json"
     write_keys(file, [key.model_copy(update={"requests": "5/hour"}), other])
-    with serving(AUTH_FILE=file, QUOTA_PIXELS="25000/hour") as server:
+    with serving(AUTH_FILE=file, QUOTA_MEMORY_BYTES="450000/hour") as server:
 
         def post(photo: bytes, secret: str = secret) -> httpx.Response:
             return server.client.post("/enhance", content=photo, headers=bearer(secret))
 
         first = post(small)
         assert first.is_success
-        assert first.headers["ratelimit-policy"] == '"requests";q=5;w=3600, "pixels";q=25000;w=3600'
+        assert (
+            first.headers["ratelimit-policy"] == '"requests";q=5;w=3600, "memory";q=450000;w=3600'
+        )
         assert first.headers["ratelimit"].startswith('"requests";r=4;t=')
-        assert '"pixels";r=15000;t=' in first.headers["ratelimit"]
+        assert '"memory";r=270000;t=' in first.headers["ratelimit"]
         problem(post(large), 429, "quota-exceeded")
         assert post(small).is_success
         refused = post(small)
-        assert "pixels" in problem(refused, 429, "quota-exceeded")["detail"]
+        assert "memory" in problem(refused, 429, "quota-exceeded")["detail"]
         assert 3500 < int(refused.headers["retry-after"]) <= 3600
         problem(post(b"no photo"), 415, "not-an-image")
         refused = post(b"no photo")
@@ -216,7 +218,10 @@ def test_an_empty_file_of_keys_lets_nobody_in(tmp_path: Path) -> None:
         ('[{"name": "a"}]', "0.sha256"),
         ('[{"name": "a\\n", "sha256": "", "scopes": []}]', "0.name"),
         ('[{"name": "a", "sha256": "%s", "scopes": ["all"]}]' % ("0" * 64), "0.scopes"),
-        ('[{"name": "a", "sha256": "%s", "scopes": [], "pixels": "1"}]' % ("0" * 64), "0.pixels"),
+        (
+            '[{"name": "a", "sha256": "%s", "scopes": [], "memory_bytes": "1"}]' % ("0" * 64),
+            "0.memory_bytes",
+        ),
     ],
 )
 def test_a_file_that_holds_no_keys(tmp_path: Path, text: str, complaint: str) -> None:

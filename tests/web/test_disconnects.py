@@ -20,14 +20,15 @@ from tests.helpers.server import PATIENCE, Server, serving
 CALLERS = 40  # in a crowd; the house has room for all of them, but not for their pixels
 CROWDS = 4  # at least
 WIDTH = 3000  # of the largest photo: long enough in every stage to be left there
-PIXELS = 8_000_000  # that and a few small ones
+PIXELS = 8_000_000
+MEMORY = 36 * PIXELS  # bytes: for that and a few small ones
 UPLOADS = 48_000_000  # bytes: all bodies of a crowd
 STAGES = {"receive", "queue", "decode", "predict", "apply", "encode"}
 IDLE = (
     "clut_in_flight_requests",
     "clut_in_flight_bytes",
-    "clut_in_flight_pixels",
-    "clut_pixel_waiters",
+    "clut_reserved_memory_bytes",
+    "clut_memory_waiters",
     "clut_queue_depth",
     "process_open_fds",
 )
@@ -51,7 +52,7 @@ class Request:
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     """A server of little memory."""
-    budgets = {"ADMISSION_PIXEL_BUDGET": PIXELS, "UPLOAD_BUDGET_BYTES": UPLOADS}
+    budgets = {"ADMISSION_MEMORY_BYTES": MEMORY, "UPLOAD_BUDGET_BYTES": UPLOADS}
     with serving(**budgets, IMAGE_MAX_PIXELS=PIXELS) as server:
         yield server
 

@@ -56,12 +56,12 @@ def test_metrics_count_what_happened(client: httpx.Client, otters: bytes) -> Non
     assert after["clut_batch_failures_total", (("model", "default@1"),)] == 0
     memory = after["process_resident_memory_bytes", ()]
     assert memory < after["clut_memory_limit_bytes", ()] < 2**50
-    assert after["clut_in_flight_requests", ()] == after["clut_in_flight_pixels", ()] == 0
+    assert after["clut_in_flight_requests", ()] == after["clut_reserved_memory_bytes", ()] == 0
     assert after["clut_in_flight_bytes", ()] == 0
     assert after["clut_queue_depth", (("model", "default@1"),)] == 0
     defaults = Settings()
     assert after["clut_queue_capacity", ()] == defaults.admission.max_requests
-    assert after["clut_pixel_budget", ()] == defaults.admission.pixel_budget
+    assert after["clut_memory_budget_bytes", ()] == defaults.admission.memory_bytes
     assert after["clut_byte_budget", ()] == defaults.upload.budget_bytes
     assert any(name == "clut_model_info" for name, _ in after)
     assert any(name == "process_resident_memory_bytes" for name, _ in after)

@@ -34,6 +34,8 @@ class Codec:
         max_side: the most pixels on a side that the format can hold, or None.
         cost: rank of the time that encoding takes; clients that accept several formats alike get
             the cheapest.
+        encode_bytes: the most bytes of memory that `encode` takes for each pixel, those of the
+            pixels included: of images with 8 and with 16 bits, and alpha.
         trusted: whether the decoder may read untrusted files in the process of the server. It must
             read the size by the same code that decodes, and never allocate more than that size.
         requires: the extra to install where the library is missing, or None if it is there.
@@ -52,5 +54,6 @@ class Codec:
     default_quality: int | None = None
     max_side: int | None = None
     cost: int = 0
+    encode_bytes: tuple[int, int] = (35, 47)  # AVIF and JPEG XL
     trusted: bool = False
     requires: str | None = None

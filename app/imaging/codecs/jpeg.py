@@ -180,5 +180,6 @@ CODEC = Codec(
     default_quality=90,
     max_side=65_500,
     cost=1,
+    encode_bytes=(18, 29),
     trusted=True,
 )

@@ -214,4 +214,5 @@ CODEC = Codec(
     encode=encode,
     bit_depth=16,
     cost=3,
+    encode_bytes=(14, 36),
 )

@@ -220,4 +220,5 @@ CODEC = Codec(
     encode=encode,
     bit_depth=16,
     cost=6,
+    encode_bytes=(18, 37),
 )

@@ -62,4 +62,5 @@ CODEC = Codec(
     default_quality=85,
     max_side=16_383,
     cost=2,
+    encode_bytes=(22, 33),
 )
