@@ -89,7 +89,9 @@ def decode_reduced(body: bytes, side: int) -> Raster:
         return Raster(scale_to_16bit(np.atleast_3d(samples), frame[0]), space)
     for data in (body, body + _EOI):  # a file may lack nothing but the marker of its end
         try:
-            samples = simplejpeg.decode_jpeg(data, _COLORSPACES[space], side, side)
+            samples = simplejpeg.decode_jpeg(
+                data, _COLORSPACES[space], min_height=side, min_width=side
+            )
         except ValueError:
             continue
         return Raster(255 - samples if space == "cmyk" else samples, space)  # files hold ~ink
