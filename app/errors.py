@@ -1,21 +1,21 @@
-"""Everything that can go wrong for a caller: one flat list, rendered in one place.
+"""Every error that a client can cause or meet: one flat list, rendered in one place.
 
-A `Problem` is what the outside world is told (RFC 9457, "Problem Details for HTTP APIs"). Each
-layer raises the one that fits; only `app.web.problems` turns it into a response and only
-`app.cli` into a line on the terminal.
+A `Problem` becomes a problem document (RFC 9457, "Problem Details for HTTP APIs"). Each layer
+raises the one that fits; `app.web.problems` alone turns it into a response, and `app.cli` alone
+into a line on the terminal.
 """
 
 from __future__ import annotations
 
 
 class Problem(Exception):
-    """A failure with a sentence for the caller.
+    """A failure with a sentence for the client.
 
     Attributes:
         status: HTTP status code.
         code: stable machine-readable name, the last part of the problem's `type`.
         title: short human-readable summary, the same for every occurrence.
-        detail: what was wrong this time.
+        detail: what was wrong in this occurrence.
         extra: further members of the problem document, e.g. what is accepted.
     """
 
@@ -30,15 +30,15 @@ class Problem(Exception):
 
 
 class BadParameter(Problem):
-    status, code, title = 400, "bad-parameter", "A parameter is not understood"
+    status, code, title = 400, "bad-parameter", "A parameter is invalid"
 
 
 class MalformedLook(Problem):
-    status, code, title = 400, "malformed-look", "The look token is not one of ours"
+    status, code, title = 400, "malformed-look", "The look token is malformed"
 
 
 class TruncatedLook(Problem):
-    status, code, title = 400, "truncated-look", "The look token is cut short"
+    status, code, title = 400, "truncated-look", "The look token is truncated"
 
 
 class CorruptedLook(Problem):
@@ -50,19 +50,23 @@ class BadRequestBody(Problem):
 
 
 class Unauthorised(Problem):
-    status, code, title = 401, "unauthorised", "A key is needed"
+    status, code, title = 401, "unauthorised", "An API key is required"
 
 
 class Forbidden(Problem):
-    status, code, title = 403, "forbidden", "The key does not open this"
+    status, code, title = 403, "forbidden", "The API key does not permit this"
+
+
+class CrossSiteRequest(Problem):
+    status, code, title = 403, "cross-site-request", "Pages of other sites may not send this"
 
 
 class UnknownModel(Problem):
-    status, code, title = 404, "unknown-model", "There is no such model here"
+    status, code, title = 404, "unknown-model", "The model does not exist"
 
 
 class UnknownLook(Problem):
-    status, code, title = 404, "unknown-look", "The model behind this look is not here"
+    status, code, title = 404, "unknown-look", "The model of the look is not served"
 
 
 class UploadTooSlow(Problem):
@@ -74,7 +78,15 @@ class BodyTooLarge(Problem):
 
 
 class NotAnImage(Problem):
-    status, code, title = 415, "not-an-image", "The body is not an image that is read here"
+    status, code, title = 415, "not-an-image", "The body is not a supported image"
+
+
+class UnsupportedEncoding(Problem):
+    status, code, title = 415, "unsupported-encoding", "The content encoding is not supported"
+
+
+class MisdirectedRequest(Problem):
+    status, code, title = 421, "misdirected-request", "The server does not serve this host"
 
 
 class DamagedImage(Problem):
@@ -94,7 +106,7 @@ class AnimatedImage(Problem):
 
 
 class QuotaExceeded(Problem):
-    status, code, title = 429, "quota-exceeded", "The quota of the key is used up"
+    status, code, title = 429, "quota-exceeded", "The quota of the API key is used up"
 
 
 class BadModel(Problem):
@@ -102,7 +114,7 @@ class BadModel(Problem):
 
 
 class TrainingDiverged(Problem):
-    status, code, title = 500, "training-diverged", "Training has come to nothing"
+    status, code, title = 500, "training-diverged", "Training diverged"
 
 
 class Overloaded(Problem):
@@ -114,8 +126,38 @@ class Draining(Problem):
 
 
 class DeadlineExceeded(Problem):
-    status, code, title = 504, "deadline-exceeded", "The answer was not ready in time"
+    status, code, title = 504, "deadline-exceeded", "The response was not ready in time"
 
 
 class BadLutFile(ValueError):
     """A LUT file cannot be read: no Problem, since no request holds one."""
+
+
+PROBLEMS: tuple[type[Problem], ...] = (
+    Problem,
+    BadParameter,
+    MalformedLook,
+    TruncatedLook,
+    CorruptedLook,
+    BadRequestBody,
+    Unauthorised,
+    Forbidden,
+    CrossSiteRequest,
+    UnknownModel,
+    UnknownLook,
+    UploadTooSlow,
+    BodyTooLarge,
+    NotAnImage,
+    UnsupportedEncoding,
+    MisdirectedRequest,
+    DamagedImage,
+    TooManyPixels,
+    TooMuchMetadata,
+    AnimatedImage,
+    QuotaExceeded,
+    BadModel,
+    TrainingDiverged,
+    Overloaded,
+    Draining,
+    DeadlineExceeded,
+)

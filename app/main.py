@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from loky import cpu_count
 from starlette.middleware.cors import CORSMiddleware
 
@@ -22,13 +22,21 @@ from app.serving.thread_pool import PriorityThreadPool
 from app.settings import Settings
 from app.web import api_docs, openapi, problems
 from app.web.api_keys import ApiKeyStore, check_exposure
-from app.web.auth import Authenticator, check_port
+from app.web.auth import Authenticator
 from app.web.dependencies import State
-from app.web.load_shedding import LoadShedder
+from app.web.load_shedding import LoadShedding
 from app.web.metrics import Metrics
-from app.web.middleware import EXPOSED_HEADERS, AccessLog, HeadRequests, SecurityHeaders
+from app.web.middleware import (
+    EXPOSED_HEADERS,
+    AccessLog,
+    HeadRequests,
+    ResponseHeaders,
+    TrailingSlash,
+)
 from app.web.observability import is_probe
+from app.web.probes import create_probes_app, metrics_router, probe_router
 from app.web.rate_limits import RateLimits
+from app.web.request_checks import RequestChecks
 from app.web.routes import image_router, router
 from app.web.uploads import Uploads
 
@@ -74,21 +82,14 @@ def create_app(settings: Settings, service: EnhancementService) -> FastAPI:
     """
     keys = ApiKeyStore(settings.auth)
     check_exposure(settings.http.host, keys, settings.auth)
-    access = Authenticator(keys, RateLimits(settings.quota), settings.metrics.port)
     metrics = Metrics()
     uploads = Uploads(settings.upload)
     metrics.watch(service, uploads)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[State]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with service:
-            yield State(
-                access=access,
-                door=LoadShedder(service.admission, metrics, image_router.routes),
-                service=service,
-                metrics=metrics,
-                uploads=uploads,
-            )
+            yield
 
     app = FastAPI(
         title="clut-enhance",
@@ -97,24 +98,55 @@ def create_app(settings: Settings, service: EnhancementService) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,  # app.web.api_docs has it, without another host
         redoc_url=None,
-        redirect_slashes=False,  # to an address of the caller's making: that of the Host header
-        dependencies=[Depends(check_port)],
+        redirect_slashes=False,  # app.web.middleware serves them without a redirect
         telemetry={"metrics": False, "logs": False, "exclude": is_probe},  # traces alone
     )
+    app.state.parts = State(
+        authenticator=Authenticator(keys, RateLimits(settings.quota)),
+        service=service,
+        metrics=metrics,
+        uploads=uploads,
+    )
+    _add_middleware(app, settings, service, metrics)
+    app.include_router(image_router)
+    app.include_router(router)
+    app.include_router(probe_router)
+    if settings.metrics.port is None:
+        app.include_router(metrics_router)
+    problems.install(app)
+    api_docs.install(app)
+    openapi.install(app, keys=keys.required)
+    return app
+
+
+def create_metrics_app(app: FastAPI, settings: Settings) -> FastAPI:
+    """Construct the application of the metrics port, for an app that `create_app` returned."""
+    return create_probes_app(app.state.parts, settings.metrics.host, settings.http.allowed_hosts)
+
+
+def _add_middleware(
+    app: FastAPI, settings: Settings, service: EnhancementService, metrics: Metrics
+) -> None:
+    """Add the middleware, innermost first."""
     app.add_middleware(HeadRequests)
-    app.add_middleware(SecurityHeaders)
+    app.add_middleware(
+        LoadShedding, admission=service.admission, metrics=metrics, routes=image_router.routes
+    )
+    app.add_middleware(
+        RequestChecks,
+        host=settings.http.host,
+        allowed_hosts=settings.http.allowed_hosts,
+        origins=settings.cors.origins,
+        metrics=metrics,
+    )
+    app.add_middleware(TrailingSlash)
     if settings.cors.origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors.origins,
             allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
+            allow_headers=["Authorization", "Content-Encoding", "Content-Type", "X-Request-ID"],
             expose_headers=EXPOSED_HEADERS,
         )
     app.add_middleware(AccessLog, metrics=metrics)
-    app.include_router(image_router)
-    app.include_router(router)
-    problems.install(app)
-    api_docs.install(app)
-    openapi.install(app, keys=keys.required)
-    return app
+    app.add_middleware(ResponseHeaders)

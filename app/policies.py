@@ -63,6 +63,13 @@ class HttpPolicy(Policy):
         "requires API keys or CLUT_AUTH_ALLOW_ANONYMOUS.",
     )
     port: int = Field(default=8000, ge=0, le=65535, description="Port; 0 lets the system choose.")
+    allowed_hosts: list[str] = Field(
+        default=[],
+        description='Host names in the Host header that are served, as JSON: ["photos.example", '
+        '"*.svc"]; others are rejected with 421, against DNS rebinding. IP addresses and localhost '
+        "are always served. Empty serves no other name on a loopback address, and every name on "
+        "any other address.",
+    )
     drain_seconds: NonNegativeFloat = Field(
         default=0.0,
         description="Seconds that the server goes on accepting requests after SIGTERM while "
@@ -82,8 +89,9 @@ class ConnectionPolicy(Policy):
 
     max: PositiveInt = Field(
         default=1000,
-        description="Concurrent connections; further ones are closed. Each takes a file "
-        "descriptor: keep it well below `ulimit -n`.",
+        description="Concurrent connections; further ones are served only if they are probes, and "
+        "closed otherwise. Each takes a file descriptor: keep it well below `ulimit -n`. The port "
+        "of CLUT_METRICS_PORT counts its own.",
     )
     max_header_bytes: int = Field(
         default=65536,
@@ -93,8 +101,14 @@ class ConnectionPolicy(Policy):
     )
     header_timeout: PositiveFloat = Field(
         default=10.0,
-        description="Seconds in which a connection must send the headers of its next request, "
-        "counted from when it is opened or its last response is complete; then it is closed.",
+        description="Seconds in which a connection must send the headers of a request, counted "
+        "from when it is opened or the first byte of a further request; then it is closed.",
+    )
+    keep_alive_timeout: PositiveFloat = Field(
+        default=75.0,
+        description="Seconds that a connection may be idle after a response; then it is closed. "
+        "Keep it above the idle time after which proxies close their connections, usually 60, or "
+        "a proxy may send a request on a connection that is being closed.",
     )
     write_timeout: PositiveFloat = Field(
         default=30.0,

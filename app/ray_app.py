@@ -54,22 +54,16 @@ class Replica:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._state: dict[str, Any] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Add the lifespan's state to a request; remove X-Request-ID from its response."""
+        """Remove X-Request-ID from the response."""
 
         async def send_without_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 del MutableHeaders(scope=message)[HEADER]  # the proxy adds the same header
             await send(message)
 
-        if scope["type"] == "lifespan":
-            self._state = scope["state"]  # filled by the app
-            await self._app(scope, receive, send)
-        else:
-            scope["state"] = self._state | scope.get("state", {})
-            await self._app(scope, receive, send_without_id)
+        await self._app(scope, receive, send_without_id)
 
 
 @serve.deployment(name="clut-enhance")

@@ -80,7 +80,7 @@ async def request(
     """
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**26)
     try:
-        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
         if body:
             head += f"Content-Length: {len(body)}\r\nExpect: 100-continue\r\n"
         writer.write(head.encode() + b"\r\n")

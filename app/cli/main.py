@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -69,6 +70,8 @@ def load(name: str) -> Any:
         typer.Exit: an extra of the package is not installed.
     """
     module, _, attribute = COMMANDS[name][0].partition(".")
+    if name == "serve":  # SIGHUP reloads the models; it may arrive while they are imported
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         command = getattr(import_module(f"app.cli.{module}"), attribute)
     except ModuleNotFoundError as error:

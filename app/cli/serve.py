@@ -8,7 +8,7 @@ import typer
 
 from app.cli.errors import exit_on_error
 from app.luts.lut3d import Interpolation
-from app.main import create_app, create_service
+from app.main import create_app, create_metrics_app, create_service
 from app.serving.tuning import tune_process
 from app.serving.warmup import compile_loops
 from app.settings import Settings
@@ -31,7 +31,8 @@ def serve(host: Host = None, port: Port = None) -> None:
         observability.configure(settings.log)
         service = create_service(settings)
         app = create_app(settings, service)
-        metrics = open_metrics_socket(settings.metrics)
+        listener = open_metrics_socket(settings.metrics)
+    metrics = None if listener is None else (create_metrics_app(app, settings), listener)
     serve_http(app, service, settings.http, settings.connection, metrics)
 
 

@@ -1,4 +1,4 @@
-"""The page that tries the endpoints out; it needs no other host, and runs no script but its own."""
+"""Swagger UI at /docs, from packaged files; its policy allows no scripts but its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
 def install(app: FastAPI) -> None:
-    """Adds /docs, what it needs, and the way to it from /."""
+    """Add /docs, its files, and a redirect from / to it."""
     page = _page(app.title)
     policy = _content_security_policy(page)
 
@@ -32,7 +32,7 @@ def install(app: FastAPI) -> None:
 
 
 def _page(title: str) -> bytes:
-    """Swagger UI; its addresses are relative, so that it works behind any prefix."""
+    """Return the page; its addresses are relative, so that it works behind any path prefix."""
     page = get_swagger_ui_html(
         openapi_url="openapi.json",
         title=title,
@@ -45,7 +45,7 @@ def _page(title: str) -> bytes:
 
 
 def _content_security_policy(page: bytes) -> str:
-    """Lets the page run the scripts that it was made with, and no others."""
+    """Return a policy that allows the scripts of the page, by their hashes, and no others."""
     hashes = [
         f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'"
         for script in _INLINE_SCRIPT.findall(page)

@@ -1,10 +1,9 @@
-"""API keys: who may do what. Keys themselves are never stored, only their SHA-256."""
+"""API keys and their permissions. Keys are never stored, only their SHA-256."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import logging
 import os
 import secrets
@@ -12,22 +11,25 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from limits import RateLimitItem, parse
 from pydantic import TypeAdapter, ValidationError
 
 from app.policies import ApiKey, AuthPolicy, Scope
+from app.web.network import is_loopback
 
 log = logging.getLogger("clut")
-
 
 _KEYS = TypeAdapter(list[ApiKey])
 
 
 class ApiKeyStore:
-    """The keys that are valid now."""
+    """The valid keys."""
 
     def __init__(self, policy: AuthPolicy) -> None:
-        """Raises OSError or ValueError if the file of keys cannot be read."""
+        """Read the keys.
+
+        Raises:
+            OSError, ValueError: the file of keys cannot be read.
+        """
         self._given = policy.keys
         self._file = policy.file
         self._filed: list[ApiKey] = []
@@ -38,11 +40,11 @@ class ApiKeyStore:
 
     @property
     def required(self) -> bool:
-        """Whether requests need a key at all; an empty file of keys keeps everybody out."""
+        """Whether requests need a key; with an empty file of keys, no request is authorised."""
         return bool(self._given) or self._file is not None
 
     def find(self, presented: str) -> ApiKey | None:
-        """The key that was presented, or None; takes as long for any text as for any other."""
+        """Return the key with this secret, or None, in a time independent of the secret."""
         digest = hashlib.sha256(presented.encode()).hexdigest()
         found = None
         for key in self._current():
@@ -63,18 +65,18 @@ class ApiKeyStore:
         try:
             self._filed = read_keys(file)
         except (OSError, ValueError) as error:
-            # A line says it all: an operator's slip needs no traceback.
-            log.error("the file of keys cannot be read; those it last held stay: %s", error)  # noqa: TRY400
+            # The message names the place in the file; a traceback would add nothing.
+            log.error("cannot read the file of keys; the previous keys stay valid: %s", error)  # noqa: TRY400
         else:
-            log.info("%d keys read again from %s", len(self._filed), file)
+            log.info("read %d keys from %s", len(self._filed), file)
 
 
 def read_keys(file: Path) -> list[ApiKey]:
-    """Reads a file of keys.
+    """Read a file of keys.
 
     Raises:
         OSError: it cannot be opened.
-        ValueError: it is not a list of keys; the first complaint is named.
+        ValueError: it is not a list of keys; the message names the first error.
     """
     try:
         return _KEYS.validate_json(file.read_bytes())
@@ -85,59 +87,47 @@ def read_keys(file: Path) -> list[ApiKey]:
 
 
 def new_key(name: str, scopes: frozenset[Scope]) -> tuple[str, ApiKey]:
-    """Makes a key: what its holder gets, and what is stored."""
+    """Generate a key; return the secret for its holder, and what is stored."""
     secret = secrets.token_urlsafe(32)
     digest = hashlib.sha256(secret.encode()).hexdigest()
     return secret, ApiKey(name=name, sha256=digest, scopes=scopes)
 
 
 def dump_keys(keys: list[ApiKey]) -> str:
-    """The keys as a list in JSON."""
+    """Return the keys as a list in JSON."""
     return _KEYS.dump_json(keys, exclude_none=True).decode()
 
 
 def write_keys(file: Path, keys: list[ApiKey]) -> None:
-    """Replaces a file of keys in one step."""
+    """Replace a file of keys atomically."""
     with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as scratch:
         scratch.write(dump_keys(keys) + "\n")
-    if file.exists():  # whoever could read it still can
+    if file.exists():  # those who could read it still can
         shutil.copymode(file, scratch.name)
         os.chown(scratch.name, file.stat().st_uid, file.stat().st_gid)
     Path(scratch.name).replace(file)
 
 
 def check_exposure(host: str, keys: ApiKeyStore, policy: AuthPolicy) -> None:
-    """Sees to it that nobody opens the service to other machines without noticing.
+    """Check that a service without API keys is not exposed to other machines by accident.
 
     Raises:
-        ValueError: others reach this address, no key is asked for, and nobody said that this is
-            meant.
+        ValueError: other machines can connect, no key is required, and the policy does not allow
+            anonymous requests.
     """
-    if keys.required or _is_loopback(host):
+    if keys.required or is_loopback(host):
         return
     if not policy.allow_anonymous:
         raise ValueError(
-            f"CLUT_HTTP_HOST={host} lets other machines in, and there are no API keys. Make some "
-            "with `clut-enhance keys new` and set CLUT_AUTH_FILE; or, behind a gateway that keeps "
-            "strangers out, set CLUT_AUTH_ALLOW_ANONYMOUS=true"
+            f"CLUT_HTTP_HOST={host} accepts connections from other machines, and there are no API "
+            "keys. Generate some with `clut-enhance keys new` and set CLUT_AUTH_FILE; or, behind a "
+            "gateway that authenticates clients, set CLUT_AUTH_ALLOW_ANONYMOUS=true"
         )
-    log.warning("serving on %s without API keys: whoever reaches it is let in", host)
-
-
-def rate(text: str | None) -> RateLimitItem | None:
-    """A rate such as 600/minute."""
-    return None if text is None else parse(text)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    log.warning("serving on %s without API keys: every client that can connect is served", host)
 
 
 def _stamp(file: Path) -> tuple[int, ...]:
-    """Changes whenever the file does; empty while it is not there."""
+    """Return what changes whenever the file does; empty while it does not exist."""
     try:
         status = file.stat()
     except OSError:

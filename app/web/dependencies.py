@@ -1,4 +1,4 @@
-"""What the application hands to its routes."""
+"""What routes receive: the parts of the application, and the image of a request."""
 
 from __future__ import annotations
 
@@ -11,25 +11,23 @@ from fastapi import Depends, Request
 from app.serving.permit import Permit
 from app.serving.service import EnhancementService
 from app.web.auth import Authenticator
-from app.web.load_shedding import LoadShedder
 from app.web.metrics import Metrics
 from app.web.observability import trace_stages
 from app.web.uploads import Uploads
 
 
 class State(TypedDict):
-    """The lifespan's state, a copy of which every request carries."""
+    """The parts of the application, as `app.state.parts`."""
 
-    access: Authenticator
-    door: LoadShedder
+    authenticator: Authenticator
     service: EnhancementService
     metrics: Metrics
     uploads: Uploads
 
 
 async def get_state(request: Request) -> State:
-    """The state, for routes; a coroutine, since FastAPI sends plain functions through a thread."""
-    return cast("State", request.state._state)
+    """Return the parts; a coroutine, since FastAPI runs plain functions on a thread."""
+    return cast("State", request.app.state.parts)
 
 
 StateDep = Annotated[State, Depends(get_state)]
@@ -37,17 +35,18 @@ StateDep = Annotated[State, Depends(get_state)]
 
 @asynccontextmanager
 async def receive_image(request: Request, state: State) -> AsyncIterator[tuple[Permit, bytes]]:
-    """Admit a request and receive the image in its body; counts and traces it in the context.
+    """Receive the image in the body of an admitted request; count and trace it in the context.
 
     Raises:
-        Problem: see `Admission.acquire`, before a byte is read, and `Upload.read_image`.
+        Problem: see `Upload.receive`, `Permit.enter` and `Upload.extract_image`.
     """
+    permit: Permit = request.state.permit  # from app.web.load_shedding
     with (
-        state["service"].admission.acquire() as permit,
+        permit,
         state["metrics"].count_cancelled(permit),
         trace_stages(permit),
         state["uploads"].one() as upload,
     ):
-        body = await upload.read_image(request)
+        body = await upload.receive(request)
         permit.enter()
-        yield permit, body
+        yield permit, await upload.extract_image(request, body)

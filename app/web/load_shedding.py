@@ -1,4 +1,4 @@
-"""The door of the endpoints that take photographs."""
+"""Load shedding: admit an image request by its head, or reject it before anything else is done."""
 
 from __future__ import annotations
 
@@ -8,72 +8,60 @@ from collections import Counter
 from collections.abc import Iterable
 
 from fastapi.routing import APIRoute
-from starlette.responses import Response
 from starlette.routing import BaseRoute
-from starlette.types import Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.errors import Problem
 from app.serving.admission import Admission
 from app.web.metrics import Metrics
-from app.web.middleware import SECURITY_HEADERS
 from app.web.problems import problem_response
-from app.web.request_id import HEADER, request_id
 
 log = logging.getLogger("clut")
 
 REPORT_SECONDS = 1.0
 
 
-class LoadShedder:
-    """Refuses at the connection, before the application hears of a request.
+class LoadShedding:
+    """Acquire the permit of each image request; the one place that decides on its admission.
 
-    The more are refused, the less each may cost: what is let in is answered from the same cores.
-    So the log has one line a second for all of them.
+    The more requests are rejected, the less each may cost, since the admitted ones use the same
+    cores. So a rejected request is neither authenticated nor routed, its body is not read, and
+    the log has one line per second for all of them.
     """
 
-    def __init__(self, admission: Admission, metrics: Metrics, routes: Iterable[BaseRoute]) -> None:
-        """Takes the routes that are behind the door."""
-        self._admission, self._metrics = admission, metrics
+    def __init__(
+        self, app: ASGIApp, admission: Admission, metrics: Metrics, routes: Iterable[BaseRoute]
+    ) -> None:
+        """Admit requests to these routes; others are forwarded without a permit."""
+        self._app, self._admission, self._metrics = app, admission, metrics
         self._routes = {
-            (method.encode(), route.path.encode()): route.path
+            (method, route.path)
             for route in routes
             if isinstance(route, APIRoute)
             for method in route.methods or ()
         }
-        self._refused: Counter[str] = Counter()
+        self._rejected: Counter[str] = Counter()
 
-    def refusal(self, method: bytes, target: bytes, scope: Scope) -> Response | None:
-        """The answer to a request that has no room here, or None.
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Forward an admitted request with its permit, as `request.state.permit`."""
+        if scope["type"] == "http" and (scope["method"], scope["path"]) in self._routes:
+            try:
+                scope["state"]["permit"] = self._admission.acquire()
+            except Problem as problem:
+                scope["state"]["shed"] = True
+                self._count(scope, problem)
+                # The body is not read, so that the connection has to be closed.
+                response = problem_response(problem, scope, {"Connection": "close"})
+                await response(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
-        None as well for what takes the longer way through the application, which asks the same
-        question: pages of other origins, whom CORS answers, and unusual spellings of a path.
-
-        Args:
-            method: of the request line.
-            target: of the request line.
-            scope: the state and the headers of the request; gets its path.
-        """
-        path = target.partition(b"?")[0]
-        route = self._routes.get((method, path))
-        if route is None or any(name == b"origin" for name, _ in scope["headers"]):
-            return None
-        try:
-            self._admission.acquire()
-        except Problem as problem:
-            scope["path"] = route
-            response = problem_response(
-                problem, scope, {HEADER: request_id(scope)} | SECURITY_HEADERS
-            )
-            self._metrics.observe_shed(route, method.decode(), problem, len(response.body))
-            self._count(problem)
-            return response
-        return None
-
-    def _count(self, problem: Problem) -> None:
-        if not self._refused:
+    def _count(self, scope: Scope, problem: Problem) -> None:
+        self._metrics.observe_unrouted(scope["path"], scope["method"], problem.status, problem.code)
+        if not self._rejected:
             asyncio.get_running_loop().call_later(REPORT_SECONDS, self._report)
-        self._refused[problem.code] += 1
+        self._rejected[problem.code] += 1
 
     def _report(self) -> None:
-        log.warning("refused at the door", extra={"refused": dict(self._refused)})
-        self._refused.clear()
+        log.warning("requests rejected", extra={"rejected": dict(self._rejected)})
+        self._rejected.clear()

@@ -1,4 +1,4 @@
-"""What Prometheus sees: the only file that knows it. Seconds and bytes."""
+"""The Prometheus metrics, in seconds and bytes; no other module defines any."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 from starlette.requests import ClientDisconnect
 
-from app.errors import Problem
 from app.serving.batching import Batcher
 from app.serving.permit import Permit
 from app.serving.results import Timings
 from app.serving.service import EnhancementService
+from app.web.log_output import dropped_lines
 from app.web.uploads import Uploads
 
 DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -43,68 +43,72 @@ BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Metrics:
-    """One registry for each app: what happened is counted here, what is now is looked up."""
+    """One registry per app: events are counted here, gauges are collected on scrape."""
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
-        # When each series began: as many lines again, for nobody.
+        # The creation time of each series would double the page.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
         self._requests = Counter(
             "clut_requests_total",
-            "Requests answered.",
+            "Responses, by route, method and status.",
             ("route", "method", "status"),
             registry=registry,
         )
         self._duration = Histogram(
             "clut_request_duration_seconds",
-            "From first byte to last of a request and its answer; not of refusals at the door.",
+            "Seconds from the headers of a request to the end of its response; without shed load.",
             ("route", "method"),
             buckets=DURATIONS,
             registry=registry,
         )
         self._stages = Histogram(
             "clut_stage_duration_seconds",
-            "Time spent in each stage of a request.",
+            "Seconds in each stage of a request.",
             ("stage", "model"),
             buckets=STAGE_DURATIONS,
             registry=registry,
         )
         self._queue = Histogram(
             "clut_queue_wait_seconds",
-            "Time that a request spent waiting for its turn, between the stages.",
+            "Seconds that a request waited between its stages.",
             ("model",),
             buckets=STAGE_DURATIONS,
             registry=registry,
         )
         self._rejected = Counter(
             "clut_rejected_total",
-            "Requests refused with a problem, by its code.",
+            "Requests rejected with a problem document, by its code.",
             ("reason",),
             registry=registry,
         )
         self._cancelled = Counter(
             "clut_cancelled_total",
-            "Requests whose caller departed, by the stage they were in.",
+            "Requests whose client disconnected, by the stage they were in.",
             ("stage",),
             registry=registry,
         )
-        self._bytes_in = Counter("clut_received_bytes_total", "Body bytes in.", registry=registry)
-        self._bytes_out = Counter("clut_sent_bytes_total", "Body bytes out.", registry=registry)
+        self._bytes_in = Counter(
+            "clut_received_bytes_total", "Request body bytes.", registry=registry
+        )
+        self._bytes_out = Counter(
+            "clut_sent_bytes_total", "Response body bytes.", registry=registry
+        )
 
     def watch(self, service: EnhancementService, uploads: Uploads) -> None:
-        """Looks at these whenever the metrics are read."""
+        """Collect the gauges of these on each scrape."""
         self.registry.register(_State(service, uploads))
 
     def observe_response(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Counts an answer."""
+        """Count a response."""
         self._requests.labels(route, method, status).inc()
         self._duration.labels(route, method).observe(seconds)
 
     def observe_bytes(self, received: int, sent: int) -> None:
-        """Counts the bytes of bodies."""
+        """Count the bytes of bodies."""
         self._bytes_in.inc(received)
         self._bytes_out.inc(sent)
 
@@ -123,50 +127,55 @@ class Metrics:
             self._cancelled.labels(permit.stage).inc()
             raise
 
-    def observe_shed(self, route: str, method: str, problem: Problem, sent: int) -> None:
-        """Counts what was answered at the door: its duration, next to none, tells nothing."""
-        self._requests.labels(route, method, problem.status).inc()
-        self._bytes_out.inc(sent)
-        self.rejected(problem.code)
+    def observe_unrouted(self, route: str, method: str, status: int, reason: str) -> None:
+        """Count a request that was rejected before it was routed, without its duration."""
+        self._requests.labels(route, method, status).inc()
+        self.observe_rejected(reason)
 
-    def rejected(self, reason: str) -> None:
-        """Counts a refusal."""
+    def observe_rejected(self, reason: str) -> None:
+        """Count a rejected request; `reason` is the code of its problem."""
         self._rejected.labels(reason).inc()
 
     def exposition(self) -> bytes:
-        """The text that Prometheus scrapes."""
+        """Return the metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
 
 class _State(Collector):
-    """What is read off the service at the moment of the scrape."""
+    """Gauges that are read from the service on each scrape."""
 
     def __init__(self, service: EnhancementService, uploads: Uploads) -> None:
         self._service, self._uploads = service, uploads
 
     def collect(self) -> Iterator[Metric]:
-        service, admission = self._service, self._service.admission
-        yield _gauge("clut_ready", "1 when new requests are welcome.", service.ready)
-        yield _gauge("clut_alive", "0 when only a restart helps.", service.alive)
-        yield _gauge("clut_in_flight_requests", "Requests in the house.", admission.requests)
-        yield _gauge("clut_queue_capacity", "Most requests in the house.", admission.capacity)
-        yield _gauge("clut_reserved_memory_bytes", "Memory of requests.", admission.reserved)
-        yield _gauge("clut_memory_budget_bytes", "Most memory.", admission.memory_bytes)
-        yield _gauge("clut_memory_waiters", "Requests waiting for memory.", admission.waiting)
-        yield _gauge("clut_in_flight_bytes", "Bytes of bodies in memory.", self._uploads.held)
-        yield _gauge("clut_byte_budget", "Most bytes of bodies.", self._uploads.policy.budget_bytes)
-        yield _gauge("clut_memory_limit_bytes", "What the process may take.", memory_limit())
-        yield _gauge(
-            "clut_device_memory_bytes", "GPU memory held; 0 without.", service.models.device.memory
+        for name, text, value in self._gauges():
+            yield GaugeMetricFamily(name, text, value=value)
+        yield CounterMetricFamily(
+            "clut_dropped_log_lines", "Log lines dropped, as stdout was not read.", dropped_lines()
         )
         yield self._queue_depths()
         yield self._batch_sizes()
         yield self._batch_failures()
         yield self._models()
 
+    def _gauges(self) -> Iterator[tuple[str, str, float]]:
+        service, admission, uploads = self._service, self._service.admission, self._uploads
+        budget, memory = uploads.policy.budget_bytes, service.models.device.memory
+        yield "clut_ready", "1 if new requests are accepted.", service.ready
+        yield "clut_alive", "0 if the process must be restarted.", service.alive
+        yield "clut_in_flight_requests", "Requests in flight.", admission.requests
+        yield "clut_queue_capacity", "Maximum of requests in flight.", admission.capacity
+        yield "clut_reserved_memory_bytes", "Memory of requests in flight.", admission.reserved
+        yield "clut_memory_budget_bytes", "Maximum of that memory.", admission.memory_bytes
+        yield "clut_memory_waiters", "Requests that wait for memory.", admission.waiting
+        yield "clut_in_flight_bytes", "Bytes of request bodies in memory.", uploads.held
+        yield "clut_byte_budget", "Maximum of request body bytes in memory.", budget
+        yield "clut_memory_limit_bytes", "Memory limit of the process.", memory_limit()
+        yield "clut_device_memory_bytes", "GPU memory in use; 0 without a GPU.", memory
+
     def _queue_depths(self) -> Metric:
         family = GaugeMetricFamily(
-            "clut_queue_depth", "Thumbnails waiting for the next batch.", labels=("model",)
+            "clut_queue_depth", "Thumbnails that wait for the next batch.", labels=("model",)
         )
         for model, batcher in self._service.models.batchers.items():
             family.add_metric((model,), batcher.depth)
@@ -174,7 +183,7 @@ class _State(Collector):
 
     def _batch_sizes(self) -> Metric:
         family = HistogramMetricFamily(
-            "clut_batch_size", "Thumbnails in one run of a network.", labels=("model",)
+            "clut_batch_size", "Thumbnails per run of a network.", labels=("model",)
         )
         for model, batcher in self._service.models.batchers.items():
             family.add_metric((model,), *_histogram(batcher))
@@ -182,7 +191,7 @@ class _State(Collector):
 
     def _batch_failures(self) -> Metric:
         family = CounterMetricFamily(
-            "clut_batch_failures", "Runs of a network that failed.", labels=("model",)
+            "clut_batch_failures", "Failed runs of a network.", labels=("model",)
         )
         for model, batcher in self._service.models.batchers.items():
             family.add_metric((model,), batcher.failures)
@@ -191,7 +200,7 @@ class _State(Collector):
     def _models(self) -> Metric:
         family = InfoMetricFamily(
             "clut_model",
-            "The models that are served.",
+            "Served models.",
             labels=("model", "architecture", "fingerprint", "device"),
         )
         for model in self._service.models.registry.models:
@@ -206,12 +215,8 @@ class _State(Collector):
         return family
 
 
-def _gauge(name: str, text: str, value: float) -> Metric:
-    return GaugeMetricFamily(name, text, value=value)
-
-
 def _histogram(batcher: Batcher[Any, Any]) -> tuple[list[tuple[str, float]], float]:
-    """Cumulative buckets, and the sum of all sizes."""
+    """Return cumulative buckets, and the sum of all sizes."""
     sizes = batcher.sizes
     buckets = [
         (str(bound), float(sum(n for size, n in sizes.items() if size <= bound)))
@@ -227,7 +232,7 @@ CGROUP_LIMITS = (
 
 
 def memory_limit() -> float:
-    """Bytes: what the container's cgroup allows, or else what the machine has."""
+    """Return the memory limit of the container's cgroup, or the machine's memory, in bytes."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min([machine, *(_limit(path) for path in CGROUP_LIMITS if path.exists())])
 

@@ -1,4 +1,7 @@
-"""What every answer says to browsers."""
+"""ASGI middleware: response headers, access log, trailing slashes, HEAD requests.
+
+All of it is pure ASGI: Starlette's BaseHTTPMiddleware would hide disconnects from the routes.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,9 @@ from app.web.observability import set_trace_header
 from app.web.problems import problem_response
 from app.web.request_id import HEADER, request_id
 
+log = logging.getLogger("clut")
+requests = logging.getLogger("clut.request")
+
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -21,7 +27,7 @@ SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
 
-# Headers of an answer that a page of another origin may read, where it is let in at all.
+# Headers of a response that a page of another origin may read, if CORS allows its origin.
 EXPOSED_HEADERS = (
     "Content-Disposition",
     "Link",
@@ -37,99 +43,83 @@ EXPOSED_HEADERS = (
     "X-Unchanged",
 )
 
+CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that disconnected before the response
+FAULT = "The request failed because of a fault in this server."
 
-class SecurityHeaders:
-    """Adds the headers that make browsers careful, where an answer has none of its own."""
+MAX_LOGGED_PATH = 200  # characters
+MAX_LOGGED_CLIENT = 64  # characters: X-Forwarded-For may claim to be any text
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes a request on, and an answer back."""
-
-        async def send_shielded(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
-        await self._app(scope, receive, send_shielded)
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-class HeadRequests:
-    """Answers HEAD as GET is answered, without the body; FastAPI's routes know GET alone.
+class ResponseHeaders:
+    """Add the request ID and the security headers, where a response has none of its own.
 
-    Pure ASGI middleware, and the innermost: the others see which method it was.
+    The outermost middleware, so that no response leaves without them.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes a request on, and an answer back."""
-        if scope["type"] != "http" or scope["method"] != "HEAD":
+        """Forward a request."""
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope.setdefault("state", {})  # servers need not provide it
 
-        async def send_bodiless(message: Message) -> None:
-            await send({**message, "body": b""} if "body" in message else message)
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers[HEADER] = request_id(scope)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
 
-        as_get = {**scope, "method": "GET"}
-        try:
-            await self._app(as_get, receive, send_bodiless)
-        finally:
-            scope["route"] = as_get.get("route")  # for the metrics
-
-
-log = logging.getLogger("clut")
-requests = logging.getLogger("clut.request")
-
-CLIENT_CLOSED_REQUEST = 499  # nginx's name for it: nobody was there to hear the answer
-FAULT = "The request was not carried out because of a fault in this server."
-
-LONGEST_PATH = 200  # of what is logged
-
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+        await self._app(scope, receive, send_with_headers)
 
 
 class AccessLog:
-    """Pure ASGI middleware: it does not hide a caller's departure from the route behind it."""
+    """Log and count each request, and respond to those that fail."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes a request on, and an answer back."""
+        """Forward a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         exchange = _Exchange(scope, receive, send)
-        begun = perf_counter()
+        begin = perf_counter()
         try:
             await self._app(scope, exchange.receive, exchange.send)
-        except Exception:  # a bug of ours: the caller learns that, and the log learns what
-            log.exception("a request failed", extra={"request_id": request_id(scope)})
-            if exchange.begun:
-                raise  # the server cuts the answer off: half of it must not look whole
+        except Exception:  # a bug: only the log learns which
+            log.exception("request failed", extra={"request_id": request_id(scope)})
+            if exchange.started:
+                raise  # the server closes the connection: half a response must not look whole
             response = problem_response(Problem(FAULT), scope)
             await response(scope, exchange.receive, exchange.send)
         finally:
-            self._metrics.observe_bytes(exchange.received, exchange.sent)
-            seconds = perf_counter() - begun
-            self._metrics.observe_response(_route(scope), _method(scope), exchange.status, seconds)
-            _log(scope, exchange, seconds)
+            self._record(scope, exchange, perf_counter() - begin)
+
+    def _record(self, scope: Scope, exchange: _Exchange, seconds: float) -> None:
+        self._metrics.observe_bytes(exchange.received, exchange.sent)
+        if scope["state"].get("shed"):  # counted and logged in app.web.load_shedding
+            return
+        self._metrics.observe_response(_route(scope), _method(scope), exchange.status, seconds)
+        _log(scope, exchange, seconds)
 
 
 class _Exchange:
-    """Passes messages on, counts body bytes, notes the status, and names the answer."""
+    """Forward messages, count body bytes, note the status, and complete the headers."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._scope, self._receive, self._send = scope, receive, send
         self.received = self.sent = 0
         self.status = CLIENT_CLOSED_REQUEST
-        self.begun = False
+        self.started = False
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -138,9 +128,8 @@ class _Exchange:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.begun, self.status = True, message["status"]
+            self.started, self.status = True, message["status"]
             headers = MutableHeaders(scope=message)
-            headers[HEADER] = request_id(self._scope)
             headers.update(self._scope["state"].get("quota_headers", {}))
             set_trace_header(headers)
         self.sent += len(message.get("body", b""))
@@ -148,14 +137,14 @@ class _Exchange:
 
 
 def _log(scope: Scope, exchange: _Exchange, seconds: float) -> None:
-    """A line for a request: no query, no headers, nothing of any body."""
+    """Log one line, without query, headers or any part of a body."""
     client = scope.get("client")
     fields = {
         "request_id": request_id(scope),
-        "client": client[0] if client else None,
+        "client": client[0][:MAX_LOGGED_CLIENT] if client else None,
         "key": scope["state"].get("key_name"),
         "method": _method(scope),
-        "path": scope["path"][:LONGEST_PATH],
+        "path": scope["path"][:MAX_LOGGED_PATH],
         "status": exchange.status,
         "seconds": round(seconds, 4),
         "received": exchange.received,
@@ -165,9 +154,52 @@ def _log(scope: Scope, exchange: _Exchange, seconds: float) -> None:
 
 
 def _route(scope: Scope) -> str:
-    """The route's template: paths are the callers' to invent, and would fill the memory."""
+    """Return the route's template; clients choose paths, which would fill the memory."""
     return getattr(scope.get("route"), "path", "unmatched")
 
 
 def _method(scope: Scope) -> str:
     return scope["method"] if scope["method"] in _METHODS else "other"
+
+
+class TrailingSlash:
+    """Remove a trailing slash from the path, so that /enhance/ is served like /enhance.
+
+    A redirect would need a host name, and clients do not repeat a body at another address. Paths
+    below /docs keep it, since the page there refers to its scripts by relative addresses.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Forward a request."""
+        path = scope.get("path", "")
+        if len(path) > 1 and path.endswith("/") and not path.endswith(("//", "/docs/")):
+            scope["path"] = path[:-1]
+        await self._app(scope, receive, send)
+
+
+class HeadRequests:
+    """Respond to HEAD as to GET, without the body; FastAPI's routes know only GET.
+
+    The innermost middleware: the others see which method it was.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Forward a request."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_without_body(message: Message) -> None:
+            await send({**message, "body": b""} if "body" in message else message)
+
+        as_get = {**scope, "method": "GET"}
+        try:
+            await self._app(as_get, receive, send_without_body)
+        finally:
+            scope["route"] = as_get.get("route")  # for the metrics

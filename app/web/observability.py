@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line on standard output, whatever strangers send."""
+"""Structured logs on standard output, and traces."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ from starlette.types import Scope
 
 from app.policies import LogPolicy
 from app.serving.permit import Permit
+from app.web.log_output import LogOutput
+
+PROBES = frozenset({"/livez", "/readyz", "/metrics"})
 
 
 def configure(policy: LogPolicy) -> None:
-    """Sends everything that is logged in this process to standard output, as JSON."""
+    """Write everything that this process logs to standard output, one JSON object per line."""
     logging.captureWarnings(capture=True)
     logging.config.dictConfig(_configuration(policy))
 
@@ -30,31 +33,25 @@ def _configuration(policy: LogPolicy) -> dict[str, Any]:
         "disable_existing_loggers": False,
         "formatters": {
             "json": {
-                "()": JsonFormatter,  # in ASCII: not even exotic line breaks get through
+                "()": JsonFormatter,  # in ASCII, so that no line break of Unicode splits a line
                 "fmt": ["levelname", "name", "message"],
                 "timestamp": "time",
                 "rename_fields": {"levelname": "level", "name": "logger"},
-                # uvicorn says some things twice, once in colours
+                # uvicorn repeats some messages with terminal colours
                 "reserved_attrs": [*RESERVED_ATTRS, "color_message"],
             }
         },
-        "handlers": {
-            "stdout": {
-                "class": "logging.StreamHandler",
-                "stream": "ext://sys.stdout",
-                "formatter": "json",
-            }
-        },
+        "handlers": {"stdout": {"()": LogOutput, "formatter": "json"}},
         "root": {"handlers": ["stdout"], "level": "INFO"},
         "loggers": {
             "clut.request": {"level": "INFO" if policy.requests else "WARNING"},
-            # It quotes damaged files, a line for every tag: whoever sends one could fill the disk.
+            # It logs each damaged tag of a file: one request could fill the disk.
             "tifffile": {"level": "CRITICAL", "propagate": False},
         },
     }
 
 
-HEADER = "traceresponse"  # W3C Trace Context, level 2: the trace that the answer belongs to
+HEADER = "traceresponse"  # W3C Trace Context, level 2: the trace of the request
 
 
 @contextmanager
@@ -74,7 +71,7 @@ def describe_request(model: str, pixels: int) -> None:
 
 
 def set_trace_header(headers: MutableHeaders) -> None:
-    """Tells the caller where to find what happened; nothing where nothing is traced."""
+    """Name the trace of the request to its client, if the request is traced."""
     context = trace.get_current_span().get_span_context()
     if context.is_valid:
         flags = f"{context.trace_flags:02x}"
@@ -82,5 +79,5 @@ def set_trace_header(headers: MutableHeaders) -> None:
 
 
 def is_probe(scope: Scope) -> bool:
-    """What comes every few seconds and tells nothing."""
-    return scope["path"] in ("/livez", "/readyz", "/metrics")
+    """Return whether a request is a probe, which comes every few seconds and is not traced."""
+    return scope["path"] in PROBES

@@ -12,7 +12,7 @@ from app.web.problems import MEDIA_TYPE
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 
-# Any content type is read: what counts is what the bytes are.
+# Any content type is accepted: the format is detected from the content.
 IMAGE_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -33,17 +33,17 @@ IMAGE_BODY: dict[str, Any] = {
 
 ENHANCED: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The enhanced photo; `X-Look` names the look. `X-Change` is "
-        "the mean change of the colours in CIEDE2000. `X-Unchanged: true` states that the change "
-        "was below `min_change`, so that no look was applied.",
+        "description": "The enhanced photo; `X-Look` is the token of the look. `X-Change` is the "
+        "mean change of the colours in CIEDE2000. `X-Unchanged: true` states that the change was "
+        "below `min_change`, so that no look was applied.",
         "content": {image.media_type: _BINARY for image in ImageFormat if image.encodable},
     }
 }
 
 LUT_FILE: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The LUT; `X-Look` names the look. `X-Lut-Error` says how far the file is "
-        "from it in 8-bit levels, where it had to be resampled or clamped.",
+        "description": "The LUT; `X-Look` is the token of the look. `X-Lut-Error` is the error of "
+        "the file in 8-bit levels, where the LUT had to be resampled or clamped.",
         "content": {
             media_type: {"schema": {"type": "object"}} if media_type.endswith("json") else _BINARY
             for media_type in (it.codec.media_type.partition(";")[0] for it in LutFormat)
@@ -70,20 +70,20 @@ def _problem(description: str) -> dict[str, Any]:
 
 
 def problems(**described: str) -> dict[int | str, dict[str, Any]]:
-    """Responses with a problem document; a status is written as in `_400="..."`."""
+    """Return responses with a problem document; a status is written as in `_400="..."`."""
     return {int(name.removeprefix("_")): _problem(text) for name, text in described.items()}
 
 
-# Named, because FastAPI would otherwise announce an error document of its own.
+# Without it FastAPI would document an error format of its own.
 ANY_PROBLEM: dict[int | str, dict[str, Any]] = {"default": _problem("Any other problem.")}
 
 
 def install(app: FastAPI, *, keys: bool) -> None:
-    """Makes the document, which takes 20 ms: at the start, while nobody waits.
+    """Generate the document at the start, since it takes 20 ms.
 
     Args:
-        app: with all its routes.
-        keys: whether the server asks for API keys; otherwise there are none in the document.
+        app: the app with all its routes.
+        keys: whether API keys are required; otherwise the document does not mention them.
     """
     document = app.openapi()
     if not keys:
@@ -98,22 +98,23 @@ def _remove_keys(document: dict[str, Any]) -> None:
 
 
 IMAGE_PROBLEMS = problems(
-    _400="A parameter, the form or the look token is not understood.",
-    _401="An API key is needed.",
-    _403="The API key is for something else.",
-    _404="No such model, or the model of the look is not here.",
+    _400="A parameter, the form or the look token is invalid.",
+    _401="An API key is required.",
+    _403="The API key has not the scope, or a page of another site sent the request.",
+    _404="The model does not exist, or the model of the look is not served.",
     _408="The body did not arrive in time.",
-    _413="More bytes than are accepted.",
-    _415="Not an image that is read here.",
+    _413="The body is too large.",
+    _415="The body is not a supported image, or its content encoding is not supported.",
+    _421="The Host header names a host that is not served.",
     _422="The image is damaged, has too many pixels, or is animated.",
-    _429="The API key's quota is used up; `Retry-After` says when to come back.",
-    _503="At capacity or shutting down; `Retry-After` says when to come back.",
-    _504="Not ready in time.",
+    _429="The API key's quota is used up; `Retry-After` is when to retry.",
+    _503="At capacity or shutting down; `Retry-After` is when to retry.",
+    _504="The response was not ready in time.",
 )
 TOKEN_PROBLEMS = problems(
-    _400="A parameter or the look token is not understood.",
-    _401="An API key is needed.",
-    _403="The API key is for something else.",
-    _404="The model of the look is not here.",
-    _429="The API key's quota is used up; `Retry-After` says when to come back.",
+    _400="A parameter or the look token is invalid.",
+    _401="An API key is required.",
+    _403="The API key has not the scope, or a page of another site sent the request.",
+    _404="The model of the look is not served.",
+    _429="The API key's quota is used up; `Retry-After` is when to retry.",
 )

@@ -17,20 +17,28 @@ from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import Scope
 
-from app.errors import BadParameter, Problem
+from app.errors import PROBLEMS, BadParameter, Problem
 from app.web.request_id import request_id
 
 MEDIA_TYPE = "application/problem+json"
+
+# What clients sent is quoted up to these lengths, so that no request causes a large response.
+MAX_NAME = 100
+MAX_DETAIL = 4000
+MAX_INSTANCE = 16384
+MAX_LISTED = 20  # wrong parameters
 
 
 def problem_response(
     problem: Problem, scope: Scope, more: Mapping[str, str] | None = None
 ) -> Response:
-    """Renders a problem; `retry`, in seconds, becomes a Retry-After header beside `more`."""
+    """Render a problem; `retry`, in seconds, becomes a Retry-After header beside `more`."""
     members = dict(problem.extra)
     headers = dict(more or {})
     if "retry" in members:
         headers["Retry-After"] = str(members.pop("retry"))
+    if "accept_encoding" in members:
+        headers["Accept-Encoding"] = str(members.pop("accept_encoding"))
     if problem.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     return _document(
@@ -38,14 +46,14 @@ def problem_response(
         kind=f"/problems#{problem.code}",
         title=problem.title,
         status=problem.status,
-        detail=problem.detail,
+        detail=problem.detail[:MAX_DETAIL],
         headers=headers,
         **members,
     )
 
 
 def install(app: FastAPI) -> None:
-    """Answers everything that routes raise with a problem document."""
+    """Respond with a problem document to everything that routes raise."""
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(RequestValidationError, _on_bad_parameters)
     app.add_exception_handler(HTTPException, _on_http_exception)
@@ -53,10 +61,9 @@ def install(app: FastAPI) -> None:
 
 
 def list_problems() -> list[dict[str, Any]]:
-    """Every problem that this service answers with, for its readers."""
-    # The kinds of status 500 are for operators; callers learn of a fault, not of which.
-    answered = [kind for kind in Problem.__subclasses__() if kind.status != Problem.status]
-    kinds: list[type[Problem]] = [Problem, *answered]
+    """Return every kind of problem that a client can meet, ordered by status."""
+    # Kinds of status 500 are for operators: clients only learn that a fault occurred.
+    kinds = [it for it in PROBLEMS if it is Problem or it.status != Problem.status]
     return [
         {"code": kind.code, "status": kind.status, "title": kind.title}
         for kind in sorted(kinds, key=lambda kind: kind.status)
@@ -64,35 +71,39 @@ def list_problems() -> list[dict[str, Any]]:
 
 
 async def on_problem(request: Request, error: Exception) -> Response:
-    """Counts and renders a problem."""
-    assert isinstance(error, Problem)  # noqa: S101 -- what the handler is registered for
-    request.state.metrics.rejected(error.code)
+    """Count and render a problem."""
+    assert isinstance(error, Problem)  # noqa: S101 -- the handler is registered for it
+    request.app.state.parts["metrics"].observe_rejected(error.code)
     return problem_response(error, request.scope)
 
 
 async def _on_bad_parameters(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 -- as above
-    parameters = [_parameter_error(item) for item in error.errors()]
+    errors = error.errors()
+    parameters = [_parameter_error(item) for item in errors[:MAX_LISTED]]
     detail = " ".join(f"{item['name']}: {item['reason']}." for item in parameters)
+    if len(errors) > MAX_LISTED:
+        detail += f" {len(errors) - MAX_LISTED} more are wrong."
     return await on_problem(request, BadParameter(detail, parameters=parameters))
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
-    """What the framework refuses by itself: unknown paths and methods."""
+    """Render what the framework itself rejects: unknown paths and methods."""
     assert isinstance(error, HTTPException)  # noqa: S101 -- as above
     status = HTTPStatus(error.status_code)
+    path = request.url.path[:MAX_NAME]
     return _document(
         request.scope,
         kind="about:blank",
         title=status.phrase,
         status=status,
-        detail=f"{request.method} {request.url.path}: {status.description or status.phrase}.",
+        detail=f"{request.method} {path}: {status.description or status.phrase}.",
         headers=_allowed(request) if status == HTTPStatus.METHOD_NOT_ALLOWED else {},
     )
 
 
 def _allowed(request: Request) -> dict[str, str]:
-    """All methods of a path, which may be those of several routes."""
+    """Return Allow with all methods of a path, which may be those of several routes."""
     methods: set[str] = set()
     for route in iter_route_contexts(request.app.routes):
         if route.matches(request.scope)[0] is not Match.NONE:
@@ -103,15 +114,15 @@ def _allowed(request: Request) -> dict[str, str]:
 
 
 async def _on_disconnect(_: Request, __: Exception) -> Response:
-    return Response(status_code=499)  # for the metrics: nobody is there to read it
+    return Response(status_code=499)  # for the metrics: no client is left to read it
 
 
 def _parameter_error(item: dict[str, Any]) -> dict[str, str]:
-    """One of pydantic's errors, as the parameter and what is wrong with it."""
+    """Return one of pydantic's errors as the parameter and what is wrong with it."""
     name = ".".join(str(part) for part in item["loc"][1:]) or str(item["loc"][0])
     if item["type"] == "extra_forbidden":
-        return {"name": name, "reason": "there is no such parameter"}
-    return {"name": name, "reason": item["msg"][:1].lower() + item["msg"][1:]}
+        return {"name": name[:MAX_NAME], "reason": "there is no such parameter"}
+    return {"name": name[:MAX_NAME], "reason": item["msg"][:1].lower() + item["msg"][1:]}
 
 
 def _document(
@@ -121,7 +132,7 @@ def _document(
         "type": kind,
         "status": int(status),
         **members,
-        "instance": quote(scope["path"], safe="/:@!$&'()*+,;="),
+        "instance": quote(scope["path"][:MAX_INSTANCE], safe="/:@!$&'()*+,;="),
         "request_id": request_id(scope),
     }
     return Response(

@@ -1,229 +1,264 @@
-"""One connection: what a caller may send before, between and after requests, and how slowly."""
+"""HTTP/1.1 on one connection: uvicorn's protocol, with limits where it has none.
+
+It overrides methods that uvicorn does not document: pyproject.toml pins uvicorn to the minor
+version that this module was written for, and `tests/web/test_protocol.py` fails on another.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import Any, cast
 
-import orjson
-from starlette.responses import Response
+import httptools
 from starlette.types import Scope
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.policies import ConnectionPolicy
-from app.web.load_shedding import LoadShedder
-from app.web.problems import MEDIA_TYPE
-
-_BAD = HTTPStatus.BAD_REQUEST, HTTPStatus.BAD_REQUEST.description
-_TOO_LARGE = (
-    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE.description,
+from app.web.connection_slots import ConnectionSlots
+from app.web.metrics import Metrics
+from app.web.observability import is_probe
+from app.web.rejections import (
+    BAD_CODING,
+    MALFORMED,
+    NO_CONNECTION,
+    NO_TUNNEL,
+    TOO_LARGE,
+    Rejection,
 )
-_BETWEEN = len(": \r\n")  # of a header on the wire
-_UPGRADE = HTTPStatus.BAD_REQUEST, "A request with a body cannot ask for another protocol (Upgrade)"
+
+UVICORN = "0.54"  # the minor version that this module was written for
+
+_UPGRADE_OPTIONS = (b"upgrade", b"http2-settings")  # of the header Connection
+_SEPARATORS = len(": \r\n")  # bytes of a header on the wire beside its name and value
 
 
 class RejectedHeadError(Exception):
-    """The head of a request is not accepted; ends its parsing."""
+    """The head of a request is rejected; ends its parsing."""
 
 
 class _TransportProxy(asyncio.Transport):
-    """What uvicorn writes one answer to: it ends the connection in our way."""
+    """The transport that uvicorn writes one response to; it closes the connection our way."""
 
     def __init__(self, transport: asyncio.Transport, end: Callable[[], None]) -> None:
         super().__init__()
         self._transport, self._end = transport, end
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Sends it."""
+        """Send data."""
         self._transport.write(data)
 
     def is_closing(self) -> bool:
-        """Whether nobody would read it."""
+        """Return whether the connection is closing."""
         return self._transport.is_closing()
 
     def close(self) -> None:
-        """This was the last answer."""
+        """End the connection after this response."""
         self._end()
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """uvicorn's connection, with bounds where it has none.
+    """uvicorn's protocol with limits on headers, idle time, slow readers and connections.
 
-    A body is bounded elsewhere (`app.web.uploads`), while its request is being answered.
+    Bodies are limited in `app.web.uploads`, while their requests are in flight.
     """
 
-    def __init__(self, policy: ConnectionPolicy, **uvicorn: Any) -> None:
+    def __init__(
+        self, policy: ConnectionPolicy, slots: ConnectionSlots, metrics: Metrics, **uvicorn: Any
+    ) -> None:
         super().__init__(**uvicorn)
-        self._policy = policy
-        self._head = 0  # bytes of the head that is arriving
-        self._parsed = 0  # and those of its line and headers that are whole
-        self._in_head = True
-        self._lingering = False  # the last answer is written; what else comes is not looked at
-        self._error = _BAD
-        self._waiting: asyncio.TimerHandle | None = None
-        self._watching: asyncio.TimerHandle | None = None
+        self._policy, self._slots, self._metrics = policy, slots, metrics
+        self._messages = 0  # requests that have begun
+        self._in_head = False  # a head has begun and is not complete
+        self._in_body = False  # a body has begun and is not complete
+        self._head_bytes = 0  # received for the present head
+        self._parsed_bytes = 0  # of its request line and complete headers
+        self._lingering = False  # the last response is written; further input is ignored
+        self._rejection = MALFORMED
+        self._closing_timer: asyncio.TimerHandle | None = None
+        self._reader_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begins to wait for a head, unless there are connections enough."""
+        """Wait for the first head."""
         super().connection_made(transport)
-        if len(self.connections) > self._policy.max:
-            transport.close()
-        else:
-            self._await_head()
+        seconds = self._slots.take(self, transport.close)
+        self._close_after(min(seconds, self._policy.header_timeout))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stops the clocks."""
-        _stop(self._waiting)
-        _stop(self._watching)
+        """Stop the timers."""
+        self._slots.release(self)
+        _stop(self._closing_timer)
+        _stop(self._reader_timer)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Counts what has not become a whole head yet."""
+        """Parse data, and limit the size of a head that is incomplete."""
         if self._lingering or self.transport.is_closing():
             return
-        super().data_received(data)
-        if self._in_head:
-            self._head += len(data)
-            if self._head > self._policy.max_header_bytes and not self._lingering:
-                self._refuse(*_TOO_LARGE)
+        self._unset_keepalive_if_required()
+        in_body, message = self._in_body, self._messages
+        self._feed(data)
+        if self._in_head and not self._lingering:
+            # Data that also holds the end of a body or a whole request is not counted.
+            whole = not in_body and self._messages - message <= (self._head_bytes == 0)
+            self._head_bytes += len(data) if whole else 0
+            if self._head_bytes > self._policy.max_header_bytes:
+                self._reject(TOO_LARGE)
 
     def on_message_begin(self) -> None:
-        """Another head begins."""
+        """Begin a head."""
         super().on_message_begin()
-        self._in_head, self._head, self._parsed = True, 0, 0
+        self._messages += 1
+        self._in_head, self._head_bytes, self._parsed_bytes = True, 0, 0
+        if not self._responding:
+            self._close_after(self._policy.header_timeout)
 
     def on_url(self, url: bytes) -> None:
-        """Counts it."""
+        """Count and keep a part of the request line."""
         super().on_url(url)
-        self._parsed += len(url)
+        self._parsed_bytes += len(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Refuses a head that arrives at once, too; what trails a body is no header."""
-        self._parsed += len(name) + len(value) + _BETWEEN
-        if self._parsed > self._policy.max_header_bytes:
-            self._error = _TOO_LARGE
-            raise RejectedHeadError
+        """Count and keep a header; drop the trailers of a body, which no proxy has checked."""
+        self._parsed_bytes += len(name) + len(value) + _SEPARATORS
+        if self._parsed_bytes > self._policy.max_header_bytes:
+            self._stop_parsing(TOO_LARGE)
         if self._in_head:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """The head is there; whom the door turns away does not become a task."""
+        """Start the request, unless its head is rejected."""
         if self._lingering:
             return
-        self._in_head = False
-        _stop(self._waiting)
-        if self.parser.should_upgrade() and self._announces_body():
-            # The parser would take the body for the next request.
-            self._error = _UPGRADE
-            raise RejectedHeadError
-        refusal = self._refusal()
-        if refusal:
-            self._answer_last(refusal)
-            if self.expect_100_continue:  # its body is not on the way: nothing to linger for
-                self._close()
-            return
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                self._stop_parsing(NO_TUNNEL)
+            return  # `_feed` declines the offer
+        codings = [value for name, value in self.headers if name == b"transfer-encoding"]
+        if codings and [it.strip().lower() for it in codings] != [b"chunked"]:
+            self._stop_parsing(BAD_CODING)
+        self._in_head, self._in_body = False, True
+        _stop(self._closing_timer)
         super().on_headers_complete()
         self.cycle.transport = _TransportProxy(self.transport, self._end)
+        if self._slots.is_reserved(self):
+            self.cycle.keep_alive = False
+            if not is_probe(cast("Scope", self.scope)):
+                self._stop_parsing(NO_CONNECTION)
 
     def on_body(self, body: bytes) -> None:
-        """Part of a body, or of what follows a refusal."""
+        """Keep a part of a body."""
         if not self._lingering:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The request is there, or the end of what was refused."""
-        if not self._lingering:
-            super().on_message_complete()
+        """Complete a request."""
+        if self._lingering or self.parser.should_upgrade():
+            return
+        self._in_body = False
+        super().on_message_complete()
+        if self.cycle.response_complete and not self.transport.is_closing():
+            self._close_after(self._policy.keep_alive_timeout)
 
     def on_response_complete(self) -> None:
-        """The answer is out; what else the caller sends has to be the next head."""
+        """Wait for the next head, unless it has arrived: clients may send requests ahead."""
         if self._lingering:
             return
         super().on_response_complete()
-        # Unless it is there: callers may send requests without waiting for answers.
         if self.cycle.response_complete and not self.transport.is_closing():
-            self._await_head()
+            unfinished = self._in_head or self._in_body
+            policy = self._policy
+            self._close_after(policy.header_timeout if unfinished else policy.keep_alive_timeout)
 
     def pause_writing(self) -> None:
-        """The caller does not read as fast as we write."""
+        """Watch a client that does not read as fast as the server writes."""
         super().pause_writing()
         self._watch_reader()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 -- uvicorn's
-        """Answers what is no HTTP."""
-        self._refuse(*self._error)
+    def _feed(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._decline_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self._reject(self._rejection)
 
-    def _announces_body(self) -> bool:
-        bodiless = (b"content-length", b"0")
-        announcing = {b"content-length", b"transfer-encoding"}
-        return any(it[0] in announcing and it != bodiless for it in self.headers)
+    def _decline_upgrade(self, rest: bytes) -> None:
+        """Parse the head again without the offer to upgrade, which may be ignored (RFC 9110, 7.8).
 
-    def _refuse(self, status: HTTPStatus, detail: str) -> None:
-        """Answers what cannot be a request; those before it have their answers first."""
-        if self._answering and (self.pipeline or not self.cycle.more_body):
+        Java's HttpClient and `curl --http2` offer h2c with every request. The parser would take
+        what follows the head for the other protocol.
+        """
+        head = [b"%b %b HTTP/1.1" % (self.parser.get_method(), self.url)]
+        for name, value in self.headers:
+            if name == b"connection":
+                options = [it.strip() for it in value.lower().split(b",")]
+                value = b", ".join(it for it in options if it not in _UPGRADE_OPTIONS)
+            if value and name not in (b"upgrade", b"http2-settings"):
+                head.append(b"%b: %b" % (name, value))
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self._messages -= 1
+        self._feed(b"\r\n".join([*head, b"", rest]))
+
+    def _stop_parsing(self, rejection: Rejection) -> None:
+        self._rejection = rejection
+        raise RejectedHeadError
+
+    def _reject(self, rejection: Rejection) -> None:
+        """Reject what is not a request; complete requests before it get their responses first."""
+        if self._responding and (self.pipeline or not self.cycle.more_body):
             self.cycle.keep_alive = False
             return
-        if self._answering:  # the body breaks off: whoever reads it learns that
+        if self._responding:  # the body breaks off, which its reader has to learn
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        document = {"type": "about:blank", "status": status, "title": status.phrase}
-        body = orjson.dumps(document | {"detail": detail})
-        self._answer_last(Response(body, status, media_type=MEDIA_TYPE))
+        self._metrics.observe_unrouted("unmatched", "other", rejection.status, rejection.reason)
+        self._respond_last(rejection)
 
-    def _refusal(self) -> Response | None:
-        """What the door says, unless those before have to be answered first: order is kept."""
-        if self._answering:
-            return None
-        door: LoadShedder = self.app_state["door"]
-        return door.refusal(self.parser.get_method(), self.url, cast("Scope", self.scope))
-
-    def _answer_last(self, answer: Response) -> None:
-        """Answers without the application, and ends the connection."""
-        headers = [*answer.raw_headers, (b"connection", b"close")]
-        head = b"".join(b"%b: %b\r\n" % header for header in headers)
-        self.transport.write(STATUS_LINE[answer.status_code] + head + b"\r\n" + answer.body)
+    def _respond_last(self, rejection: Rejection) -> None:
+        """Respond without the application, and end the connection."""
+        scope = cast("Scope", self.scope or {"headers": []})
+        self.transport.write(rejection.render(scope, self.server_state.default_headers))
         self._linger()
 
     @property
-    def _answering(self) -> bool:
+    def _responding(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
     def _end(self) -> None:
-        """After the last answer; its request may still be on the way."""
+        """End the connection after the last response, whose request may still be arriving."""
         if self.cycle.more_body and not self.transport.is_closing():
             self._linger()
         else:
             self._close()
 
     def _linger(self) -> None:
-        """Lets the caller end the connection, who may be sending.
+        """Let the client end the connection, since it may be sending.
 
-        To close it meanwhile would reset it, and the caller might lose an answer that is not read
-        yet (RFC 9112, section 9.6).
+        Closing the connection while data arrives would reset it, and the client might lose a
+        response that it has not read yet (RFC 9112, section 9.6).
         """
         self._lingering = True
         self.flow.resume_reading()
         self.transport.write_eof()
-        self._await_head()  # which nobody looks at; but it does not wait for ever
+        self._close_after(self._policy.header_timeout)
 
-    def _await_head(self) -> None:
-        _stop(self._waiting)
-        self._waiting = self.loop.call_later(self._policy.header_timeout, self._close)
+    def _close_after(self, seconds: float) -> None:
+        _stop(self._closing_timer)
+        self._closing_timer = self.loop.call_later(seconds, self._close)
 
     def _close(self) -> None:
-        """Sends what is written, if its reader takes it, and ends the connection."""
+        """Send what is written, if the client reads it, and end the connection."""
         self.transport.close()
         self._watch_reader()
 
     def _watch_reader(self) -> None:
-        _stop(self._watching)
+        _stop(self._reader_timer)
         unread = self.transport.get_write_buffer_size()
         if unread:
-            later = self._policy.write_timeout
-            self._watching = self.loop.call_later(later, self._check_reader, unread)
+            seconds = self._policy.write_timeout
+            self._reader_timer = self.loop.call_later(seconds, self._check_reader, unread)
 
     def _check_reader(self, unread: int) -> None:
         if self.transport.get_write_buffer_size() >= unread:
@@ -232,6 +267,6 @@ class HttpProtocol(HttpToolsProtocol):
             self._watch_reader()
 
 
-def _stop(clock: asyncio.TimerHandle | None) -> None:
-    if clock is not None:
-        clock.cancel()
+def _stop(timer: asyncio.TimerHandle | None) -> None:
+    if timer is not None:
+        timer.cancel()

@@ -1,46 +1,47 @@
-"""How much each API key may ask for: requests and pixels in a time."""
+"""Quotas of API keys: requests and bytes of memory in a period."""
 
 from __future__ import annotations
 
 import math
 from time import time
 
-from limits import RateLimitItem
+from limits import RateLimitItem, parse
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import FixedWindowRateLimiter
 
 from app.errors import QuotaExceeded
 from app.policies import ApiKey, QuotaPolicy
-from app.web.api_keys import rate
 
 
 class RateLimits:
-    """What every key has used up."""
+    """The quotas that the keys have used."""
 
     def __init__(self, policy: QuotaPolicy) -> None:
         self._policy = policy
         self._limiter = FixedWindowRateLimiter(MemoryStorage())
 
     async def charge(self, key: ApiKey, unit: str, amount: int) -> None:
-        """Charges a key for "requests" or "memory".
+        """Charge a key for "requests" or "memory".
 
         Raises:
-            QuotaExceeded: it has fewer left; nothing is charged, and it is told when to come back.
+            QuotaExceeded: fewer are left; nothing is charged, and it holds when to retry.
         """
         item = self._rates(key).get(unit)
         if item is None:
             return
-        if not await self._limiter.test(item, key.name, unit, cost=amount):
-            reset = (await self._limiter.get_window_stats(item, key.name, unit)).reset_time
-            raise QuotaExceeded(
-                f"The key {key.name!r} may use {item.amount} {unit} in {item.get_expiry()} "
-                f"seconds; {amount} more do not fit.",
-                retry=max(1, math.ceil(reset - time())),
-            )
-        await self._limiter.hit(item, key.name, unit, cost=amount)
+        # Checked first, since a rejected `hit` is charged nevertheless.
+        affordable = await self._limiter.test(item, key.name, unit, cost=amount)
+        if affordable and await self._limiter.hit(item, key.name, unit, cost=amount):
+            return
+        reset = (await self._limiter.get_window_stats(item, key.name, unit)).reset_time
+        raise QuotaExceeded(
+            f"The key {key.name!r} may use {item.amount} {unit} in {item.get_expiry()} "
+            f"seconds; {amount} more would exceed that.",
+            retry=max(1, math.ceil(reset - time())),
+        )
 
     async def headers(self, key: ApiKey) -> dict[str, str]:
-        """RateLimit and RateLimit-Policy, as in the IETF's draft "RateLimit header fields"."""
+        """Return RateLimit and RateLimit-Policy (IETF draft "RateLimit header fields")."""
         policies, states = [], []
         for unit, item in self._rates(key).items():
             reset, remaining = await self._limiter.get_window_stats(item, key.name, unit)
@@ -53,7 +54,7 @@ class RateLimits:
 
     def _rates(self, key: ApiKey) -> dict[str, RateLimitItem]:
         rates = {
-            "requests": rate(key.requests or self._policy.requests),
-            "memory": rate(key.memory_bytes or self._policy.memory_bytes),
+            "requests": key.requests or self._policy.requests,
+            "memory": key.memory_bytes or self._policy.memory_bytes,
         }
-        return {unit: item for unit, item in rates.items() if item is not None}
+        return {unit: parse(rate) for unit, rate in rates.items() if rate is not None}

@@ -1,4 +1,4 @@
-"""A name for every request, so that an answer and a log line can be brought together."""
+"""The ID of a request, which its response and its log line share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ _ACCEPTED = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
 def request_id(scope: Scope) -> str:
-    """The caller's own X-Request-ID where it is harmless to log, else one made here; it stays."""
+    """Return the ID of a request.
+
+    It is the client's X-Request-ID where that is safe to log, and a random one otherwise.
+    """
     state = scope.setdefault("state", {})
     if "request_id" not in state:
         given = next((value for name, value in scope["headers"] if name == _NAME), b"")

@@ -1,16 +1,14 @@
-"""The endpoints."""
+"""The endpoints for images, LUTs and models; `app.web.probes` has the others."""
 
 from __future__ import annotations
 
-import hashlib
-import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from app.luts.export import LutOptions
 from app.serving.options import LOOK_TOKEN, EnhanceOptions, PredictLutOptions
-from app.serving.results import EnhancedImage, ExportedLut, Look, PredictedLut, Timings
+from app.serving.results import EnhancedImage, PredictedLut
 from app.web import openapi, problems
 from app.web.auth import (
     Principal,
@@ -18,18 +16,25 @@ from app.web.auth import (
     RequireAnyKey,
     RequireEnhance,
     RequireLutScope,
-    RequireMetricsScope,
 )
 from app.web.dependencies import State, StateDep, receive_image
 from app.web.negotiation import accepted_formats
 from app.web.observability import describe_request
 from app.web.params import GetLutQuery, NoQuery, lut_options
+from app.web.responses import (
+    image_response,
+    is_gzipped,
+    lut_etag,
+    lut_response,
+    not_modified,
+    server_timing,
+)
 from app.web.uploads import cancel_on_disconnect
 
-image_router = APIRouter(responses=openapi.ANY_PROBLEM)  # behind the load shedder
+image_router = APIRouter(responses=openapi.ANY_PROBLEM)  # for app.web.load_shedding
 router = APIRouter(responses=openapi.ANY_PROBLEM)
 
-IMMUTABLE = "max-age=31536000, immutable"  # a token says all: its LUT never changes
+IMMUTABLE = "max-age=31536000, immutable"  # the LUT of a token never changes
 
 
 @image_router.post(
@@ -64,13 +69,7 @@ async def enhance(
 
         enhanced = await cancel_on_disconnect(request, work())
     state["metrics"].observe_stages(enhanced.timings, enhanced.look.card.model_ref)
-    return Response(
-        enhanced.body,
-        media_type=enhanced.format.media_type,
-        headers=_look_headers(enhanced.look)
-        | _change_headers(enhanced)
-        | {"Server-Timing": _server_timing(enhanced.timings), "Vary": "Accept"},
-    )
+    return image_response(enhanced)
 
 
 @image_router.post(
@@ -95,7 +94,7 @@ async def predict_lut(
     """
     options = lut_options(query)
     options.require_supported()
-    service, gzipped = state["service"], _is_gzipped(request, options)
+    service, gzipped = state["service"], is_gzipped(request, options)
     async with receive_image(request, state) as (permit, body):
 
         async def work() -> PredictedLut:
@@ -107,7 +106,7 @@ async def predict_lut(
         predicted = await cancel_on_disconnect(request, work())
     file, timings = predicted.file, predicted.timings
     state["metrics"].observe_stages(timings, file.look.card.model_ref)
-    return _lut_response(file, gzipped, {"Server-Timing": _server_timing(timings)})
+    return lut_response(file, gzipped, {"Server-Timing": server_timing(timings)})
 
 
 @router.get(
@@ -123,7 +122,7 @@ async def get_lut_by_query(
     principal: RequireLutScope,
     state: StateDep,
 ) -> Response:
-    """As `GET /lut/{token}`, for tokens that are easier to pass as a parameter.
+    """Return the same as `GET /lut/{token}`, with the token as a parameter.
 
     ```
     curl -so better.jpg -w '%header{x-look}' --data-binary @photo.jpg localhost:8000/enhance > token
@@ -180,52 +179,29 @@ async def models(
 async def reload(
     _: Annotated[NoQuery, Query()], __: RequireAdmin, state: StateDep
 ) -> dict[str, list[str]]:
-    """Needs a key with the scope admin. Requests under way end with the models they began with."""
+    """Read the store again; requires the scope admin. Requests in flight keep their models."""
     await state["service"].reload()
     return {"models": [model.card.model_ref for model in state["service"].models.registry.models]}
 
 
 @router.get("/problems", tags=["operation"], summary="List the problems")
 async def problem_types(_: Annotated[NoQuery, Query()]) -> list[dict[str, Any]]:
-    """Every kind of problem document that the service answers with."""
+    """List every kind of problem document that a client can receive."""
     return problems.list_problems()
-
-
-@router.get("/livez", tags=["operation"], summary="Is the process sound?")
-async def livez(state: StateDep, response: Response) -> dict[str, bool]:
-    """503 when only a restart helps."""
-    response.status_code = 200 if state["service"].alive else 503
-    return {"alive": state["service"].alive}
-
-
-@router.get("/readyz", tags=["operation"], summary="Are requests welcome?")
-async def readyz(state: StateDep, response: Response) -> dict[str, bool]:
-    """503 until the networks have run on the device, and while draining."""
-    response.status_code = 200 if state["service"].ready else 503
-    return {"ready": state["service"].ready}
-
-
-@router.get("/metrics", tags=["operation"], summary="Prometheus metrics", response_class=Response)
-def read_metrics(_: RequireMetricsScope, state: StateDep) -> Response:
-    """Return all metrics in the text exposition format."""
-    # Writing it takes some 5 ms, so it is no coroutine: the event loop goes on meanwhile.
-    return Response(
-        state["metrics"].exposition(), media_type="text/plain; version=0.0.4; charset=utf-8"
-    )
 
 
 async def _get_lut_response(
     request: Request, principal: Principal, state: State, token: str, options: LutOptions
 ) -> Response:
     options.require_supported()
-    gzipped = _is_gzipped(request, options)
-    etag = _etag(token, options, gzipped)
+    gzipped = is_gzipped(request, options)
+    etag = lut_etag(token, options, gzipped)
     # A response that needed a key must not lie in a cache that needs none.
     reach = "public" if principal.key is None else "private"
     headers = {"Cache-Control": f"{reach}, {IMMUTABLE}", "ETag": etag}
     known = ", ".join(request.headers.getlist("if-none-match"))
     if etag.removeprefix("W/") in known:  # compared weakly: RFC 9110, section 13.1.2
-        return _not_modified(headers)
+        return not_modified(headers)
     service = state["service"]
     await principal.charge_memory(service.lut_memory(token, options))
     file = service.find_lut(token, options, gzipped=gzipped)
@@ -234,58 +210,4 @@ async def _get_lut_response(
             permit.enter()
             work = service.get_lut(permit, token, options, gzipped=gzipped)
             file = await cancel_on_disconnect(request, work)
-    return _not_modified(headers) if known.strip() == "*" else _lut_response(file, gzipped, headers)
-
-
-def _not_modified(headers: dict[str, str]) -> Response:
-    return Response(status_code=304, headers=headers | {"Vary": "Accept-Encoding"})
-
-
-def _etag(token: str, options: LutOptions, gzipped: bool) -> str:
-    """Return a weak ETag: replicas with other processors may round the last digit differently."""
-    content = f"{token} {options.model_dump_json()} {gzipped}"
-    return f'W/"{hashlib.sha256(content.encode()).hexdigest()[:32]}"'
-
-
-def _lut_response(file: ExportedLut, gzipped: bool, headers: dict[str, str]) -> Response:
-    name = f"{file.look.card.name}{file.format.codec.suffix}"
-    headers |= _look_headers(file.look)
-    headers |= {
-        "Content-Disposition": f'attachment; filename="{name}"',
-        "Vary": "Accept-Encoding",
-    }
-    if file.error is not None:
-        headers["X-Lut-Error"] = str(file.error)
-    if gzipped:
-        headers["Content-Encoding"] = "gzip"
-    return Response(file.body, media_type=file.format.codec.media_type, headers=headers)
-
-
-def _is_gzipped(request: Request, options: LutOptions) -> bool:
-    """Return whether to compress: Accept-Encoding names gzip, and the format is not compressed."""
-    if options.format.codec.compressed:
-        return False
-    for coding in request.headers.get("accept-encoding", "").lower().split(","):
-        name, _, weight = coding.replace(" ", "").partition(";q=")
-        if name == "gzip":
-            return not re.fullmatch(r"0(\.0*)?", weight)
-    return False
-
-
-def _look_headers(look: Look) -> dict[str, str]:
-    return {
-        "X-Look": look.token,
-        "X-Model": look.card.model_ref,
-        "Link": f'</lut/{look.token}>; rel="describedby"',
-    }
-
-
-def _change_headers(enhanced: EnhancedImage) -> dict[str, str]:
-    change = {"X-Change": f"{enhanced.change:.2f}"}
-    return change if enhanced.applied else change | {"X-Unchanged": "true"}
-
-
-def _server_timing(timings: Timings) -> str:
-    """Format the stages in milliseconds, as in the W3C's Server Timing."""
-    stages = {"queue": timings.queue} | timings.seconds
-    return ", ".join(f"{stage};dur={seconds * 1000:.1f}" for stage, seconds in stages.items())
+    return not_modified(headers) if known.strip() == "*" else lut_response(file, gzipped, headers)

@@ -1,4 +1,4 @@
-"""The process that listens."""
+"""The listening process: sockets, signals, shutdown."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+from collections.abc import Callable
 from functools import partial
 from types import FrameType
 from typing import cast
@@ -16,75 +17,82 @@ from fastapi import FastAPI
 
 from app.policies import ConnectionPolicy, HttpPolicy, MetricsPolicy
 from app.serving.service import EnhancementService
+from app.web import log_output
+from app.web.connection_slots import ConnectionSlots
+from app.web.metrics import Metrics
 from app.web.protocol import HttpProtocol
 
 log = logging.getLogger("clut")
 
 
 class Server(uvicorn.Server):
-    """Goes on listening for a while after SIGTERM, and says on /readyz that it is leaving.
+    """Listens on the main port and the metrics port; handles signals.
 
-    Load balancers learn of a stopping replica later than the replica does; whoever still comes
-    meanwhile is answered. A second signal, or Ctrl-C, does not wait.
+    After SIGTERM it accepts requests for a while, with 503 on /readyz: load balancers learn later
+    than the replica that it is stopping. A second signal ends the process at once.
     """
 
     def __init__(
-        self, config: uvicorn.Config, service: EnhancementService, drain_seconds: float
+        self,
+        config: uvicorn.Config,
+        service: EnhancementService,
+        drain_seconds: float,
+        metrics: tuple[Callable[..., HttpProtocol], socket.socket] | None = None,
     ) -> None:
         super().__init__(config)
         self._service = service
         self._drain_seconds = drain_seconds
+        self._metrics = metrics
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 -- uvicorn's
-        """Begins to drain, then stops; a signal while stopping cuts off what is left.
+        """Drain, then stop; on a second signal end the process with status 1.
 
-        The signal is not raised again in the end, as uvicorn does: to have been told to stop is
-        no failure, and the process ends with 0.
+        uvicorn would raise the signal again in the end; here the process ends with 0, since a
+        requested stop is no failure.
         """
-        if self.should_exit:
-            self.force_exit = True
-        elif sig == signal.SIGTERM and self._drain_seconds and not self._service.draining:
-            self._service.draining = True
+        if self.should_exit or self._service.draining:
+            log.error("second signal: %d requests were cut off", len(self.server_state.tasks))
+            log_output.drain()
+            os._exit(1)  # threads may be in the middle of an image
+        self._service.draining = True
+        if sig == signal.SIGTERM and self._drain_seconds:
             asyncio.get_running_loop().call_later(self._drain_seconds, self._stop)
         else:
             self._stop()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listens, and reads the model store again on SIGHUP."""
+        """Listen, and reload the models on SIGHUP."""
         await super().startup(sockets)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+        loop = asyncio.get_running_loop()
+        if self._metrics is not None:
+            create_protocol, listener = self._metrics
+            protocol = partial(create_protocol, server_state=self.server_state, app_state={})
+            self.servers.append(await loop.create_server(protocol, sock=listener))
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
 
     def _reload(self) -> None:
         self._reloading = asyncio.ensure_future(reload_models(self._service))
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Waits for requests under way; who was told twice waits for nothing, and says so."""
-        await super().shutdown(sockets)
-        if self.force_exit:
-            cut = len(self.server_state.tasks)
-            log.error("told to stop at once: %d requests were cut off", cut)
-            os._exit(1)  # threads may be in the middle of a photograph
 
     def _stop(self) -> None:
         self.should_exit = True
 
 
 async def reload_models(service: EnhancementService) -> None:
-    """Reads the model store again; the log says how that went."""
+    """Read the model store again, and log the result."""
     try:
         await service.reload()
     except Exception:
-        log.exception("the model store could not be read again; nothing has changed")
+        log.exception("the model store could not be read; nothing has changed")
     else:
         labels = [model.card.model_ref for model in service.models.registry.models]
         log.info("the model store was read again: %s", ", ".join(labels))
 
 
 def open_metrics_socket(policy: MetricsPolicy) -> socket.socket | None:
-    """The port that is for metrics alone, if one is wished for.
+    """Listen on the metrics port, if one is configured.
 
     Raises:
-        OSError: it is taken, or the address is not of this machine.
+        OSError: the port is in use, or the address is not of this machine.
     """
     return None if policy.port is None else socket.create_server((policy.host, policy.port))
 
@@ -94,19 +102,43 @@ def serve(
     service: EnhancementService,
     policy: HttpPolicy,
     connections: ConnectionPolicy,
-    metrics: socket.socket | None = None,
+    metrics: tuple[FastAPI, socket.socket] | None = None,
 ) -> None:
-    """Listens until told to stop, and then until requests under way have their answers."""
+    """Listen until a signal arrives, and then until the requests in flight are completed.
+
+    Args:
+        app: the main application.
+        service: the service behind it.
+        policy: the main port, and how to stop.
+        connections: the limits of each port.
+        metrics: the application of the metrics port and its socket.
+    """
+    config, _ = _configure(app, policy, connections)
+    if metrics is None:
+        Server(config, service, policy.drain_seconds).run()
+        return
+    second, protocol = _configure(metrics[0], policy, connections)
+    second.load()
+    listening = partial(protocol, config=second), metrics[1]
+    Server(config, service, policy.drain_seconds, listening).run()
+
+
+def _configure(
+    app: FastAPI, policy: HttpPolicy, connections: ConnectionPolicy
+) -> tuple[uvicorn.Config, Callable[..., HttpProtocol]]:
+    """Return uvicorn's configuration for a port, and the protocol of its connections."""
+    metrics: Metrics = app.state.parts["metrics"]
+    protocol = partial(HttpProtocol, connections, ConnectionSlots(connections.max), metrics)
     config = uvicorn.Config(
         app,
         host=policy.host,
         port=policy.port,
-        http=cast("type[HttpProtocol]", partial(HttpProtocol, connections)),  # it is only called
+        http=cast("type[HttpProtocol]", protocol),  # uvicorn only calls it
         ws="none",
         server_header=False,
         log_config=None,
-        access_log=False,  # Telemetry has a line of its own for every request
+        access_log=False,  # app.web.middleware logs requests
+        timeout_keep_alive=round(connections.keep_alive_timeout),
         timeout_graceful_shutdown=policy.graceful_timeout,
     )
-    server = Server(config, service, policy.drain_seconds)
-    server.run(None if metrics is None else [config.bind_socket(), metrics])
+    return config, protocol

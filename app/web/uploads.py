@@ -1,34 +1,43 @@
-"""Request bodies, counted as they arrive; and callers that hang up."""
+"""Receives request bodies within limits of size, memory and time; cancels work on disconnect."""
 
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import AsyncGenerator, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from fastapi import Request
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
-from app.errors import BadRequestBody, BodyTooLarge, Overloaded, UploadTooSlow
+from app.errors import (
+    BadRequestBody,
+    BodyTooLarge,
+    Overloaded,
+    UnsupportedEncoding,
+    UploadTooSlow,
+)
 from app.policies import UploadPolicy
+from app.web.forms import PART, is_form, read_form_file
 
 R = TypeVar("R")
 
-PART = "file"
-JOINED_AT_ONCE = 1 << 20  # bytes: a thread would take longer
+SMALL = 1 << 16  # bytes: work on them takes less time than a change of threads
+PIECE = 1 << 20  # bytes that are inflated at a time
+MAX_MEMBERS = 64  # of a gzip body: each costs a new decompressor
 
-
-class _InMemoryParser(MultiPartParser):
-    """Parts are never written to disk: the body's own limit bounds them."""
-
-    spool_max_size = 1 << 62
+_ENCODINGS = {"gzip": 31, "x-gzip": 31, "deflate": 15}  # zlib's window bits, which name the format
+_RAW_DEFLATE = -15  # without the header of zlib; some clients send this as "deflate"
 
 
 class Uploads:
-    """The bodies that are in memory."""
+    """The request bodies in memory.
+
+    Attributes:
+        policy: their limits.
+        held: bytes of all bodies, inflated ones included.
+    """
 
     def __init__(self, policy: UploadPolicy) -> None:
         self.policy = policy
@@ -36,84 +45,164 @@ class Uploads:
 
     @contextmanager
     def one(self) -> Iterator[Upload]:
-        """Counts what one request sends, for as long as the context lasts."""
+        """Count one request's body until the context ends."""
         upload = Upload(self)
         try:
             yield upload
         finally:
-            self.held -= upload.received
+            self.held -= upload.held
 
 
 class Upload:
-    """One request's body."""
+    """One request's body.
+
+    Attributes:
+        held: bytes in memory.
+    """
 
     def __init__(self, uploads: Uploads) -> None:
         self._uploads = uploads
         self._policy = uploads.policy
-        self.received = 0
+        self.held = 0
 
-    async def read_image(self, request: Request) -> bytes:
-        """The image in a request: the part `file` of a form, or else the body itself.
+    async def receive(self, request: Request) -> bytes:
+        """Return the body as it was sent.
 
         Raises:
-            BodyTooLarge: the body announces, or turns out to have, too many bytes.
-            Overloaded: there is no room for it beside the others.
-            UploadTooSlow: it takes too long to arrive.
-            BadRequestBody: it is empty, or a form without the part.
-            ClientDisconnect: the caller hung up.
+            UnsupportedEncoding: its content encoding cannot be decoded; no byte was read.
+            BodyTooLarge: the body has, or its Content-Length announces, too many bytes.
+            Overloaded: the memory for bodies is used up.
+            UploadTooSlow: it did not arrive in time.
+            ClientDisconnect: the client disconnected.
         """
-        self._refuse_announced(request)
+        _encoding(request)
+        self._check_announced(request)
         try:
             async with asyncio.timeout(self._policy.timeout):
-                image = await self._read(request)
+                received = [chunk async for chunk in self._counted(request)]
         except TimeoutError:
             slow = f"The body did not arrive within {self._policy.timeout} seconds."
             raise UploadTooSlow(slow) from None
-        if not image:
+        if self.held <= SMALL:
+            return b"".join(received)
+        # Joining 60 MB takes 45 ms; `join` does not hold the interpreter's lock meanwhile.
+        return await asyncio.to_thread(b"".join, received)
+
+    async def extract_image(self, request: Request, body: bytes) -> bytes:
+        """Return the image in a body: the part `file` of a form, or the whole body.
+
+        Raises:
+            BodyTooLarge: the body inflates to too many bytes.
+            Overloaded: the memory for bodies is used up.
+            BadRequestBody: it is empty, damaged, or a form without the part.
+        """
+        encoding = _encoding(request)
+        if encoding:
+            body = await self._inflate(body, encoding)
+        content_type = request.headers.get("content-type", "")
+        if is_form(content_type):
+            body = await asyncio.to_thread(read_form_file, content_type, body)
+        if not body:
             raise BadRequestBody(
                 f"The body is empty. Send the bytes of an image, or a form with a part {PART!r}."
             )
-        return image
+        return body
 
-    async def _read(self, request: Request) -> bytes:
-        chunks = self._counted(request)
-        if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-            return await _read_part(request, chunks)
-        received = [chunk async for chunk in chunks]
-        if self.received < JOINED_AT_ONCE:
-            return b"".join(received)
-        # 60 MB would hold the event loop up for 45 ms; `join` leaves the interpreter to others.
-        return await asyncio.to_thread(b"".join, received)
+    async def _inflate(self, body: bytes, encoding: str) -> bytes:
+        pieces, size = [], 0
+        inflating = inflate(body, encoding)
+        while (piece := await asyncio.to_thread(next, inflating, None)) is not None:
+            size += len(piece)
+            self._hold(len(piece), size)
+            pieces.append(piece)
+        return await asyncio.to_thread(b"".join, pieces)
 
-    def _refuse_announced(self, request: Request) -> None:
-        # Zeros in front are legal, and `int` takes no more than some thousand digits.
+    def _check_announced(self, request: Request) -> None:
+        # Leading zeros are legal, and `int` accepts only some thousand digits.
         announced = request.headers.get("content-length", "").lstrip("0")
-        if announced.isdecimal() and int(announced) > self._policy.max_bytes:
+        if announced.isdecimal() and (
+            len(announced) > len(str(self._policy.max_bytes))
+            or int(announced) > self._policy.max_bytes
+        ):
             raise self._too_large()
 
     async def _counted(self, request: Request) -> AsyncGenerator[bytes, None]:
         async for chunk in request.stream():
-            self.received += len(chunk)
-            self._uploads.held += len(chunk)
-            if self.received > self._policy.max_bytes:
-                raise self._too_large()
-            if self._uploads.held > self._policy.budget_bytes:
-                raise Overloaded("Too many bytes are being uploaded at once.", retry=1)
+            self._hold(len(chunk), self.held + len(chunk))
             yield chunk
 
+    def _hold(self, more: int, size: int) -> None:
+        """Count `more` bytes of a body that now has `size` bytes."""
+        self.held += more
+        self._uploads.held += more
+        if size > self._policy.max_bytes:
+            raise self._too_large()
+        if self._uploads.held > self._policy.budget_bytes:
+            raise Overloaded("The memory for request bodies is used up.", retry=1)
+
     def _too_large(self) -> BodyTooLarge:
-        most = self._policy.max_bytes
-        return BodyTooLarge(
-            f"The body is larger than {most} bytes, the most that is accepted here.",
-            accepted_bytes=most,
+        limit = self._policy.max_bytes
+        return BodyTooLarge(f"The body is larger than {limit} bytes.", accepted_bytes=limit)
+
+
+def _encoding(request: Request) -> str | None:
+    """Return the content encoding of a body, or None.
+
+    Raises:
+        UnsupportedEncoding: it is none of `_ENCODINGS`, or there are several.
+    """
+    named = ",".join(request.headers.getlist("content-encoding")).lower()
+    codings = [
+        it for it in (part.strip() for part in named.split(",")) if it not in ("", "identity")
+    ]
+    if not codings:
+        return None
+    if len(codings) > 1 or codings[0] not in _ENCODINGS:
+        raise UnsupportedEncoding(
+            f"The content encoding {', '.join(codings)[:100]!r} is not supported.",
+            accepted=["gzip", "deflate", "identity"],
+            accept_encoding="gzip, deflate, identity",
         )
+    return codings[0]
+
+
+def inflate(body: bytes, encoding: str) -> Iterator[bytes]:
+    """Yield the content of a compressed body in pieces of at most 1 MiB.
+
+    Raises:
+        BadRequestBody: the data is damaged, truncated, or has too many members.
+    """
+    bits = _ENCODINGS[encoding]
+    if encoding == "deflate" and not _has_zlib_header(body):
+        bits = _RAW_DEFLATE
+    decompressor, members = zlib.decompressobj(bits), 1
+    try:
+        for begin in range(0, len(body), SMALL):
+            data = body[begin : begin + SMALL]
+            while data:
+                if decompressor.eof:
+                    decompressor, members = zlib.decompressobj(bits), members + 1
+                if members > MAX_MEMBERS:
+                    raise BadRequestBody(f"The body has more than {MAX_MEMBERS} gzip members.")
+                yield decompressor.decompress(data, PIECE)
+                data = decompressor.unused_data or decompressor.unconsumed_tail
+        yield decompressor.flush()
+    except zlib.error as error:
+        raise BadRequestBody(f"The {encoding} data of the body is damaged.") from error
+    if not decompressor.eof:
+        raise BadRequestBody(f"The {encoding} data of the body is truncated.")
+
+
+def _has_zlib_header(body: bytes) -> bool:
+    """Return whether deflate data begins with the header of RFC 1950."""
+    return len(body) > 1 and body[0] & 0x0F == 8 and (body[0] << 8 | body[1]) % 31 == 0
 
 
 async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, R]) -> R:
-    """Does the work for as long as the caller listens.
+    """Return the result of work, which is cancelled when the client disconnects.
 
     Raises:
-        ClientDisconnect: the caller hung up; the work was cancelled.
+        ClientDisconnect: the client disconnected.
     """
     working = asyncio.ensure_future(work)
     listening = asyncio.ensure_future(_disconnect(request))
@@ -130,15 +219,3 @@ async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, R]) -
 async def _disconnect(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-async def _read_part(request: Request, chunks: AsyncGenerator[bytes, None]) -> bytes:
-    parser = _InMemoryParser(request.headers, chunks, max_files=1, max_fields=16)
-    try:
-        form = await parser.parse()
-    except MultiPartException as error:
-        raise BadRequestBody(f"The form cannot be read: {error.message}") from error
-    part = form.get(PART)
-    if not isinstance(part, UploadFile):
-        raise BadRequestBody(f"The form has no file in a part named {PART!r}.")
-    return await asyncio.to_thread(part.file.read)

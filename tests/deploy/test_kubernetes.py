@@ -16,6 +16,7 @@ import yaml
 
 from app.main import create_app, create_service
 from app.settings import PREFIX, Settings
+from app.web.probes import metrics_router, probe_router
 from app.web.routes import image_router, router
 from tests.helpers.paths import ROOT
 
@@ -29,7 +30,8 @@ REGISTRY = "registry.example/photos"
 
 Manifest = dict[str, Any]
 
-PATHS = {route.path for route in (*image_router.routes, *router.routes)}  # type: ignore[attr-defined]
+ROUTERS = (image_router, router, probe_router, metrics_router)
+PATHS = {route.path for each in ROUTERS for route in each.routes}  # type: ignore[attr-defined]
 
 
 def render(folder: Path) -> dict[str, Manifest]:

@@ -125,7 +125,9 @@ def test_a_full_house_refuses_by_itself(cluster: ServedByRay, photos: Path) -> N
 def test_a_body_too_large_is_refused_before_it_is_sent(cluster: ServedByRay) -> None:
     """What a body announces is enough for a 413."""
     with socket.create_connection(("127.0.0.1", cluster.port), timeout=30) as caller:
-        caller.sendall(b"POST /enhance HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n\r\n")
+        caller.sendall(
+            b"POST /enhance HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999999\r\n\r\n"
+        )
         assert caller.recv(1000).startswith(b"HTTP/1.1 413 ")
 
 
@@ -135,7 +137,9 @@ def test_a_departure_reaches_the_replica(cluster: ServedByRay) -> None:
     with ExitStack() as callers:
         for _ in range(DEPARTING):
             caller = callers.enter_context(socket.create_connection(("127.0.0.1", cluster.port)))
-            caller.sendall(b"POST /enhance HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n...")
+            caller.sendall(
+                b"POST /enhance HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n..."
+            )
         # Until then it may be that no replica knows of them.
         while not samples(cluster.client)["clut_in_flight_bytes", ()]:
             assert time.monotonic() < give_up

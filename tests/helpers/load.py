@@ -21,7 +21,9 @@ def mixed_load(server: Server) -> None:
     assert server.client.post("/enhance", content=b"not a photo").status_code == 415
     assert 503 in crowd(server.client, photo)
     with socket.create_connection(("127.0.0.1", server.port)) as caller:
-        caller.sendall(b"POST /enhance HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n\r\n...")
+        caller.sendall(
+            b"POST /enhance HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999\r\n\r\n..."
+        )
 
 
 def crowd(client: httpx.Client, photo: bytes) -> set[int]:

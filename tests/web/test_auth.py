@@ -10,8 +10,12 @@ from pathlib import Path
 import httpx
 import pytest
 from PIL import Image
+from starlette.types import Receive, Send
+from starlette.types import Scope as Scope_
 
+from app.main import create_app, create_service
 from app.policies import AuthPolicy, Scope
+from app.settings import Settings
 from app.web.api_keys import ApiKeyStore, check_exposure, new_key, read_keys, write_keys
 from tests.helpers.http import bearer, problem
 from tests.helpers.server import free_port, serving
@@ -24,7 +28,7 @@ KEYS = {
 
 
 class Keyed:
-    """A server that asks for keys, the file that it reads them from, and a header for each."""
+    """A server that requires keys, the file that it reads them from, and a header for each."""
 
     def __init__(self, client: httpx.Client, file: Path, secrets: dict[str, str]) -> None:
         self.client = client
@@ -34,7 +38,7 @@ class Keyed:
 
 @pytest.fixture(scope="module")
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
-    """A server with a key for each of `KEYS`."""
+    """Start a server with a key for each of `KEYS`."""
     file = tmp_path_factory.mktemp("keys") / "keys.json"
     made = {name: new_key(name, scopes) for name, scopes in KEYS.items()}
     write_keys(file, [key for _, key in made.values()])
@@ -42,12 +46,12 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
         yield Keyed(server.client, file, {name: secret for name, (secret, _) in made.items()})
 
 
-def test_without_a_key_only_probes_and_documents_are_open(keyed: Keyed, otters: bytes) -> None:
-    """Strangers learn whether the server is up and how to ask, and nothing else."""
+def test_requests_without_a_key(keyed: Keyed, otters: bytes) -> None:
+    """Only probes and documents need no key."""
     client = keyed.client
     for path in ("/livez", "/readyz", "/problems", "/docs", "/openapi.json"):
         assert client.get(path).status_code == 200, path
-    refused = (
+    rejected = (
         client.post("/enhance", content=otters),
         client.post("/lut", content=otters),
         client.get("/lut/x"),
@@ -55,7 +59,7 @@ def test_without_a_key_only_probes_and_documents_are_open(keyed: Keyed, otters: 
         client.get("/models"),
         client.get("/metrics"),
     )
-    for response in refused:
+    for response in rejected:
         problem(response, 401, "unauthorised")
         assert response.headers["www-authenticate"] == "Bearer"
 
@@ -65,47 +69,51 @@ def test_without_a_key_only_probes_and_documents_are_open(keyed: Keyed, otters: 
     ["", "Bearer", "Bearer x", "Basic cGFpbnRlcjo=", "Bearer \u00fc", "painter"],
 )
 def test_wrong_credentials(keyed: Keyed, header: str) -> None:
-    """Whatever is not a valid key is refused alike."""
+    """Everything that is not a valid key is rejected alike."""
     headers = {"Authorization": header.encode()}
     problem(keyed.client.get("/models", headers=headers), 401, "unauthorised")
 
 
-def test_a_stored_hash_is_no_key(keyed: Keyed) -> None:
-    """Whoever reads the file of keys cannot use what stands there."""
+def test_a_stored_hash_is_not_a_key(keyed: Keyed) -> None:
+    """The content of the file of keys gives no access."""
     for key in read_keys(keyed.file):
         response = keyed.client.get("/models", headers=bearer(key.sha256))
         problem(response, 401, "unauthorised")
 
 
 def test_scopes(keyed: Keyed, otters: bytes) -> None:
-    """A key opens what its scopes name, and a valid key for something else is told so."""
+    """A key permits what its scopes name; other requests are rejected with the needed scopes."""
     client, headers = keyed.client, keyed.headers
     assert client.post("/enhance", content=otters, headers=headers["painter"]).is_success
     token = client.post("/lut", content=otters, headers=headers["grader"]).headers["x-look"]
     assert client.get(f"/lut/{token}", headers=headers["grader"]).is_success
     assert client.get("/metrics", headers=headers["prometheus"]).is_success
     assert client.get("/models", headers=headers["prometheus"]).is_success
-    refused = client.post("/enhance", content=otters, headers=headers["grader"])
-    assert problem(refused, 403, "forbidden")["needed"] == ["enhance"]
+    rejected = client.post("/enhance", content=otters, headers=headers["grader"])
+    assert problem(rejected, 403, "forbidden")["needed"] == ["enhance"]
     problem(client.get("/metrics", headers=headers["painter"]), 403, "forbidden")
 
 
-def test_an_answer_to_a_key_is_not_for_shared_caches(keyed: Keyed, otters: bytes) -> None:
-    """A LUT that took a key may be kept by its holder alone."""
+def test_responses_to_a_key_are_private(keyed: Keyed, otters: bytes) -> None:
+    """A LUT that needed a key may not be kept by shared caches."""
     headers = keyed.headers["grader"]
     token = keyed.client.post("/lut", content=otters, headers=headers).headers["x-look"]
-    answer = keyed.client.get(f"/lut/{token}", headers=headers)
-    assert answer.headers["cache-control"].startswith("private")
+    response = keyed.client.get(f"/lut/{token}", headers=headers)
+    assert response.headers["cache-control"].startswith("private")
 
 
-def test_a_refusal_does_not_wait_for_the_body(keyed: Keyed) -> None:
-    """Who has no key is refused before the photo is sent."""
-    with socket.create_connection(("127.0.0.1", keyed.client.base_url.port), timeout=60) as caller:
-        caller.sendall(b"POST /enhance HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
-        assert caller.recv(65536).startswith(b"HTTP/1.1 401")
+def test_a_rejection_does_not_wait_for_the_body(keyed: Keyed) -> None:
+    """A request without a key is rejected before its body is sent."""
+    with socket.create_connection(
+        ("127.0.0.1", keyed.client.base_url.port), timeout=60
+    ) as connection:
+        connection.sendall(
+            b"POST /enhance HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n"
+        )
+        assert connection.recv(65536).startswith(b"HTTP/1.1 401")
 
 
-def test_keys_come_and_go_without_a_restart(keyed: Keyed) -> None:
+def test_keys_change_without_a_restart(keyed: Keyed) -> None:
     """A new key is valid at once, a revoked one is not, and a damaged file changes nothing."""
     known = read_keys(keyed.file)
     secret, key = new_key("late", frozenset({Scope.LUT}))
@@ -125,9 +133,9 @@ def test_keys_come_and_go_without_a_restart(keyed: Keyed) -> None:
 
 
 def test_quotas(tmp_path: Path) -> None:
-    """Each key has its own requests and memory; 429 says when to come back, headers what is left.
+    """Each key has its own quota; 429 has Retry-After, and headers tell what is left.
 
-    A photo that does not fit into what is left is refused before it is decoded, and not charged.
+    An image that exceeds what is left is rejected before it is decoded, and not charged.
     """
     small, large = (picture(side) for side in (100, 1000))
     secret, key = new_key("app", frozenset({Scope.ENHANCE, Scope.LUT}))
@@ -148,18 +156,18 @@ def test_quotas(tmp_path: Path) -> None:
         assert '"memory";r=270000;t=' in first.headers["ratelimit"]
         problem(post(large), 429, "quota-exceeded")
         assert post(small).is_success
-        refused = post(small)
-        assert "memory" in problem(refused, 429, "quota-exceeded")["detail"]
-        assert 3500 < int(refused.headers["retry-after"]) <= 3600
+        rejected = post(small)
+        assert "memory" in problem(rejected, 429, "quota-exceeded")["detail"]
+        assert 3500 < int(rejected.headers["retry-after"]) <= 3600
         problem(post(b"no photo"), 415, "not-an-image")
-        refused = post(b"no photo")
-        assert "requests" in problem(refused, 429, "quota-exceeded")["detail"]
-        assert '"requests";r=0' in refused.headers["ratelimit"]
+        rejected = post(b"no photo")
+        assert "requests" in problem(rejected, 429, "quota-exceeded")["detail"]
+        assert '"requests";r=0' in rejected.headers["ratelimit"]
         assert post(small, other_secret).is_success
 
 
 def picture(side: int) -> bytes:
-    """A square JPEG."""
+    """Encode a square JPEG."""
     buffer = io.BytesIO()
     Image.new("RGB", (side, side), "teal").save(buffer, "JPEG")
     return buffer.getvalue()
@@ -179,15 +187,33 @@ def test_keys_from_the_environment_and_a_port_for_metrics() -> None:
             assert metrics.get("/readyz").status_code == 200
             assert metrics.get("/models").status_code == 404
             assert metrics.post("/enhance", content=picture(8)).status_code == 404
+            assert metrics.get("/livez/").headers["x-content-type-options"] == "nosniff"
         assert server.client.get("/metrics").status_code == 404
         assert server.client.get("/livez").status_code == 200
         assert server.client.get("/models").status_code == 401
         assert server.client.get("/models", headers=bearer(secret)).status_code == 200
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize("address", [None, ("localhost", None), ("/run/socket", None)])
+async def test_keys_are_required_without_a_port(address: tuple[str, None] | None) -> None:
+    """A server address without a port, as of a Unix socket, opens nothing."""
+    _, key = new_key("app", frozenset({Scope.LUT}))
+    settings = Settings(auth=AuthPolicy(keys=[key]))
+    app = create_app(settings, create_service(settings))
+
+    async def without_port(scope: Scope_, receive: Receive, send: Send) -> None:
+        await app({**scope, "server": address}, receive, send)
+
+    transport = httpx.ASGITransport(app=without_port)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        for path in ("/models", "/metrics"):
+            problem(await client.get(path), 401, "unauthorised")
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", ""])  # noqa: S104
-def test_other_machines_are_let_in_on_purpose_only(host: str) -> None:
-    """Beyond loopback the service needs keys, or to be told that it shall be open."""
+def test_exposure_is_explicit(host: str) -> None:
+    """Beyond loopback the service needs keys, or permission for anonymous requests."""
     closed, opened = AuthPolicy(), AuthPolicy(allow_anonymous=True)
     with pytest.raises(ValueError, match="CLUT_AUTH_ALLOW_ANONYMOUS"):
         check_exposure(host, ApiKeyStore(closed), closed)
@@ -199,19 +225,19 @@ def test_other_machines_are_let_in_on_purpose_only(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
 def test_loopback_needs_no_keys(host: str) -> None:
-    """On one's own machine everything works at once."""
+    """On loopback the service starts without keys."""
     check_exposure(host, ApiKeyStore(AuthPolicy()), AuthPolicy())
 
 
-def test_an_empty_file_of_keys_lets_nobody_in(tmp_path: Path) -> None:
-    """The last key that is revoked does not open the door."""
+def test_an_empty_file_of_keys(tmp_path: Path) -> None:
+    """Keys are still required when the last one is revoked."""
     file = tmp_path / "keys.json"
     write_keys(file, [])
     assert ApiKeyStore(AuthPolicy(file=file)).required
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "error"),
     [
         ("", "Invalid JSON"),
         ("{}", "valid array"),
@@ -224,9 +250,9 @@ def test_an_empty_file_of_keys_lets_nobody_in(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_file_that_holds_no_keys(tmp_path: Path, text: str, complaint: str) -> None:
-    """The complaint names the file and the place in it."""
+def test_damaged_files_of_keys(tmp_path: Path, text: str, error: str) -> None:
+    """The error names the file and the place in it."""
     file = tmp_path / "keys.json"
     file.write_text(text)
-    with pytest.raises(ValueError, match=f"keys.json.*{complaint}"):
+    with pytest.raises(ValueError, match=f"keys.json.*{error}"):
         ApiKeyStore(AuthPolicy(file=file))

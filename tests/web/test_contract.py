@@ -1,4 +1,4 @@
-"""The service does what its own OpenAPI document says, whatever is sent."""
+"""The service conforms to its OpenAPI document, whatever is sent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HOOKS = "tests.helpers.generated"
 
 
 def test_schemathesis(tmp_path: Path) -> None:
-    """Generated requests, valid or not, with and without the key, find nothing to complain of."""
+    """Generated requests, valid or not, with and without the key, find no violation."""
     secret, key = new_key("tester", frozenset(Scope))
     command = [
         str(Path(sys.executable).with_name("schemathesis")),
@@ -41,11 +41,11 @@ def test_schemathesis(tmp_path: Path) -> None:
 
 
 def test_a_path_of_several_methods_names_them_all(client: httpx.Client) -> None:
-    """Found by schemathesis: Allow named the methods of one route alone."""
+    """Allow names the methods of all routes of a path (found by schemathesis)."""
     assert client.delete("/lut").headers["allow"] == "GET, HEAD, POST"
 
 
 def test_an_instance_is_a_uri(client: httpx.Client) -> None:
-    """Found by schemathesis: a problem's instance must be an address, whatever the path was."""
+    """The instance of a problem is a URI, whatever the path was (found by schemathesis)."""
     instance = client.get("/lut/%C3%BC %7B").json()["instance"]
     assert instance == "/lut/%C3%BC%20%7B"

@@ -1,4 +1,4 @@
-"""Callers who hang up at any moment: nothing is lost, nobody who stays is hurt."""
+"""Clients that disconnect at any moment: nothing leaks, and other requests are served."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from tests.helpers.files import scene
 from tests.helpers.heic import heic
 from tests.helpers.http import enlarged
 from tests.helpers.metrics import cancelled_in, grown, samples
+from tests.helpers.raw import wait_until
 from tests.helpers.server import PATIENCE, Server, serving
 
-CALLERS = 40  # in a crowd; the house has room for all of them, but not for their pixels
-CROWDS = 4  # at least
-WIDTH = 3000  # of the largest photo: long enough in every stage to be left there
+CLIENTS = 40  # at once; all are admitted, but have to wait for memory
+ROUNDS = 4  # at least
+WIDTH = 3000  # of the largest image: long enough in every stage to be cut off there
 PIXELS = 8_000_000
 MEMORY = 36 * PIXELS  # bytes: for that and a few small ones
-UPLOADS = 48_000_000  # bytes: all bodies of a crowd
+UPLOADS = 48_000_000  # bytes: all bodies at once
 STAGES = {"receive", "queue", "decode", "predict", "apply", "encode"}
 IDLE = (
     "clut_in_flight_requests",
@@ -36,7 +37,7 @@ IDLE = (
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for, and how it is answered."""
+    """A request, and the status of its response."""
 
     method: str
     path: str
@@ -44,14 +45,14 @@ class Request:
     status: int
 
     def wire(self) -> bytes:
-        """The bytes of it."""
-        head = f"{self.method} {self.path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        """Return the request as it is sent."""
+        head = f"{self.method} {self.path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
         return f"{head}Content-Length: {len(self.body)}\r\n\r\n".encode() + self.body
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    """A server of little memory."""
+    """Start a server with small budgets."""
     budgets = {"ADMISSION_MEMORY_BYTES": MEMORY, "UPLOAD_BUDGET_BYTES": UPLOADS}
     with serving(**budgets, IMAGE_MAX_PIXELS=PIXELS) as server:
         yield server
@@ -59,7 +60,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def requests(server: Server, otters: bytes, photos: Path) -> list[Request]:
-    """Of every kind: cheap ones, costly ones, and ones that fail."""
+    """Return requests of every kind: cheap ones, costly ones, and ones that fail."""
     lake = (photos / "lake.jpg").read_bytes()
     token = server.client.post("/lut", content=lake).headers["x-look"]
     return [
@@ -76,8 +77,8 @@ def requests(server: Server, otters: bytes, photos: Path) -> list[Request]:
     ]
 
 
-async def stays(port: int, request: Request) -> None:
-    """Waits for the whole of its answer, which must be the right one."""
+async def complete(port: int, request: Request) -> None:
+    """Receive the whole response, which must be the expected one."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request.wire())
     async with asyncio.timeout(PATIENCE):
@@ -88,71 +89,72 @@ async def stays(port: int, request: Request) -> None:
     writer.close()
 
 
-async def leaves(port: int, request: Request, chance: random.Random) -> None:
-    """Hangs up: before all is sent, while it waits, or in the middle of the answer."""
+async def disconnect(port: int, request: Request, chance: random.Random) -> None:
+    """Disconnect while the client is sending, waiting, or receiving."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     wire = request.wire()
     moment = chance.choice(["sending", "waiting", "waiting", "reading"])
     writer.write(wire[: chance.randrange(len(wire))] if moment == "sending" else wire)
     if moment == "waiting":
-        await asyncio.sleep(chance.expovariate(4))  # what is tried out, not what is waited for
+        await asyncio.sleep(chance.expovariate(4))  # part of the load, not a wait for a condition
     if moment == "reading":
         await reader.read(chance.randrange(1, 5000))
     writer.transport.abort()
 
 
-async def crowd(port: int, requests: list[Request], chance: random.Random) -> None:
-    """Many at once, of whom some two thirds leave."""
-    async with asyncio.TaskGroup() as callers:
-        for _ in range(CALLERS):
+async def send_many(port: int, requests: list[Request], chance: random.Random) -> None:
+    """Send many requests at once, of which two thirds are cut off."""
+    async with asyncio.TaskGroup() as clients:
+        for _ in range(CLIENTS):
             request = chance.choice(requests)
             if chance.random() < 0.65:
-                callers.create_task(leaves(port, request, chance))
+                clients.create_task(disconnect(port, request, chance))
             else:
-                callers.create_task(stays(port, request))
+                clients.create_task(complete(port, request))
 
 
-def idle(server: Server) -> dict[str, float]:
-    """What has to be as before once nobody is there."""
+def read_gauges(server: Server) -> dict[str, float]:
+    """Return the gauges that must be as before once no request is in flight."""
     found = samples(server.client)
     return {name: sum(found[key] for key in found if key[0] == name) for name in IDLE}
 
 
-def test_whoever_hangs_up_leaves_nothing_behind(server: Server, requests: list[Request]) -> None:
-    """After crowds that left in every stage all who stayed are answered, and all is free again."""
+def test_disconnects_in_every_stage(server: Server, requests: list[Request]) -> None:
+    """Requests beside disconnected ones are served, and afterwards all resources are free."""
     chance = random.Random(0)  # noqa: S311 -- repeatable, not secret
-    asyncio.run(crowd(server.port, requests, chance))  # has all the processes and caches made
-    settled(server, None)
-    before, counted = idle(server), samples(server.client)
+    asyncio.run(
+        send_many(server.port, requests, chance)
+    )  # starts all processes and fills all caches
+    wait_until_idle(server, None)
+    before, counted = read_gauges(server), samples(server.client)
     left: set[str] = set()
-    crowds = 0
+    rounds = 0
     give_up = time.monotonic() + PATIENCE
-    while crowds < CROWDS or left < STAGES:
+    while rounds < ROUNDS or left < STAGES:
         assert time.monotonic() < give_up, left
-        asyncio.run(crowd(server.port, requests, chance))
-        crowds += 1
+        asyncio.run(send_many(server.port, requests, chance))
+        rounds += 1
         change = grown(counted, samples(server.client))
         left = {stage for stage in STAGES if change.get(cancelled_in(stage))}
-    settled(server, before)
+    wait_until_idle(server, before)
     whole = server.client.post("/enhance", content=bytes(UPLOADS))
-    assert whole.status_code == 415  # and not 503: the room for bodies is free again, too
-    asyncio.run(everybody(server.port, requests))
+    assert whole.status_code == 415  # not 503: the memory for bodies is free
+    asyncio.run(send_each(server.port, requests))
 
 
-async def everybody(port: int, requests: list[Request]) -> None:
-    """One of each, and all stay."""
-    async with asyncio.TaskGroup() as callers:
+async def send_each(port: int, requests: list[Request]) -> None:
+    """Send one request of each kind, and receive all responses."""
+    async with asyncio.TaskGroup() as clients:
         for request in requests:
-            callers.create_task(stays(port, request))
+            clients.create_task(complete(port, request))
 
 
-def settled(server: Server, before: dict[str, float] | None) -> None:
-    """Waits until the house is empty, and as it was before."""
-    give_up = time.monotonic() + PATIENCE
-    while True:
-        now = idle(server)
+def wait_until_idle(server: Server, before: dict[str, float] | None) -> None:
+    """Wait until no request is in flight, and the gauges are as before."""
+
+    def is_idle() -> bool:
+        now = read_gauges(server)
         empty = not any(now[name] for name in IDLE if name != "process_open_fds")
-        if now == before or (before is None and empty):
-            return
-        assert time.monotonic() < give_up, (before, now)
-        time.sleep(0.1)
+        return now == before or (before is None and empty)
+
+    wait_until(is_idle, PATIENCE)

@@ -1,10 +1,10 @@
-"""The log is for operators: one JSON object a line, with nothing of what must stay secret."""
+"""The log: one JSON object per line, without secrets, bounded, and never in the way."""
 
 from __future__ import annotations
 
 import json
 import logging
-import socket
+import os
 import struct
 from pathlib import Path
 
@@ -17,13 +17,15 @@ from app.policies import Scope
 from app.settings import Settings
 from app.web.api_keys import new_key
 from tests.helpers.files import XMP, exif, saved, scene
+from tests.helpers.metrics import samples
+from tests.helpers.raw import exchange
 from tests.helpers.server import Server, serving
 
 SECRETS = ("MAKER NOTE", "1234567", "48.", "48,12", "JFIF")
 
 
-def test_what_is_logged(tmp_path: Path) -> None:
-    """Every request is a line with its ID, holder and outcome; no photo, place or key is in it."""
+def test_request_lines(tmp_path: Path) -> None:
+    """Each request is a line with ID, key and status; no image data, place or secret is logged."""
     log = tmp_path / "log"
     secret, key = new_key("holiday", frozenset({Scope.ENHANCE}))
     photo = saved(scene(), "JPEG", exif=exif(6), xmp=XMP)
@@ -51,8 +53,8 @@ def test_what_is_logged(tmp_path: Path) -> None:
         assert word not in text
 
 
-def test_a_damaged_file_is_not_quoted(tmp_path: Path) -> None:
-    """Found by fuzzing: a TIFF of broken tags wrote a line for each of them, with its bytes."""
+def test_damaged_files_are_not_quoted(tmp_path: Path) -> None:
+    """A TIFF of broken tags does not cause a line for each of them (found by fuzzing)."""
     tags = b"".join(struct.pack("<HHII", 270 + n, 2, 500, 2**31) for n in range(2000))
     photo = b"II*\0\x08\0\0\0" + struct.pack("<H", 2000) + tags + bytes(4)
     log = tmp_path / "log"
@@ -63,37 +65,67 @@ def test_a_damaged_file_is_not_quoted(tmp_path: Path) -> None:
 
 
 def inject(server: Server) -> None:
-    """Tries to write lines of one's own into the log."""
+    """Try to write lines of the log by a path, a header and a malformed request."""
     forged = '%0A{"message":"forged"}%0D%0A%1B[31m%E2%80%A8'
     server.client.get(f"/{forged}")
     server.client.get("/readyz", headers={"X-Request-ID": 'a"} {"message":"forged"}'})
-    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as caller:
-        caller.sendall(b'GET /\n{"message":"forged"} HTTP/1.1\r\nHost: x\r\n\r\n')
-        caller.recv(65536)
+    exchange(server.port, b'GET /\n{"message":"forged"} HTTP/1.1\r\nHost: localhost\r\n\r\n')
+
+
+def test_lines_are_bounded(tmp_path: Path) -> None:
+    """A header or path of 60 KB does not become a line of 60 KB."""
+    log = tmp_path / "log"
+    with serving(log) as server:
+        headers = {"X-Forwarded-For": "x" * 60_000, "User-Agent": "y" * 1000}
+        server.client.get("/" + "z" * 60_000, headers=headers | {"X-Forwarded-For": "1.2.3.4"})
+        server.client.get("/livez", headers=headers)
+    lines = log.read_text().splitlines()
+    clients = [json.loads(line).get("client") for line in lines]
+    assert "1.2.3.4" in clients
+    assert "x" * 64 in clients
+    assert max(map(len, lines)) < 1000
+
+
+def test_output_that_nobody_reads(otters: bytes) -> None:
+    """The server responds although its standard output is full, and counts the dropped lines."""
+    reader, writer = os.pipe()
+    try:
+        with serving(Path(f"/dev/fd/{writer}")) as server:
+            path = "/" + "a" * 200
+            seen = 0.0
+            while not seen:
+                for _ in range(500):
+                    assert server.client.get(path).status_code == 404
+                seen = samples(server.client)["clut_dropped_log_lines_total", ()]
+            assert server.client.post("/lut?size=2", content=otters).status_code == 200
+    finally:
+        os.close(writer)
+        os.close(reader)
 
 
 @pytest.mark.anyio
-async def test_a_fault_is_told_to_operators_alone(caplog: pytest.LogCaptureFixture) -> None:
-    """The caller learns that it happened and its request ID; the log learns what it was."""
-    app = faulty()
+async def test_faults_are_described_in_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """The client learns the request ID; the log holds the exception."""
+    app = create_faulty_app()
     transport = httpx.ASGITransport(app=app)
     async with (
-        app.router.lifespan_context(app) as state,
-        httpx.AsyncClient(transport=with_state(transport, state), base_url="http://x") as client,
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
     ):
-        answer = await client.get("/fault", headers={"X-Request-ID": "r-1"})
-    assert answer.status_code == 500
-    assert answer.json()["type"] == "/problems#internal"
-    assert answer.json()["request_id"] == "r-1"
-    assert "password" not in answer.text
+        response = await client.get("/fault", headers={"X-Request-ID": "r-1"})
+    assert response.status_code == 500
+    assert response.json()["type"] == "/problems#internal"
+    assert response.json()["request_id"] == response.headers["x-request-id"] == "r-1"
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert "password" not in response.text
     (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert record.request_id == "r-1"
     assert record.exc_info is not None
     assert "password" in str(record.exc_info[1])
 
 
-def faulty() -> FastAPI:
-    """The service with one endpoint that fails."""
+def create_faulty_app() -> FastAPI:
+    """Return the application with one more endpoint, which fails."""
     settings = Settings()
     app = create_app(settings, create_service(settings))
 
@@ -102,13 +134,3 @@ def faulty() -> FastAPI:
         raise RuntimeError("the password is swordfish")
 
     return app
-
-
-def with_state(transport: httpx.ASGITransport, state: object) -> httpx.ASGITransport:
-    """Hands the lifespan's state to every request, as a server does."""
-    app = transport.app
-
-    async def stateful(scope, receive, send) -> None:
-        await app({**scope, "state": dict(state)}, receive, send)
-
-    return httpx.ASGITransport(app=stateful)

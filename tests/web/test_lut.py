@@ -17,12 +17,12 @@ from tests.helpers.tolerances import assert_same_lut
 
 @pytest.fixture(scope="module")
 def token(client: httpx.Client, otters: bytes) -> str:
-    """The token of a look."""
+    """Return the token of a look."""
     return client.post("/lut", content=otters).headers["x-look"]
 
 
 def test_a_photo_gives_its_lut(client: httpx.Client, otters: bytes) -> None:
-    """The answer is a .cube of 33 points an axis that is near but not the identity."""
+    """The response is a .cube of 33 points per axis, near the identity but not equal to it."""
     response = client.post("/lut", content=otters)
     assert response.status_code == 200
     assert response.headers["content-type"] == "text/plain; charset=us-ascii"
@@ -67,14 +67,14 @@ def test_a_recalled_lut_may_be_cached_for_ever(client: httpx.Client, token: str)
 
 
 def test_gzip_where_accepted(client: httpx.Client, token: str) -> None:
-    """Compressed for those who can read it, with an ETag of its own."""
-    answers = {}
+    """The response is compressed for clients that accept it, with an ETag of its own."""
+    results = {}
     for coding in ("gzip", "identity", "gzip;q=0"):
-        with client.stream("GET", f"/lut/{token}", headers={"Accept-Encoding": coding}) as answer:
-            answers[coding] = (answer.headers, b"".join(answer.iter_raw()))
-    packed, plain, refused = answers.values()
+        with client.stream("GET", f"/lut/{token}", headers={"Accept-Encoding": coding}) as response:
+            results[coding] = (response.headers, b"".join(response.iter_raw()))
+    packed, plain, rejected = results.values()
     assert packed[0]["content-encoding"] == "gzip"
-    for body in (gzip.decompress(packed[1]), refused[1]):
+    for body in (gzip.decompress(packed[1]), rejected[1]):
         assert_same_lut(body.decode(), plain[1].decode())
     assert len(packed[1]) < len(plain[1]) / 2
     assert packed[0]["etag"] != plain[0]["etag"]
@@ -82,7 +82,7 @@ def test_gzip_where_accepted(client: httpx.Client, token: str) -> None:
 
 
 def test_options(client: httpx.Client, token: str) -> None:
-    """Size, strength, title and clamp do what they say."""
+    """Size, strength, title and clamp are applied."""
     assert read_cube(client.get(f"/lut/{token}?size=17").text).size == 17
     untouched = read_cube(client.get(f"/lut/{token}?strength=0").text)
     np.testing.assert_allclose(untouched.table, Lut3D.identity(33).table, atol=1e-6)
@@ -94,7 +94,7 @@ def test_options(client: httpx.Client, token: str) -> None:
 
 
 def test_json(client: httpx.Client, token: str) -> None:
-    """The same table as JSON."""
+    """JSON holds the same table as .cube."""
     response = client.get(f"/lut/{token}?format=json")
     assert response.headers["content-type"] == "application/json"
     document = response.json()
@@ -160,7 +160,7 @@ def test_options_of_other_formats_are_rejected(
 
 @pytest.mark.parametrize("options", ["size=17", "size=17&format=csp", "clamp=true"])
 def test_what_the_file_loses_is_measured(client: httpx.Client, token: str, options: str) -> None:
-    """Where it is not the very LUT, a header and a comment say how far it is from that."""
+    """Where the file does not hold the exact LUT, a header and a comment state the error."""
     response = client.get(f"/lut/{token}?{options}")
     error = response.headers["x-lut-error"]
     worst, mean = (float(item.split("=")[1]) for item in error.split(", "))

@@ -1,26 +1,25 @@
-"""What operators look at: probes, metrics, models, the documents, and the end of the process."""
+"""What operators use: probes, metrics, models, the documents, draining."""
 
 from __future__ import annotations
 
 import signal
-import socket
-import time
 
 import httpx
 
 from app.settings import Settings
 from tests.helpers.metrics import cancelled_in, grown, response_series, samples
+from tests.helpers.raw import connect, post, wait_until
 from tests.helpers.server import PATIENCE, Server, serving
 
 
 def test_probes(client: httpx.Client) -> None:
-    """A sound and warm server says so."""
+    """A healthy and warm server passes both probes."""
     assert client.get("/livez").json() == {"alive": True}
     assert client.get("/readyz").json() == {"ready": True}
 
 
 def test_models(client: httpx.Client) -> None:
-    """The listing tells where the weights come from and under which licence."""
+    """The listing names the source and the licence of the weights."""
     listing = client.get("/models").json()
     (model,) = (item for item in listing["models"] if item["name"] == "default")
     assert listing["default"] == "default@1"
@@ -31,7 +30,7 @@ def test_models(client: httpx.Client) -> None:
 
 
 def test_metrics_count_what_happened(client: httpx.Client, otters: bytes) -> None:
-    """After a photo, a refusal and an unknown path every metric has moved as it should."""
+    """After an image, a rejection and an unknown path every metric has the right value."""
     before = samples(client)
     client.post("/enhance", content=otters)
     client.post("/enhance", content=b"not a photo")
@@ -67,21 +66,18 @@ def test_metrics_count_what_happened(client: httpx.Client, otters: bytes) -> Non
     assert any(name == "process_resident_memory_bytes" for name, _ in after)
 
 
-def test_a_departed_caller_is_counted(server: Server, otters: bytes) -> None:
-    """Who hangs up before the whole photo has arrived is counted, and disturbs nobody."""
+def test_disconnects_are_counted(server: Server, otters: bytes) -> None:
+    """A client that disconnects before its body has arrived is counted, and disturbs no other."""
     before = samples(server.client)
-    with socket.create_connection(("127.0.0.1", server.port)) as caller:
-        head = f"POST /enhance HTTP/1.1\r\nHost: x\r\nContent-Length: {len(otters)}\r\n\r\n"
-        caller.sendall(head.encode() + otters[:1000])
+    with connect(server.port) as connection:
+        connection.sendall(post("/enhance", otters)[: -len(otters) // 2])
     key = cancelled_in("receive")
-    give_up = time.monotonic() + PATIENCE
-    while samples(server.client).get(key, 0) == before.get(key, 0):
-        assert time.monotonic() < give_up
+    wait_until(lambda: samples(server.client).get(key, 0) == before.get(key, 0) + 1)
     assert server.client.post("/enhance", content=otters).status_code == 200
 
 
 def test_the_documents(client: httpx.Client) -> None:
-    """/docs needs nothing from other hosts, and the OpenAPI document knows the endpoints."""
+    """/docs needs nothing from other hosts, and the OpenAPI document has the endpoints."""
     page = client.get("/docs").text
     assert "http://" not in page.replace(str(client.base_url), "")
     assert "https://" not in page
@@ -92,18 +88,16 @@ def test_the_documents(client: httpx.Client) -> None:
     assert "multipart/form-data" in paths["/enhance"]["post"]["requestBody"]["content"]
 
 
-def test_no_time_of_birth_in_the_metrics(client: httpx.Client) -> None:
-    """When each series began is of no use here, and would double the page."""
+def test_metrics_have_no_creation_times(client: httpx.Client) -> None:
+    """They would double the page."""
     assert not [name for name, _ in samples(client) if name.endswith("_created")]
 
 
 def test_draining(otters: bytes) -> None:
-    """After SIGTERM the server says that it leaves, still answers for a while, and ends well."""
-    with serving(HTTP_DRAIN_SECONDS=1.5) as server:
+    """After SIGTERM /readyz returns 503, requests are served for a while; the exit status is 0."""
+    with serving(HTTP_DRAIN_SECONDS=5) as server:
         server.process.send_signal(signal.SIGTERM)
-        give_up = time.monotonic() + 1.0
-        while server.client.get("/readyz").status_code == 200:
-            assert time.monotonic() < give_up
+        wait_until(lambda: server.client.get("/readyz").status_code == 503)
         assert server.client.get("/livez").status_code == 200
         assert server.client.post("/enhance", content=otters).status_code == 200
         assert server.process.wait(PATIENCE) == 0

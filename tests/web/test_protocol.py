@@ -1,245 +1,264 @@
-"""What a connection may cost, spoken over raw sockets."""
+"""Limits and correctness of the HTTP protocol, tested over raw sockets."""
 
 from __future__ import annotations
 
+import re
 import socket
-import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 import pytest
+import uvicorn
 
+from app.web.protocol import UVICORN
 from tests.helpers.http import enlarged
-from tests.helpers.server import Server, serving
+from tests.helpers.metrics import grown, samples
+from tests.helpers.raw import connect, exchange, post, receive_all, status_of, wait_until
+from tests.helpers.server import Server, free_port, serving
 
 SECONDS = 1.5
+PROBE = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
+LAST_PROBE = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
 def strict() -> Iterator[Server]:
-    """A server of little patience."""
-    settings = {"HEAD_SECONDS": SECONDS, "HEAD_BYTES": 4096, "STALL_SECONDS": SECONDS}
-    with serving(**{f"CONNECTION_{name}": value for name, value in settings.items()}) as server:
+    """Start a server with short timeouts and a small header limit."""
+    names = ("HEADER_TIMEOUT", "WRITE_TIMEOUT", "KEEP_ALIVE_TIMEOUT")
+    settings = {f"CONNECTION_{name}": SECONDS for name in names}
+    with serving(CONNECTION_MAX_HEADER_BYTES=4096, **settings) as server:
         yield server
 
 
-def connect(server: Server) -> socket.socket:
-    """A connection of one's own; waiting for ever on it fails the test."""
-    return socket.create_connection(("127.0.0.1", server.port), timeout=30)
+def test_uvicorn_version() -> None:
+    """`app.web.protocol` overrides internals of uvicorn."""
+    assert uvicorn.__version__.startswith(f"{UVICORN}."), (
+        f"uvicorn {uvicorn.__version__} is installed, but app/web/protocol.py was written for "
+        f"{UVICORN}. Compare uvicorn/protocols/http/httptools_impl.py of both versions with the "
+        "methods that HttpProtocol overrides, then change UVICORN and the pin in pyproject.toml."
+    )
 
 
-def everything(caller: socket.socket, *, resets: bool = True) -> bytes:
-    """All that comes until the server closes, or, where that may be, resets the connection."""
-    parts = []
-    try:
-        while part := caller.recv(65536):
-            parts.append(part)
-    except ConnectionResetError:
-        if not resets:
-            raise
-    return b"".join(parts)
+@pytest.mark.parametrize("sent", [b"", b"G", PROBE[:-2], PROBE[:-4]])
+def test_incomplete_heads_time_out(strict: Server, sent: bytes) -> None:
+    """A connection that does not complete its request's headers is closed without a response."""
+    assert exchange(strict.port, sent) == b""
 
 
-@pytest.mark.parametrize(
-    "sent", [b"", b"G", b"GET /livez HTTP/1.1\r\nHost: x\r\n", b"GET /livez HTTP/1.1\r\nHost: x"]
-)
-def test_half_a_request_is_not_waited_for(strict: Server, sent: bytes) -> None:
-    """A connection that does not come to the point is closed, without an answer."""
-    with connect(strict) as caller:
-        caller.sendall(sent)
-        assert everything(caller) == b""
+def test_a_rejected_body_times_out(strict: Server) -> None:
+    """After a rejection the rest of the body may not hold the connection."""
+    head = b"POST /models HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n"
+    assert status_of(exchange(strict.port, head)) == 405
 
 
-def test_a_body_that_nobody_asked_for_does_not_hold_the_line(strict: Server) -> None:
-    """After a refusal the rest of a body must not drip in for ever."""
-    with connect(strict) as caller:
-        caller.sendall(b"POST /models HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
-        assert everything(caller).startswith(b"HTTP/1.1 405")
-
-
-def test_connections_are_used_again(strict: Server) -> None:
-    """One after the other, requests of a patient caller share a connection."""
-    request = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
-    with connect(strict) as caller:
+def test_connections_are_reused(strict: Server) -> None:
+    """Requests share a connection, one after the other or sent ahead."""
+    with connect(strict.port) as connection:
         for _ in range(3):
-            caller.sendall(request)
-            answer = b""
-            while not answer.endswith(b"}"):
-                answer += caller.recv(65536)
-            assert answer.startswith(b"HTTP/1.1 200")
-        caller.sendall(request * 3)
-        assert everything(caller).count(b"HTTP/1.1 200") == 3
+            connection.sendall(PROBE)
+            response = b""
+            while not response.endswith(b"}"):
+                response += connection.recv(65536)
+            assert status_of(response) == 200
+        connection.sendall(PROBE * 3)
+        assert receive_all(connection).count(b"HTTP/1.1 200") == 3
 
 
 @pytest.mark.parametrize(
     "head",
     [
-        b"GET /livez HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 5000 + b"\r\n\r\n",
-        b"GET /livez HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 500_000,
+        b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 5000 + b"\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 500_000,
         b"GET /" + b"a" * 500_000,
-        b"GET /livez?" + b"a" * 5000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /livez?" + b"a" * 5000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET /livez HTTP/1.1\r\n" + b"A: b\r\n" * 3000 + b"\r\n",
     ],
 )
 def test_large_heads(strict: Server, head: bytes) -> None:
-    """Whether it comes at once or never ends, a head that is too large is answered 431."""
-    with connect(strict) as caller:
-        caller.sendall(head)
-        assert everything(caller).startswith(b"HTTP/1.1 431")
+    """A head above the limit is rejected with 431, whether it arrives at once or never ends."""
+    assert status_of(exchange(strict.port, head)) == 431
 
 
-@pytest.mark.parametrize(
-    "request_",
-    [
-        b"\x00\x01\x02\r\n\r\n",
-        b"GET /\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET /\xc3\xbc HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET http://[::1 HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET * HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"POST /enhance HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
-        b"POST /enhance HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nContent-Length: 8\r\n\r\n",
-        b"POST /enhance HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n"
-        b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"POST /enhance HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"GET /livez HTTP/1.1\r\nHost : x\r\n\r\n",
-        b"GET /livez HTTP/9.9\r\nHost: x\r\n\r\n",
-        b"GET /livez HTTP/1.1\r\nHost: x\r\nX: a\nb\r\n\r\n",
-    ],
-)
-def test_what_is_no_http(strict: Server, request_: bytes) -> None:
-    """It is answered 4xx; never 5xx, and never a hang."""
-    with connect(strict) as caller:
-        caller.sendall(request_)
-        assert everything(caller).startswith(b"HTTP/1.1 4")
+MALFORMED = [
+    b"\x00\x01\x02\r\n\r\n",
+    b"GET /\xff\xfe HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET /\xc3\xbc HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET http://[::1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET * HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"POST /enhance HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+    b"POST /enhance HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\nContent-Length: 8\r\n\r\n",
+    b"POST /enhance HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"POST /enhance HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    b"POST /enhance HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"
+    b"1\r\nx\r\n0\r\n\r\n",
+    b"POST /enhance HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+    b"GET /livez HTTP/1.1\r\nHost : x\r\n\r\n",
+    b"GET /livez HTTP/9.9\r\nHost: localhost\r\n\r\n",
+    b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX: a\nb\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("request_", MALFORMED)
+def test_malformed_requests(strict: Server, request_: bytes) -> None:
+    """They are rejected with 4xx; never with 5xx, and without a hang."""
+    assert 400 <= status_of(exchange(strict.port, request_)) < 500
     assert strict.client.get("/livez").status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("sent", "status", "reason"),
+    [
+        (b"nonsense\r\n\r\n", 400, "bad-request"),
+        (b"GET /" + b"a" * 9000, 431, "headers-too-large"),
+    ],
+)
+def test_rejections_of_the_protocol(strict: Server, sent: bytes, status: int, reason: str) -> None:
+    """They have the headers of every other response, and are counted."""
+    before = samples(strict.client)
+    head, _, body = exchange(strict.port, sent).partition(b"\r\n\r\n")
+    change = grown(before, samples(strict.client))
+    lines = head.decode().lower().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines[1:])
+    assert status_of(head) == status
+    assert {"date", "x-request-id", "content-security-policy", "connection"} <= set(headers)
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["content-type"] == "application/problem+json"
+    assert headers["x-request-id"].encode() in body
+    labels = ("method", "other"), ("route", "unmatched"), ("status", str(status))
+    assert change["clut_requests_total", labels] == 1
+    assert change["clut_rejected_total", (("reason", reason),)] == 1
+
+
 def test_many_small_headers_cost_little() -> None:
-    """Each was counted again with every next one: ten thousand of them held up all for 9 s."""
-    head = b"GET /livez HTTP/1.1\r\nHost: x\r\n" + b"A:b\r\n" * 100_000 + b"\r\n"
-    with serving(CONNECTION_MAX_HEADER_BYTES=2_000_000) as server, connect(server) as caller:
-        caller.sendall(head)
-        assert caller.recv(65536).startswith(b"HTTP/1.1 200")
+    """Counting each again with every further one made 10,000 of them take 9 s."""
+    head = PROBE[:-2] + b"A:b\r\n" * 100_000 + b"\r\n"
+    with serving(CONNECTION_MAX_HEADER_BYTES=2_000_000) as server, connect(server.port) as it:
+        it.sendall(head)
+        assert status_of(it.recv(65536)) == 200
 
 
 CHUNKED = (
-    b"POST /enhance HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n"
+    b"POST /enhance HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"5\r\nhello\r\n0\r\n"
 )
 
 
-def test_what_trails_a_body_is_no_header(strict: Server) -> None:
-    """A proxy that checks headers does not see trailers: they must not pass for headers."""
-    with connect(strict) as caller:
-        caller.sendall(CHUNKED + b"X-Request-ID: smuggled\r\n\r\n")
-        answer = everything(caller)
-    assert answer.startswith(b"HTTP/1.1 415")
-    assert b"smuggled" not in answer
+def test_trailers_are_dropped(strict: Server) -> None:
+    """Proxies do not check trailers, so that these may not pass for headers."""
+    response = exchange(strict.port, CHUNKED + b"X-Request-ID: smuggled\r\n\r\n")
+    assert status_of(response) == 415
+    assert b"smuggled" not in response
 
 
-def test_trailers_are_bounded(strict: Server) -> None:
-    """As a head is."""
-    with connect(strict) as caller:
-        caller.sendall(CHUNKED + b"A: b\r\n" * 20_000 + b"\r\n")
-        assert everything(caller).startswith(b"HTTP/1.1 431")
-
-
-def test_an_upgrade_does_not_split_a_request(strict: Server) -> None:
-    """A body that comes with `Upgrade` must not be taken for further requests."""
-    inner = b"GET /problems HTTP/1.1\r\nHost: x\r\n\r\n"
-    head = "POST /enhance HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"
-    with connect(strict) as caller:
-        caller.sendall(f"{head}Content-Length: {len(inner)}\r\n\r\n".encode() + inner)
-        answer = everything(caller)
-    assert answer.count(b"HTTP/1.1 ") == answer.count(b"HTTP/1.1 400") == 1
-    assert b"Upgrade" in answer
-    with connect(strict) as caller:  # without a body there is nothing to mistake
-        caller.sendall(head.replace("POST /enhance", "GET /livez").encode() + b"\r\n")
-        assert everything(caller).startswith(b"HTTP/1.1 200")
+def test_trailers_are_limited(strict: Server) -> None:
+    """The limit of a head holds for trailers, too."""
+    assert status_of(exchange(strict.port, CHUNKED + b"A: b\r\n" * 20_000 + b"\r\n")) == 431
 
 
 @pytest.mark.parametrize(
     ("head", "status"),
     [
-        (b"POST /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n", b"404"),
-        (b"POST /nothing HTTP/1.0\r\n", b"404"),
-        (b"POST /enhance?strength=2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n", b"400"),
-        (b"POST /enhance HTTP/1.1\r\nHost: x\r\nX : y\r\n", b"400"),
+        (b"POST /nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n", 404),
+        (b"POST /nothing HTTP/1.0\r\n", 404),
+        (b"POST /enhance?strength=2 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n", 400),
+        (b"POST /enhance HTTP/1.1\r\nHost: localhost\r\nX : y\r\n", 400),
     ],
 )
-def test_a_refusal_reaches_whoever_is_still_sending(
-    strict: Server, head: bytes, status: bytes
+def test_a_rejection_reaches_clients_that_are_sending(
+    strict: Server, head: bytes, status: int
 ) -> None:
-    """To close a connection on which bytes arrive would reset it, and the answer be lost."""
+    """Closing a connection while data arrives would reset it, and the response be lost."""
     body = bytes(20_000_000)
-    with connect(strict) as caller:
-        caller.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body))
-        caller.sendall(body)
-        assert everything(caller, resets=False).startswith(b"HTTP/1.1 " + status)
+    sent = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    assert status_of(exchange(strict.port, sent, resets=False)) == status
 
 
 def test_a_length_of_many_digits(server: Server, otters: bytes) -> None:
-    """Zeros in front of it are legal; five thousand of them were answered 500."""
+    """Leading zeros of Content-Length are legal."""
     length = str(len(otters)).zfill(5000)
-    head = f"POST /lut?size=2 HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
-    with connect(server) as caller:
-        caller.sendall(head.encode() + otters)
-        assert caller.recv(65536).startswith(b"HTTP/1.1 200")
+    head = f"POST /lut?size=2 HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
+    with connect(server.port) as connection:
+        connection.sendall(head.encode() + otters)
+        assert status_of(connection.recv(65536)) == 200
 
 
-def test_what_follows_a_request_does_not_cost_its_answer(strict: Server, otters: bytes) -> None:
-    """A whole request is answered, whatever nonsense comes behind it; then it is over."""
-    head = b"POST /lut?size=2 HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(otters)
-    with connect(strict) as caller:
-        caller.sendall(head + otters + b"nonsense\r\n\r\n")
-        answer = everything(caller)
-    assert answer.startswith(b"HTTP/1.1 200")
-    assert answer.count(b"HTTP/1.1 ") == 1
+def test_nonsense_after_a_request(strict: Server, otters: bytes) -> None:
+    """A complete request gets its response; then the connection ends."""
+    sent = post("/lut?size=2", otters).replace(b"Connection: close\r\n", b"") + b"nonsense\r\n\r\n"
+    response = exchange(strict.port, sent)
+    assert status_of(response) == 200
+    assert response.count(b"HTTP/1.1 ") == 1
 
 
-def test_requests_that_are_sent_ahead_may_take_their_time(otters: bytes) -> None:
-    """The time for a head does not run while a request that was sent ahead is answered."""
-    photo = enlarged(otters, 6000)
-    head = "POST /enhance?format=avif HTTP/1.1\r\nHost: x\r\n"
-    slow = f"{head}Content-Length: {len(photo)}\r\n\r\n".encode() + photo
-    with serving(CONNECTION_HEADER_TIMEOUT=0.2) as server, connect(server) as caller:
-        caller.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n" + slow)
-        answer = everything(caller)
-    assert answer.count(b"HTTP/1.1 200") == 2
+@pytest.mark.parametrize("size", [1000, 300_000, 2_000_000])
+@pytest.mark.parametrize("split", [1, 20, len(LAST_PROBE) - 1])
+def test_pipelined_heads_in_two_parts(server: Server, size: int, split: int) -> None:
+    """A request behind a large body is served even where its head arrives in two parts."""
+    first = post("/enhance", bytes(size)).replace(b"Connection: close\r\n", b"")
+    with connect(server.port) as connection:
+        connection.sendall(first + LAST_PROBE[:split])
+        response = connection.recv(65536)
+        assert status_of(response) == 415
+        connection.sendall(LAST_PROBE[split:])
+        assert (response + receive_all(connection)).count(b"HTTP/1.1 200") == 1
 
 
-def test_an_answer_that_nobody_reads(strict: Server) -> None:
-    """It does not stay in memory: its connection is closed."""
-    with socket.socket() as caller:
-        caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        caller.settimeout(30)
-        caller.connect(("127.0.0.1", strict.port))
-        for _ in range(40):  # more than the system's buffers take
-            caller.sendall(b"GET /swagger/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n")
-        gone = caller.getsockname()
-        until_closed(strict, gone[1])
+def test_pipelined_requests_may_take_their_time(otters: bytes) -> None:
+    """The time for headers does not run while a request that was sent ahead is in flight."""
+    slow = post("/enhance?format=avif", enlarged(otters, 6000))
+    with serving(CONNECTION_HEADER_TIMEOUT=0.2, ADMISSION_DEADLINE=600) as server:
+        assert exchange(server.port, PROBE + slow).count(b"HTTP/1.1 200") == 2
 
 
-def until_closed(server: Server, port: int) -> None:
-    """Waits until the server's end of a connection is gone."""
-    give_up = time.monotonic() + 30
-    while any(
-        line.split()[1].endswith(f":{server.port:04X}")
-        and line.split()[2].endswith(f":{port:04X}")
-        and line.split()[3] == "01"
-        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
-    ):
-        assert time.monotonic() < give_up
-        time.sleep(0.1)
+def test_responses_that_are_not_read(strict: Server) -> None:
+    """Their connection is closed, and their memory released."""
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(30)
+        connection.connect(("127.0.0.1", strict.port))
+        for _ in range(40):  # more than the buffers of the system hold
+            connection.sendall(PROBE.replace(b"/livez", b"/swagger/swagger-ui-bundle.js"))
+        port = connection.getsockname()[1]
+        wait_until(lambda: not is_open(strict.port, port))
 
 
-def test_connections_are_counted() -> None:
-    """One more than there may be is closed, and those that are there are served."""
-    with serving(CONNECTION_MAX=5) as server:
+def is_open(server: int, client: int) -> bool:
+    """Return whether the server's end of a connection is open (/proc/net/tcp)."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return any(
+        line[1].endswith(f":{server:04X}") and line[2].endswith(f":{client:04X}")
+        for line in lines
+        if line[3] == "01"  # established
+    )
+
+
+def test_connection_limit() -> None:
+    """Connections beyond the limit are closed, and those within it are served."""
+    with serving(CONNECTION_MAX=5) as server, ExitStack() as stack:
         server.client.close()
-        callers = [connect(server) for _ in range(5)]
-        with connect(server) as late:
-            assert everything(late) == b""
-        for caller in callers:
-            caller.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            assert everything(caller).startswith(b"HTTP/1.1 200")
-            caller.close()
+        connections = [stack.enter_context(connect(server.port)) for _ in range(5)]
+        assert exchange(server.port, b"") == b""
+        rejected = exchange(server.port, LAST_PROBE.replace(b"/livez", b"/models"))
+        assert status_of(rejected) == 503
+        for connection in connections:
+            connection.sendall(LAST_PROBE)
+            assert status_of(receive_all(connection)) == 200
+
+
+def test_probes_are_served_beyond_the_connection_limit() -> None:
+    """However many idle connections there are, on either port."""
+    port = free_port()
+    settings = {"CONNECTION_MAX": 5, "METRICS_PORT": port}
+    with serving(**settings) as server, ExitStack() as stack:
+        for _ in range(60):
+            stack.enter_context(connect(server.port))
+        for path in ("/livez", "/readyz"):
+            probe = LAST_PROBE.replace(b"/livez", path.encode())
+            assert status_of(exchange(server.port, probe)) == 200
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+            page = client.get("/metrics").text
+    assert re.search(r"clut_ready 1\.0", page)

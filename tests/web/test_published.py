@@ -1,4 +1,4 @@
-"""The published networks behind one server: what it answers is what their authors' code does."""
+"""The published networks behind one server, compared with the results of their authors' code."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MEAN_OF_SIBLINGS = 29.6
 
 @pytest.fixture(scope="module")
 def server(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server with all five models, interpolating as they were trained."""
+    """Start a server with all five models, interpolating as they were trained."""
     store = tmp_path_factory.mktemp("store")
     import_all(shared, store)
     with serving(
@@ -48,19 +48,19 @@ def server(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 @pytest.fixture(scope="module")
 def client(server: Server) -> httpx.Client:
-    """Speaks to that server."""
+    """Return the client of that server."""
     return server.client
 
 
 def png(levels: NDArray[np.uint8]) -> bytes:
-    """A file of pixels alone: no profile, no orientation."""
+    """Encode pixels without profile and orientation."""
     file = io.BytesIO()
     Image.fromarray(levels).save(file, "PNG", compress_level=1)
     return file.getvalue()
 
 
 def enhanced(client: httpx.Client, levels: NDArray[np.uint8], model: str) -> NDArray[np.uint8]:
-    """What the server makes of pixels (H, W, 3)."""
+    """Return the pixels (H, W, 3) that the server returns for others."""
     response = client.post("/enhance", content=png(levels), params={"model": model_name(model)})
     assert response.status_code == 200, response.text
     assert response.headers["content-type"] == "image/png"
@@ -68,14 +68,14 @@ def enhanced(client: httpx.Client, levels: NDArray[np.uint8], model: str) -> NDA
 
 
 def psnr(levels: NDArray[np.floating], target: NDArray[np.uint8]) -> float:
-    """In dB, over all samples."""
+    """Return the PSNR in dB, over all samples."""
     return float(10 * np.log10(255**2 / np.square(levels - target.astype(float)).mean()))
 
 
 @pytest.mark.parametrize("name", PHOTOS)
 @pytest.mark.parametrize("model", CHECKPOINTS)
 def test_the_authors_answer(client: httpx.Client, shared: Path, model: str, name: str) -> None:
-    """Every pixel is within one level."""
+    """Every sample is within one level."""
     levels = enhanced(client, read_input(shared, name), model).astype(int)
     assert np.abs(levels - read_result(shared, name, model)).max() <= 1
 
@@ -83,15 +83,15 @@ def test_the_authors_answer(client: httpx.Client, shared: Path, model: str, name
 def test_quality(client: httpx.Client, shared: Path) -> None:
     """Against an expert's versions the models reach what was measured of them elsewhere.
 
-    The mean of the answers of the three siblings is better than any single model.
+    The mean of the results of the three siblings is better than any single model.
     """
     scores: dict[str, list[float]] = {name: [] for name in (*CHECKPOINTS, "mean")}
     for path in sorted(shared.glob("pairs/*-input.png")):
         before = read_pixels(path)
         target = read_pixels(path.with_name(path.name.replace("-input", "-expert-c")))
-        answers = {name: enhanced(client, before, name).astype(float) for name in CHECKPOINTS}
-        answers["mean"] = np.rint(np.mean([answers[name] for name in SIBLINGS], axis=0))
-        for name, levels in answers.items():
+        results = {name: enhanced(client, before, name).astype(float) for name in CHECKPOINTS}
+        results["mean"] = np.rint(np.mean([results[name] for name in SIBLINGS], axis=0))
+        for name, levels in results.items():
             scores[name].append(psnr(levels, target))
     means = {name: float(np.mean(values)) for name, values in scores.items()}
     together = means.pop("mean")
@@ -101,7 +101,7 @@ def test_quality(client: httpx.Client, shared: Path) -> None:
 
 
 def test_the_listing(client: httpx.Client) -> None:
-    """Whoever chooses learns what each model is, and whether it puts curves before its table."""
+    """The listing describes each model, and whether it has curves before its table."""
     models = {model["name"]: model for model in client.get("/models").json()["models"]}
     assert {name: model["shaper"] for name, model in models.items()} == {
         "20-05-10": False,
@@ -115,15 +115,15 @@ def test_the_listing(client: httpx.Client) -> None:
 
 @pytest.mark.anyio
 async def test_each_model_has_its_own_batches(server: Server, otters: bytes) -> None:
-    """Requests for all models at once are answered by theirs, and counted as theirs."""
+    """Concurrent requests for several models are served and counted separately."""
     before = samples(server.client)
     names = [model_name(name) for name in CHECKPOINTS] * 3
     base = str(server.client.base_url)
     async with httpx.AsyncClient(base_url=base, timeout=60) as client:
-        answers = await asyncio.gather(
+        results = await asyncio.gather(
             *(client.post("/lut", content=otters, params={"model": name}) for name in names)
         )
-    assert [response.headers["x-model"] for response in answers] == [f"{n}@1" for n in names]
+    assert [response.headers["x-model"] for response in results] == [f"{n}@1" for n in names]
     change = grown(before, samples(server.client))
     for name in names:
         assert change["clut_batch_size_sum", (("model", f"{name}@1"),)] == 3
@@ -134,7 +134,7 @@ async def test_each_model_has_its_own_batches(server: Server, otters: bytes) -> 
 def test_tokens_bring_each_models_lut_back(
     client: httpx.Client, otters: bytes, model: str, lut_format: str
 ) -> None:
-    """Within rounding, and without naming the model."""
+    """A token gives the same LUT within rounding, without naming the model."""
     options = {"format": lut_format, "size": 33} if lut_format == "cube" else {"format": lut_format}
     posted = client.post("/lut", content=otters, params={"model": model_name(model), **options})
     again = client.get(f"/lut/{posted.headers['x-look']}", params=options)
@@ -144,7 +144,7 @@ def test_tokens_bring_each_models_lut_back(
 
 @pytest.mark.parametrize("model", ["adaint", "seplut"])
 def test_what_resampling_loses_is_measured(client: httpx.Client, otters: bytes, model: str) -> None:
-    """Resolve's dialect holds the curves; a plain .cube does not, and says what that costs."""
+    """Resolve's dialect holds the curves; a plain .cube does not, and a header states the error."""
     posted = client.post("/lut", content=otters, params={"model": model, "format": "resolve"})
     assert "x-lut-error" not in posted.headers
     exact = read_cube(posted.text)

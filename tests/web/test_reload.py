@@ -1,4 +1,4 @@
-"""Reading the model store again, as operators ask for it."""
+"""Reload of the model store: over HTTP and by signal."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.helpers.server import PATIENCE, serving
 
 
 def served(client: httpx.Client, headers: dict[str, str] | None = None) -> set[str]:
-    """The names of the models."""
+    """Return the names of the served models."""
     return {model["name"] for model in client.get("/models", headers=headers).json()["models"]}
 
 
 def test_over_http_with_an_admin_key_alone(tmp_path: Path) -> None:
-    """An admin reads the store again; other keys may not."""
+    """A key with the scope admin reloads the store; other keys are rejected."""
     shutil.copytree(STORE / "default", tmp_path / "default")
     admin, admin_key = new_key("admin", frozenset({Scope.ADMIN}))
     user, user_key = new_key("user", frozenset({Scope.ENHANCE, Scope.LUT, Scope.METRICS}))
@@ -34,18 +34,18 @@ def test_over_http_with_an_admin_key_alone(tmp_path: Path) -> None:
         problem(client.post("/models/reload"), 401, "unauthorised")
         problem(client.post("/models/reload", headers=bearer(user)), 403, "forbidden")
         assert served(client, bearer(user)) == {"default"}
-        answer = client.post("/models/reload", headers=bearer(admin))
-        assert answer.json() == {"models": ["default@1", "other@1"]}
+        response = client.post("/models/reload", headers=bearer(admin))
+        assert response.json() == {"models": ["default@1", "other@1"]}
         assert served(client, bearer(user)) == {"default", "other"}
 
 
 def test_without_keys_nobody_reloads_over_http(client: httpx.Client) -> None:
-    """A web page that is open on this machine must not be able to, either."""
+    """Without keys nobody may reload, web pages that are open on this machine included."""
     problem(client.post("/models/reload"), 403, "forbidden")
 
 
 def test_by_signal(tmp_path: Path, otters: bytes) -> None:
-    """SIGHUP reads the store again; a damaged default is complained of, and nothing changes."""
+    """SIGHUP reloads the store; a damaged default is logged, and nothing changes."""
     shutil.copytree(STORE / "default", tmp_path / "store" / "default")
     log = tmp_path / "log"
     with serving(log, MODELS_STORE=tmp_path / "store") as server:

@@ -1,4 +1,4 @@
-"""What browsers are told."""
+"""Headers for browsers: security headers, the policy of /docs, CORS."""
 
 from __future__ import annotations
 
@@ -13,21 +13,29 @@ from tests.helpers.server import serving
 ORIGIN = {"Origin": "https://gallery.example"}
 
 
-def test_every_answer_makes_browsers_careful(client: httpx.Client, otters: bytes) -> None:
-    """Photos, documents, problems: none is sniffed, framed, or allowed to run anything."""
-    answers = (
+def test_every_response_has_security_headers(client: httpx.Client, otters: bytes) -> None:
+    """Images, documents and problems have them, with a request ID and a date."""
+    responses = (
         client.post("/enhance", content=otters),
         client.get("/models"),
         client.get("/no/such/path"),
+        client.get("/livez", headers={"Host": "evil.example"}),
     )
-    for answer in answers:
-        assert answer.headers["x-content-type-options"] == "nosniff"
-        assert answer.headers["x-frame-options"] == "DENY"
-        assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    for response in responses:
+        check_headers(response)
 
 
-def test_the_page_runs_its_own_scripts_only(client: httpx.Client) -> None:
-    """The policy of /docs names the hash of each script in the page, and no inline wildcard."""
+def check_headers(response: httpx.Response) -> None:
+    """Check the headers that every response has."""
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["x-frame-options"] == "DENY"
+    assert response.headers["content-security-policy"].startswith("default-src 'none'")
+    assert response.headers["x-request-id"]
+    assert response.headers["date"]
+
+
+def test_docs_allow_their_own_scripts_only(client: httpx.Client) -> None:
+    """The policy of /docs names the hash of each script in the page, and no wildcard."""
     page = client.get("/docs")
     scripts = dict(
         part.strip().split(" ", 1) for part in page.headers["content-security-policy"].split(";")
@@ -39,24 +47,26 @@ def test_the_page_runs_its_own_scripts_only(client: httpx.Client) -> None:
         assert base64.b64encode(hashlib.sha256(script).digest()).decode() in scripts
 
 
-def test_other_origins_are_not_invited(client: httpx.Client, otters: bytes) -> None:
-    """Without the setting no page of another origin may read an answer."""
-    answer = client.post("/enhance", content=otters, headers=ORIGIN)
-    assert "access-control-allow-origin" not in answer.headers
+def test_without_cors(client: httpx.Client, otters: bytes) -> None:
+    """Without the setting no page of another origin may read a response."""
+    response = client.post("/enhance", content=otters, headers=ORIGIN)
+    assert "access-control-allow-origin" not in response.headers
 
 
-def test_origins_that_are_let_in(otters: bytes) -> None:
-    """They may ask beforehand, and read the look, errors too; others still may not."""
+def test_cors(otters: bytes) -> None:
+    """Pages of an allowed origin may send preflights, and read looks and errors; others may not."""
     with serving(CORS_ORIGINS='["https://gallery.example"]') as server:
         client = server.client
         preflight = ORIGIN | {
             "Access-Control-Request-Method": "POST",
             "Access-Control-Request-Headers": "authorization",
         }
-        assert client.options("/enhance", headers=preflight).status_code == 200
+        permission = client.options("/enhance", headers=preflight)
+        assert permission.status_code == 200
+        check_headers(permission)
         for body in (otters, b"no photo"):
-            answer = client.post("/enhance", content=body, headers=ORIGIN)
-            assert answer.headers["access-control-allow-origin"] == ORIGIN["Origin"]
-            assert "X-Look" in answer.headers["access-control-expose-headers"]
-        stranger = client.post("/enhance", content=otters, headers={"Origin": "https://e.example"})
-        assert "access-control-allow-origin" not in stranger.headers
+            response = client.post("/enhance", content=body, headers=ORIGIN)
+            assert response.headers["access-control-allow-origin"] == ORIGIN["Origin"]
+            assert "X-Look" in response.headers["access-control-expose-headers"]
+        other = client.post("/enhance", content=otters, headers={"Origin": "https://e.example"})
+        assert "access-control-allow-origin" not in other.headers

@@ -1,81 +1,121 @@
-"""SIGTERM while callers are at the door and in the house."""
+"""Signals: SIGTERM and SIGINT with requests in flight, SIGHUP while the server starts."""
 
 from __future__ import annotations
 
 import json
+import os
 import signal
-import socket
-import time
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import pytest
 
-from tests.helpers.server import PATIENCE, Server, serving
+from tests.helpers.http import enlarged
+from tests.helpers.metrics import response_series, samples
+from tests.helpers.raw import connect, exchange, post, wait_until
+from tests.helpers.server import PATIENCE, Server, free_port, serving
+
+PROBE = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
-def test_everybody_who_was_let_in_is_answered(otters: bytes, tmp_path: Path) -> None:
-    """Under load, after SIGTERM, whatever the server has begun reaches its caller; exit 0."""
+def test_requests_in_flight_are_completed(otters: bytes, tmp_path: Path) -> None:
+    """Under load, each request that began before SIGTERM gets its response; exit status 0."""
     log = tmp_path / "log"
-    with serving(log, HTTP_DRAIN_SECONDS=1) as server, ThreadPoolExecutor(6) as callers:
-        calling = [callers.submit(calls_until_closed, server, otters) for _ in range(6)]
-        until_answered(server, 6)
+    with serving(log, HTTP_DRAIN_SECONDS=1) as server, ThreadPoolExecutor(6) as clients:
+        calling = [clients.submit(post_until_closed, server, otters) for _ in range(6)]
+        series = response_series("POST", "/enhance", 200)
+        wait_until(lambda: samples(server.client).get(series, 0) >= 6, PATIENCE)
         server.process.send_signal(signal.SIGTERM)
-        outcomes = [outcome for call in calling for outcome in call.result()]
+        statuses = [status for call in calling for status in call.result()]
         assert server.process.wait(PATIENCE) == 0
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     begun = [line["status"] for line in lines if line.get("path") == "/enhance"]
     assert len(begun) > 6
-    assert set(begun) == set(outcomes) == {200}
-    assert len(begun) == len(outcomes)
+    assert set(begun) == set(statuses) == {200}
+    assert len(begun) == len(statuses)
 
 
-def calls_until_closed(server: Server, photo: bytes) -> list[int]:
-    """Sends photos on new connections until nobody listens; the status of each answer."""
+def post_until_closed(server: Server, photo: bytes) -> list[int]:
+    """Send photos on new connections until the server stops listening; return the statuses."""
     statuses = []
     with httpx.Client(base_url=server.client.base_url, timeout=PATIENCE) as client:
         while True:
             try:
-                answer = client.post("/enhance", content=photo, headers={"Connection": "close"})
-            except (httpx.ConnectError, httpx.ReadError):  # not let in any more
+                response = client.post("/enhance", content=photo, headers={"Connection": "close"})
+            except (httpx.ConnectError, httpx.ReadError):  # the connection was not accepted
                 return statuses
-            statuses.append(answer.status_code)
+            statuses.append(response.status_code)
 
 
-def until_answered(server: Server, answers: int) -> None:
-    """Waits until so many photos were answered."""
-    text = 'clut_requests_total{method="POST",route="/enhance",status="200"}'
-    give_up = time.monotonic() + PATIENCE
-    while time.monotonic() < give_up:
-        lines = server.client.get("/metrics").text.splitlines()
-        counts = [float(line.split()[-1]) for line in lines if line.startswith(text)]
-        if counts and counts[0] >= answers:
-            return
-        time.sleep(0.05)
-    raise TimeoutError
-
-
-def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
-    """It ends the process at once, which says how many requests it cut off."""
+@pytest.mark.parametrize(
+    ("signals", "settings"),
+    [
+        ((signal.SIGTERM, signal.SIGTERM), {}),
+        ((signal.SIGINT, signal.SIGINT), {}),
+        ((signal.SIGTERM, signal.SIGINT), {"HTTP_DRAIN_SECONDS": 600}),
+    ],
+)
+def test_a_second_signal_ends_the_process(
+    tmp_path: Path, signals: tuple[int, int], settings: dict[str, object]
+) -> None:
+    """The process ends at once with status 1, and logs how many requests were cut off."""
     log = tmp_path / "log"
-    head = b"POST /enhance HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"
-    with (
-        serving(log) as server,
-        socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as caller,
-    ):
-        caller.sendall(head)
-        assert b" 100 " in caller.recv(100)  # it waits for the photo now
+    head = post("/enhance", b"", "Expect: 100-continue").replace(b"Length: 0", b"Length: 9")
+    with serving(log, **settings) as server, connect(server.port) as connection:
+        connection.sendall(head)
+        assert b" 100 " in connection.recv(100)  # the server waits for the body
         server.client.close()
-        server.process.send_signal(signal.SIGTERM)
-        until_logged(log, "Waiting for connections")
-        server.process.send_signal(signal.SIGTERM)
+        server.process.send_signal(signals[0])
+        if settings:
+            wait_until(lambda: b" 503 " in exchange(server.port, PROBE))
+        else:
+            wait_until(lambda: "Waiting for connections" in log.read_text())
+        server.process.send_signal(signals[1])
         assert server.process.wait(PATIENCE) == 1
     assert "1 requests were cut off" in log.read_text()
 
 
-def until_logged(log: Path, text: str) -> None:
-    """Waits until the server has said something."""
-    give_up = time.monotonic() + PATIENCE
-    while text not in log.read_text():
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
+def test_a_second_signal_ends_a_stuck_process(tmp_path: Path, otters: bytes) -> None:
+    """A thread that does not return does not keep the process alive."""
+    log = tmp_path / "log"
+    settings = {"HTTP_GRACEFUL_TIMEOUT": 600, "ADMISSION_DEADLINE": 600}
+    target = "/enhance?format=avif&quality=100"
+    with serving(log, **settings) as server, connect(server.port) as connection:
+        connection.sendall(post(target, enlarged(otters, 6000)))
+        in_flight = ("clut_in_flight_requests", ())
+        wait_until(lambda: samples(server.client)[in_flight] == 1)
+        server.client.close()
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: "Waiting for" in log.read_text())
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(5) == 1
+
+
+def test_a_hangup_while_the_server_starts(tmp_path: Path) -> None:
+    """SIGHUP, which reloads the models, does not end a process that is loading them."""
+    log = tmp_path / "log"
+    port = free_port()
+    command = [sys.executable, "-m", "app", "serve", "--port", str(port)]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, env=dict(os.environ))
+    try:
+        ignoring = Path(f"/proc/{process.pid}/status")
+        wait_until(lambda: ignores_hangup(ignoring.read_text()) or process.poll() is not None)
+        while "startup complete" not in log.read_text():
+            process.send_signal(signal.SIGHUP)
+            assert process.poll() is None
+            wait_until(lambda: True)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def ignores_hangup(status: str) -> bool:
+    """Return whether /proc/PID/status lists SIGHUP, which is signal 1, as ignored."""
+    (mask,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigIgn"))
+    return bool(int(mask, 16) & 1)

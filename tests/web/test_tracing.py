@@ -16,13 +16,13 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.helpers.server import PATIENCE, serving
 
-TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 STAGES = {"decode", "predict", "apply", "encode"}
 
 
 @contextmanager
 def collector(spans: Queue[Span]) -> Iterator[str]:
-    """Receives spans; answers where."""
+    """Receive spans; yields the address."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -66,15 +66,15 @@ def spans_until(spans: Queue[Span], names: set[str]) -> dict[str, Span]:
 
 
 def test_a_request_and_its_stages(traced: tuple[httpx.Client, Queue[Span]], otters: bytes) -> None:
-    """The caller's trace goes on with the request and its stages, and the answer names it."""
+    """The client's trace continues with the request and its stages, and the response names it."""
     client, spans = traced
-    headers = {"traceparent": f"00-{TRACE}-{CALLER}-01"}
-    answer = client.post("/enhance", content=otters, headers=headers)
-    assert answer.headers["traceresponse"].startswith(f"00-{TRACE}-")
+    headers = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
+    response = client.post("/enhance", content=otters, headers=headers)
+    assert response.headers["traceresponse"].startswith(f"00-{TRACE}-")
     seen = spans_until(spans, {"POST /enhance", *STAGES})
     request = seen["POST /enhance"]
     assert request.trace_id.hex() == TRACE
-    assert request.parent_span_id.hex() == CALLER
+    assert request.parent_span_id.hex() == PARENT
     for stage in STAGES:
         span = seen[stage]
         assert span.trace_id.hex() == TRACE
@@ -84,7 +84,7 @@ def test_a_request_and_its_stages(traced: tuple[httpx.Client, Queue[Span]], otte
 
 
 def test_probes_are_not_traced(traced: tuple[httpx.Client, Queue[Span]]) -> None:
-    """A probe makes no span; it comes every few seconds and would bury the rest."""
+    """Probes, which come every few seconds, make no spans."""
     client, spans = traced
     client.get("/readyz")
     client.get("/models")
@@ -92,5 +92,5 @@ def test_probes_are_not_traced(traced: tuple[httpx.Client, Queue[Span]]) -> None
 
 
 def test_without_a_collector_nothing_is_named(client: httpx.Client) -> None:
-    """No trace, no header."""
+    """Without a trace there is no header."""
     assert "traceresponse" not in client.get("/models").headers
