@@ -15,8 +15,8 @@ from numba.core.caching import UserProvidedCacheLocator
 
 
 class ShippedCacheLocator(UserProvidedCacheLocator):
-    """Finds code in NUMBA_CACHE_DIR, writable or not."""
+    """Find code in NUMBA_CACHE_DIR, writable or not."""
 
     def ensure_cache_path(self) -> None:
-        """Asks for a folder that exists, where numba asks for one that it can write to."""
+        """Require that the folder exists, where numba requires that it is writable."""
         Path(str(self._cache_path)).mkdir(parents=True, exist_ok=True)

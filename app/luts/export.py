@@ -133,13 +133,13 @@ def encode_lut(lut: Lut3D, options: LutOptions, metadata: LutMetadata) -> Encode
     return EncodedLut(options.format.codec.write(fitted, metadata, options.layout), error)
 
 
-def exported_size(lut: Lut3D, options: LutOptions) -> int:
-    """Return the number of lattice points on an axis of the file."""
+def exported_size(size: int, has_shaper: bool, options: LutOptions) -> int:
+    """Return the lattice points on an axis of the file for a LUT of `size` of them."""
     if options.size is not None:
         return options.size
-    size = lut.size if _holds_shaper(lut, options) else FINE_SIZE
-    sizes = options.format.codec.sizes
-    return next((it for it in sizes if it >= size), sizes[-1])
+    codec = options.format.codec
+    least = FINE_SIZE if has_shaper and not codec.holds_shaper else size
+    return next((it for it in codec.sizes if it >= least), codec.sizes[-1])
 
 
 def _fit(lut: Lut3D, options: LutOptions) -> Lut3D:
@@ -147,15 +147,12 @@ def _fit(lut: Lut3D, options: LutOptions) -> Lut3D:
 
     The same object means that nothing is lost.
     """
-    size = exported_size(lut, options)
-    if size != lut.size or not _holds_shaper(lut, options):
+    has_shaper = lut.shaper is not None
+    size = exported_size(lut.size, has_shaper, options)
+    if size != lut.size or (has_shaper and not options.format.codec.holds_shaper):
         lut = lut.resample(size)
     if options.clamp:
         lut = lut.clamp()
     if options.layout.depth is not Depth.FLOAT32:
         lut = replace(lut, table=options.layout.depth.round(lut.table))
     return lut
-
-
-def _holds_shaper(lut: Lut3D, options: LutOptions) -> bool:
-    return lut.shaper is None or options.format.codec.holds_shaper

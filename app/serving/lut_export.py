@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from cachetools import LRUCache
 
-from app.luts.export import LutOptions, encode_lut
+from app.luts.export import LutOptions, encode_lut, exported_size
 from app.luts.formats.base import LutMetadata
 from app.luts.lut3d import FINE_SIZE
 from app.networks.store import Model
@@ -16,7 +16,7 @@ from app.serving.results import ExportedLut, Look
 
 GZIP_LEVEL = 1  # 970 KB of .cube become 430 KB in 11 ms; at level 9, 380 KB in 230 ms
 
-BYTES_PER_ENTRY = 300  # of the table: measured for 3dl, whose text takes most; a .cube takes 81
+BYTES_PER_ENTRY = 160  # of the table: measured for json and spi3d, which take most
 
 Key: TypeAlias = tuple[str, LutOptions, bool]  # look token, options, whether with gzip
 
@@ -44,9 +44,11 @@ def export_lut(look: Look, options: LutOptions, *, gzipped: bool = False) -> Exp
 
 def export_memory(model: Model, options: LutOptions) -> int:
     """Return the most bytes of memory that `export_lut` takes for a look of a model."""
-    network, size = model.network, model.card.lut_size
-    separate = not network.has_shaper or options.format.codec.holds_shaper
-    return BYTES_PER_ENTRY * (options.size or (size if separate else FINE_SIZE)) ** 3
+    has_shaper = model.network.has_shaper
+    size = exported_size(model.card.lut_size, has_shaper, options)
+    if has_shaper and options.strength != 1:  # `Lut3D.at_strength` may resample the LUT first
+        size = max(size, exported_size(FINE_SIZE, False, options))
+    return BYTES_PER_ENTRY * size**3
 
 
 def _size_in_memory(file: ExportedLut) -> int:

@@ -41,7 +41,7 @@ def test_what_is_written_is_read_back(lut_format: LutFormat, depth: Depth, look:
     """A reader returns the table that the writer of its format encoded."""
     codec = lut_format.codec
     options = LutOptions(format=lut_format, depth=depth)
-    size = exported_size(look, options)
+    size = exported_size(look.size, False, options)
     held = depth.round(look.resample(size).table if size != look.size else look.table)
     assert codec.read is not None
     again = codec.read(encode_lut(look, options, LutMetadata(title="round trip")).body)

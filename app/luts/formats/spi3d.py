@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from itertools import product
+
+import numpy as np
 
 from app.luts.formats.base import LutCodec
 from app.luts.formats.opencolorio import read_with_opencolorio
-from app.luts.formats.text_format import comment, format_triples, text_writer
+from app.luts.formats.text_format import comment, format_rows, text_writer
 from app.luts.lut3d import Lut3D
 
 
@@ -24,12 +25,11 @@ def write_spi3d(lut: Lut3D, *, title: str, comments: Iterable[str] = ()) -> str:
         title: for the first comment, which follows the rows.
         comments: for the comments after it.
     """
-    colours = format_triples(lut.table.transpose(2, 1, 0, 3).reshape(-1, 3)).splitlines()
-    indices = product(range(lut.size), repeat=3)  # red, green, blue; blue fastest
-    rows = [f"{r} {g} {b} {row}" for (r, g, b), row in zip(indices, colours, strict=True)]
-    size = " ".join(3 * [str(lut.size)])
-    lines = ["SPILUT 1.0", "3 3", size, *rows, *map(comment, (title, *comments))]
-    return "\n".join(lines) + "\n"
+    table = lut.table.transpose(2, 1, 0, 3)  # blue is fastest
+    indices = np.indices(table.shape[:3], np.uint16).reshape(3, -1).T
+    rows = format_rows(np.ascontiguousarray(indices), table.reshape(-1, 3))
+    notes = "\n".join(map(comment, (title, *comments)))
+    return f"SPILUT 1.0\n3 3\n{lut.size} {lut.size} {lut.size}\n{rows}{notes}\n"
 
 
 CODEC = LutCodec(

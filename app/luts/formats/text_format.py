@@ -52,41 +52,60 @@ def comment(text: str) -> str:
     return f"# {printable(text, MAX_LINE - 2)}"
 
 
-def format_integers(entries: NDArray[np.uint16]) -> str:
-    """Format (N, 3) integers as lines of three."""
-    return "".join(f"{r} {g} {b}\n" for r, g, b in entries.tolist())
-
-
 def format_triples(entries: NDArray[np.float32]) -> str:
     """Format (N, 3) finite entries as lines of three "%.6f"."""
-    longest = len(f"{np.abs(entries).max():.6f}") + 2  # a sign before, a space after
-    characters = np.empty(entries.size * longest, np.uint8)
-    return str(characters[: _write(entries, characters)].tobytes(), "ascii")
+    return format_rows(np.empty((len(entries), 0), np.uint16), entries)
+
+
+def format_integers(entries: NDArray[np.uint16]) -> str:
+    """Format (N, 3) integers as lines of three."""
+    return format_rows(entries, np.empty((len(entries), 0), np.float32))
+
+
+def format_rows(integers: NDArray[np.uint16], decimals: NDArray[np.float32]) -> str:
+    """Format lines of integers (N, K), followed by finite decimals (N, M) as "%.6f"."""
+    line = integers.shape[1] * len("65535 ")
+    line += decimals.shape[1] * len(f"-{np.abs(decimals).max(initial=0):.6f} ")
+    characters = np.empty(len(integers) * line, np.uint8)
+    return str(characters[: _write(integers, decimals, characters)].tobytes(), "ascii")
 
 
 @jit
-def _write(entries: NDArray[np.float32], characters: NDArray[np.uint8]) -> int:
+def _write(
+    integers: NDArray[np.uint16], decimals: NDArray[np.float32], characters: NDArray[np.uint8]
+) -> int:
     """Write the lines; return the number of characters."""
     end = 0
-    for i in range(entries.shape[0]):
-        for c in range(3):
-            millionths = np.rint(np.float64(entries[i, c]) * 1e6)
-            if millionths < 0:
-                characters[end] = MINUS
-                end += 1
-            number = np.uint64(abs(millionths))  # unsigned division is faster
-            whole = number // MILLION
-            fraction = number - MILLION * whole
-            end = _write_whole(whole, characters, end)
-            characters[end] = POINT
-            thousandths = fraction // THOUSAND
-            _write_three(thousandths, characters, end + 1)
-            _write_three(fraction - THOUSAND * thousandths, characters, end + 4)
-            end += 7
+    for i in range(integers.shape[0]):
+        for c in range(integers.shape[1]):
+            end = _write_whole(np.uint64(integers[i, c]), characters, end)
+            characters[end] = SPACE
+            end += 1
+        for c in range(decimals.shape[1]):
+            end = _write_decimal(decimals[i, c], characters, end)
             characters[end] = SPACE
             end += 1
         characters[end - 1] = LINE_FEED
     return end
+
+
+@jit
+def _write_decimal(value: np.float32, characters: NDArray[np.uint8], begin: int) -> int:
+    """Write a number with six decimals; return where it ends."""
+    end = begin
+    millionths = np.rint(np.float64(value) * 1e6)
+    if millionths < 0:
+        characters[end] = MINUS
+        end += 1
+    number = np.uint64(abs(millionths))  # unsigned division is faster
+    whole = number // MILLION
+    fraction = number - MILLION * whole
+    end = _write_whole(whole, characters, end)
+    characters[end] = POINT
+    thousandths = fraction // THOUSAND
+    _write_three(thousandths, characters, end + 1)
+    _write_three(fraction - THOUSAND * thousandths, characters, end + 4)
+    return end + 7
 
 
 @jit
