@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 
 from app.errors import DamagedImage
 from app.imaging.colour import to_srgb
+from app.imaging.hdr import TONE_MAPPED, tone_map
 from app.imaging.metadata import reset_orientation
 from app.imaging.probe import EncodedImage, decode_errors
-from app.imaging.raster import Raster, Samples
+from app.imaging.raster import Crop, Raster, Samples
 from app.imaging.resize import fit, make_thumbnail
 from app.imaging.types import Image
 
@@ -85,14 +86,31 @@ def decode_reduced(source: EncodedImage, side: int) -> Image:
 
 def _to_image(source: EncodedImage, raster: Raster) -> Image:
     header = source.header
+    if header.crop is not None:
+        raster = _apply_crop(raster, header.crop)
+    if header.hdr is None:
+        pixels = to_srgb(raster, header.profile)
+    else:
+        pixels = tone_map(raster.samples, header.hdr)
     return Image(
-        pixels=_apply_orientation(to_srgb(raster, header.profile), header.orientation),
+        pixels=_apply_orientation(pixels, header.orientation),
         alpha=None
         if raster.alpha is None
         else _apply_orientation(raster.alpha, header.orientation),
         metadata=reset_orientation(header.metadata),
         format=source.format,
         subsampling=header.subsampling,
+        notes=() if header.hdr is None else (TONE_MAPPED,),
+    )
+
+
+def _apply_crop(raster: Raster, crop: Crop) -> Raster:
+    rows = slice(crop.top, crop.top + crop.height)
+    columns = slice(crop.left, crop.left + crop.width)
+    return Raster(
+        np.ascontiguousarray(raster.samples[rows, columns]),
+        raster.space,
+        None if raster.alpha is None else np.ascontiguousarray(raster.alpha[rows, columns]),
     )
 
 

@@ -68,16 +68,18 @@ class EncodedImage:
     @property
     def width(self) -> int:
         """Pixels across, once upright."""
-        return self.header.height if self._is_rotated else self.header.width
+        shown = self.header.crop or self.header
+        return shown.height if self._is_rotated else shown.width
 
     @property
     def height(self) -> int:
         """Pixels down, once upright."""
-        return self.header.width if self._is_rotated else self.header.height
+        shown = self.header.crop or self.header
+        return shown.width if self._is_rotated else shown.height
 
     @property
     def pixels(self) -> int:
-        """The number of pixels."""
+        """The number of pixels that are stored."""
         return self.header.width * self.header.height
 
     @property

@@ -38,6 +38,29 @@ ColourSpace = Literal["gray", "rgb", "cmyk"]
 
 
 @dataclass(frozen=True)
+class HdrCoding:
+    """How the samples of an HDR image are coded.
+
+    Attributes:
+        transfer: PQ or HLG, ITU-R BT.2100.
+        primaries: the code point of ITU-T H.273.
+    """
+
+    transfer: Literal["pq", "hlg"]
+    primaries: int
+
+
+@dataclass(frozen=True)
+class Crop:
+    """The part of a stored image that is shown, in pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
 class Header:
     """What a file states before any pixel is decoded.
 
@@ -48,7 +71,9 @@ class Header:
         bits: of a sample.
         frames: number of images of equal rank in the file.
         orientation: 1..8 as in EXIF; how to turn the stored image upright.
+        crop: the part that is shown, before it is turned upright; None for all of it.
         profile: an ICC profile, or None for sRGB.
+        hdr: how the samples are coded if they are HDR; then the profile is not used.
         metadata: EXIF and XMP as found.
         subsampling: chroma subsampling of a JPEG: "444", "422", "420", "440" or "411".
     """
@@ -59,7 +84,9 @@ class Header:
     bits: int = 8
     frames: int = 1
     orientation: int = 1
+    crop: Crop | None = None
     profile: bytes | None = None
+    hdr: HdrCoding | None = None
     metadata: Metadata = field(default_factory=Metadata)
     subsampling: str | None = None
 

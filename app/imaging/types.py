@@ -19,6 +19,7 @@ class Image:
         metadata: EXIF (orientation 1) and XMP of the source.
         format: the format that it was read from.
         subsampling: chroma subsampling of a JPEG source, as in `Header`.
+        notes: what was done to the image that clients may not expect, such as "tone-mapped".
     """
 
     pixels: Samples
@@ -26,3 +27,4 @@ class Image:
     metadata: Metadata
     format: ImageFormat
     subsampling: str | None = None
+    notes: tuple[str, ...] = ()

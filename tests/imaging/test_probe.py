@@ -126,14 +126,6 @@ def test_lab_tiff_is_refused() -> None:
         source(saved(Image.fromarray(scene()).convert("LAB"), "TIFF"))
 
 
-def test_run_length_bmp_is_refused() -> None:
-    """A BMP that would be expanded in Python, byte by byte, is refused."""
-    body = bytearray(saved(Image.fromarray(scene()).convert("P"), "BMP"))
-    body[30] = 1  # BI_RLE8
-    with pytest.raises(NotAnImage, match="run-length"):
-        source(bytes(body))
-
-
 def test_zero_pixels_are_damage() -> None:
     """A header without width is damage, not an empty answer."""
     body = bytearray(saved(scene(), "BMP"))

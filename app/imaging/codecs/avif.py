@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from io import BytesIO
 
 import imagecodecs
@@ -15,11 +16,20 @@ from PIL import Image
 from PIL.AvifImagePlugin import AvifImageFile
 
 from app.imaging.codecs.base import Codec
-from app.imaging.codecs.bmff import find_box, ftyp_brands, read_boxes
+from app.imaging.codecs.bmff import (
+    clean_aperture,
+    find_box,
+    ftyp_brands,
+    primary_properties,
+    read_boxes,
+)
 from app.imaging.exif import read_orientation, remove_orientation
+from app.imaging.hdr import read_hdr_coding
 from app.imaging.icc import cicp_profile
 from app.imaging.raster import (
+    Crop,
     EncodeSettings,
+    FormatError,
     Header,
     Metadata,
     Raster,
@@ -36,7 +46,8 @@ SPEED = 9  # 0 smallest .. 10 fastest: 8 takes three times as long for 5 % small
 def read_header(body: bytes) -> Header:
     """Parse the container."""
     image = AvifImageFile(BytesIO(body))
-    exif = image.info.get("exif")
+    exif, profile = image.info.get("exif"), image.info.get("icc_profile")
+    code_points = _code_points(body)
     return Header(
         width=image.width,
         height=image.height,
@@ -45,7 +56,9 @@ def read_header(body: bytes) -> Header:
         frames=image.n_frames,
         # Pillow has put the container's own rotation and mirroring, which rule, into the EXIF.
         orientation=read_orientation(exif) or 1,
-        profile=image.info.get("icc_profile") or _nclx_profile(body),
+        crop=_crop(body, image.width, image.height),
+        profile=profile or cicp_profile(*code_points),
+        hdr=None if profile else read_hdr_coding(*code_points),
         metadata=Metadata(exif, image.info.get("xmp")),
     )
 
@@ -73,11 +86,20 @@ def encode(samples: Samples, settings: EncodeSettings) -> bytes:
     return target.getvalue()
 
 
-def _nclx_profile(body: bytes) -> bytes | None:
+def _code_points(body: bytes) -> tuple[int, int]:
+    """Return primaries and transfer characteristics; 2 is "unspecified"."""
     for kind, payload in _properties(body):
         if kind == b"colr" and payload[:4] == b"nclx":
             primaries, transfer = struct.unpack_from(">HH", payload, 4)
-            return cicp_profile(primaries, transfer)
+            return primaries, transfer
+    return 2, 2
+
+
+def _crop(body: bytes, width: int, height: int) -> Crop | None:
+    """Return what the clap property of the primary image shows, which libavif does not apply."""
+    with suppress(FormatError, IndexError, struct.error):
+        clap = dict(primary_properties(body)).get(b"clap")
+        return clean_aperture(clap, width, height) if clap else None
     return None
 
 

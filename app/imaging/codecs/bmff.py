@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from fractions import Fraction
 
-from app.imaging.raster import FormatError
+from app.imaging.raster import Crop, FormatError
 
 
 def read_boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -29,6 +30,64 @@ def find_box(data: bytes, wanted: bytes) -> bytes:
         if kind == wanted:
             return payload
     raise FormatError(f"it has no {wanted.decode('ascii')} box")
+
+
+def primary_properties(body: bytes) -> list[tuple[bytes, bytes]]:
+    """Return type and payload of each property of the primary item, ISO/IEC 23008-12 section 9.3.
+
+    Raises:
+        FormatError: a box is missing.
+        struct.error: a box is cut short.
+    """
+    meta = find_box(body, b"meta")[4:]  # a full box: version and flags
+    primary = find_box(meta, b"pitm")
+    (item,) = struct.unpack_from(">H" if primary[0] == 0 else ">I", primary, 4)
+    containers = find_box(meta, b"iprp")
+    properties = list(read_boxes(find_box(containers, b"ipco")))
+    for kind, payload in read_boxes(containers):
+        if kind == b"ipma":
+            indices = _associations(payload).get(item, [])
+            return [properties[index - 1] for index in indices if 0 < index <= len(properties)]
+    return []
+
+
+def _associations(ipma: bytes) -> dict[int, list[int]]:
+    """Return the indices of the properties of each item, counted from 1."""
+    item_code, item_size = (">I", 4) if ipma[0] else (">H", 2)
+    index_code, index_size, mask = (">H", 2, 0x7FFF) if ipma[3] & 1 else (">B", 1, 0x7F)
+    (items,), position = struct.unpack_from(">I", ipma, 4), 8
+    found: dict[int, list[int]] = {}
+    for _ in range(items):
+        (item,) = struct.unpack_from(item_code, ipma, position)
+        count = ipma[position + item_size]
+        position += item_size + 1
+        found[item] = [
+            struct.unpack_from(index_code, ipma, position + index_size * i)[0] & mask
+            for i in range(count)
+        ]
+        position += index_size * count
+    return found
+
+
+def clean_aperture(clap: bytes, width: int, height: int) -> Crop | None:
+    """Return the part of an image that a clap box shows, ISO/IEC 14496-12 section 12.1.4.
+
+    None for all of it, and where the box is damaged or asks for more.
+    """
+    values = struct.unpack(">8i", clap[:32].ljust(32, b"\0"))
+    if 0 in values[1::2]:
+        return None
+    across, down, right, below = (
+        Fraction(n, d) for n, d in zip(values[::2], values[1::2], strict=True)
+    )
+    crop = Crop(
+        left=round(right + (width - across) / 2),
+        top=round(below + (height - down) / 2),
+        width=round(across),
+        height=round(down),
+    )
+    inside = 0 <= crop.left <= width - crop.width and 0 <= crop.top <= height - crop.height
+    return crop if inside and crop.width > 0 and crop.height > 0 else None
 
 
 def ftyp_brands(head: bytes) -> set[bytes]:

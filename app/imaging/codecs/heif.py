@@ -6,6 +6,7 @@ import numpy as np
 
 from app.imaging.codecs.base import Codec
 from app.imaging.codecs.bmff import ftyp_brands
+from app.imaging.hdr import read_hdr_coding
 from app.imaging.icc import cicp_profile
 from app.imaging.raster import Header, Metadata, Raster, scale_to_16bit, to_raster
 
@@ -23,14 +24,17 @@ def read_header(body: bytes) -> Header:
     width, height = image.size  # libheif turns the picture itself, so `size` is upright
     profile = image.info.get("icc_profile")
     nclx = image.info.get("nclx_profile")
+    hdr = None
     if profile is None and nclx:
-        profile = cicp_profile(nclx["color_primaries"], nclx["transfer_characteristics"])
+        code_points = nclx["color_primaries"], nclx["transfer_characteristics"]
+        profile, hdr = cicp_profile(*code_points), read_hdr_coding(*code_points)
     return Header(
         width=width,
         height=height,
         channels=4,
         bits=image.info["bit_depth"],
         profile=profile,
+        hdr=hdr,
         metadata=Metadata(image.info.get("exif"), image.info.get("xmp")),
     )
 

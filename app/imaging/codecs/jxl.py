@@ -13,6 +13,7 @@ from app.errors import NotAnImage
 from app.imaging.codecs import jxl_header
 from app.imaging.codecs.base import Codec
 from app.imaging.codecs.bmff import read_boxes
+from app.imaging.hdr import read_hdr_coding
 from app.imaging.icc import cicp_profile
 from app.imaging.raster import EncodeSettings, Header, Metadata, Raster, Samples, to_raster
 
@@ -34,10 +35,11 @@ def read_header(body: bytes) -> Header:
     header = jxl_header.parse_codestream_header(codestream)
     if header.has_icc and not header.xyb:
         raise NotAnImage("A lossless JPEG XL with an ICC profile is not supported.")
-    profile = None
+    profile = hdr = None
     if header.primaries is not None and header.transfer is not None:
         primaries = _DISPLAY_P3 if header.primaries == _P3 else header.primaries
         profile = cicp_profile(primaries, header.transfer)
+        hdr = read_hdr_coding(primaries, header.transfer)
     sideways = header.orientation >= 5  # libjxl turns the pixels itself
     return Header(
         width=header.height if sideways else header.width,
@@ -46,6 +48,7 @@ def read_header(body: bytes) -> Header:
         bits=header.bits,
         frames=2 if header.animated else 1,
         profile=profile,
+        hdr=hdr,
         metadata=metadata,
     )
 

@@ -16,6 +16,7 @@ import imagecodecs
 
 from app.errors import TooMuchMetadata
 from app.imaging.codecs.base import Codec
+from app.imaging.hdr import read_hdr_coding
 from app.imaging.icc import cicp_profile, gamma_profile
 from app.imaging.metadata import read_orientation
 from app.imaging.raster import (
@@ -83,6 +84,7 @@ def read_header(body: bytes) -> Header:
         else 1,
         orientation=read_orientation(metadata),
         profile=_profile(found),
+        hdr=read_hdr_coding(*_code_points(found)),
         metadata=metadata,
     )
 
@@ -141,7 +143,7 @@ def _profile(found: dict[bytes, bytes]) -> bytes | None:
     As in browsers, gAMA alone comes with the primaries of sRGB, and 1/2.2 alone is sRGB.
     """
     if len(found.get(b"cICP", b"")) == 4:
-        return cicp_profile(found[b"cICP"][0], found[b"cICP"][1])
+        return cicp_profile(*_code_points(found))
     if found.get(b"iCCP"):
         return found[b"iCCP"]
     gamma = int.from_bytes(found.get(b"gAMA", b"")[:4])
@@ -155,6 +157,12 @@ def _profile(found: dict[bytes, bytes]) -> bytes | None:
     with suppress(imagecodecs.CmsError, ValueError):
         return gamma_profile(100_000 / gamma, [value / 100_000 for value in chromaticities])
     return None
+
+
+def _code_points(found: dict[bytes, bytes]) -> tuple[int, int]:
+    """Return primaries and transfer characteristics of cICP; 2 is "unspecified"."""
+    primaries, transfer, *_ = found.get(b"cICP", b"").ljust(4, b"\2")
+    return primaries, transfer
 
 
 def _exif(found: dict[bytes, bytes], texts: dict[bytes, bytes]) -> bytes | None:
