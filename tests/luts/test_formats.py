@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from app.errors import BadLutFile
 from app.luts.export import LutOptions, encode_lut, exported_size
-from app.luts.formats import LutFormat, formats_by_suffix
+from app.luts.formats import LutFormat, formats_by_suffix, text_format
 from app.luts.formats.base import Depth, LutMetadata
 from app.luts.lut3d import Lut3D
 from app.luts.lut_error import ErrorStats, lut_error
+from tests.helpers.paths import ROOT
 
 every_format = pytest.mark.parametrize("lut_format", LutFormat)
 
@@ -31,6 +32,19 @@ def test_a_suffix_stands_for_the_format_listed_first() -> None:
     assert formats_by_suffix()[".cube"] is LutFormat.CUBE
     assert formats_by_suffix().keys() == {it.codec.suffix for it in LutFormat}
     assert all(suffix.startswith(".") for suffix in formats_by_suffix())
+
+
+@every_format
+def test_the_document_lists_the_format(lut_format: LutFormat) -> None:
+    """docs/lut-formats.md has a row for each format."""
+    assert f"\n| `{lut_format}` | " in (ROOT / "docs" / "lut-formats.md").read_text()
+
+
+def test_one_compilation_serves_every_format(separable_look: Lut3D) -> None:
+    """A server compiles the text formatter at its start, not in a request."""
+    for lut_format in LutFormat:
+        encode_lut(separable_look, LutOptions(format=lut_format), LutMetadata(title="t"))
+    assert len(text_format._write.signatures) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The registry of LUT file formats: a new format is a module with a CODEC, and one line here."""
+"""The registry of LUT file formats: a new format is a module with a CODEC, and a member here."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def write_spi3d(lut: Lut3D, *, title: str, comments: Iterable[str] = ()) -> str:
     """
     table = lut.table.transpose(2, 1, 0, 3)  # blue is fastest
     indices = np.indices(table.shape[:3], np.uint16).reshape(3, -1).T
-    rows = format_rows(np.ascontiguousarray(indices), table.reshape(-1, 3))
+    rows = format_rows(indices, table.reshape(-1, 3))
     notes = "\n".join(map(comment, (title, *comments)))
     return f"SPILUT 1.0\n3 3\n{lut.size} {lut.size} {lut.size}\n{rows}{notes}\n"
 

@@ -67,7 +67,9 @@ def format_rows(integers: NDArray[np.uint16], decimals: NDArray[np.float32]) -> 
     line = integers.shape[1] * len("65535 ")
     line += decimals.shape[1] * len(f"-{np.abs(decimals).max(initial=0):.6f} ")
     characters = np.empty(len(integers) * line, np.uint8)
-    return str(characters[: _write(integers, decimals, characters)].tobytes(), "ascii")
+    # Arrays of another memory layout would be compiled for once more.
+    rows = np.ascontiguousarray(integers), np.ascontiguousarray(decimals)
+    return str(characters[: _write(*rows, characters)].tobytes(), "ascii")
 
 
 @jit
