@@ -24,6 +24,8 @@ from app.policies import Limits
 from tests.helpers.files import one_of_each, saved, scene, tiff
 from tests.imaging.sandbox_calls import compute, die_once
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
