@@ -54,7 +54,7 @@ def test_many_photos_and_one_that_fails(photos: Path, tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["lake.jpg", "otters.jpg"]
 
 
-def test_a_photo_is_never_overwritten_by_its_answer(photos: Path, tmp_path: Path) -> None:
+def test_no_result_overwrites_its_photo(photos: Path, tmp_path: Path) -> None:
     """Enhancing into the photo's own folder is refused, and leaves it as it was."""
     photo = Path(shutil.copy(photos / "lake.jpg", tmp_path))
     result = invoke("enhance", photo, "-o", tmp_path)
@@ -63,13 +63,13 @@ def test_a_photo_is_never_overwritten_by_its_answer(photos: Path, tmp_path: Path
     assert photo.read_bytes() == (photos / "lake.jpg").read_bytes()
 
 
-def test_answers_do_not_overwrite_each_other(photos: Path, tmp_path: Path) -> None:
-    """Two photos of the same name cannot both be answered into one folder: one says so."""
+def test_no_result_overwrites_another(photos: Path, tmp_path: Path) -> None:
+    """Of two photos with one name, the second cannot be written into the same folder."""
     (tmp_path / "a").mkdir()
     twin = shutil.copy(photos / "lake.jpg", tmp_path / "a")
     result = invoke("enhance", photos / "lake.jpg", twin, "-o", tmp_path / "out")
     assert result.returncode == 1
-    assert "already written for another photograph" in result.stderr
+    assert "already written for another image" in result.stderr
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["lake.jpg"]
 
 
@@ -156,7 +156,7 @@ def test_failed_conversions(
     ],
 )
 def test_wrong_usage(arguments: tuple[str, ...], complaint: str) -> None:
-    """Wrong usage ends with 2 and says what is wrong."""
+    """Wrong usage exits with 2 and names the fault."""
     result = invoke(*arguments)
     assert result.returncode == 2
     assert complaint in result.stderr
@@ -203,7 +203,7 @@ def test_a_measured_model_has_its_figures_in_the_card(photos: Path, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_what_is_wrong_at_start_is_one_line(tmp_path: Path) -> None:
+def test_an_error_at_start_is_one_line(tmp_path: Path) -> None:
     """No default model, an unknown setting, a bad value: one line each, and no traceback."""
     empty = run("serve", CLUT_MODELS_STORE=str(tmp_path))
     assert (empty.returncode, len(empty.stderr.splitlines())) == (1, 1)
@@ -247,13 +247,15 @@ def test_light_commands_load_no_heavy_library(arguments: tuple[str, ...]) -> Non
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "module", "extra"),
-    [("bulk", "fsspec", "bulk"), ("evaluate", "skimage", "training")],
+    [
+        (["bulk", "s3://bucket/a", "b"], "fsspec", "bulk"),
+        (["evaluate", "default", "--data", "b"], "skimage", "training"),
+    ],
 )
-def test_a_missing_extra_is_named(command: str, module: str, extra: str) -> None:
+def test_a_missing_extra_is_named(command: list[str], module: str, extra: str) -> None:
     """A command whose libraries are not installed names the extra that installs them."""
     code = (
-        f"import sys; sys.modules[{module!r}] = None; "
-        f"sys.argv = ['clut-enhance', {command!r}, 'a', '--data', 'b']; "
+        f"import sys; sys.modules[{module!r}] = None; sys.argv = ['clut-enhance', *{command}]; "
         "from app.cli.main import main; main()"
     )
     result = subprocess.run(

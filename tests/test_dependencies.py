@@ -1,4 +1,4 @@
-"""What is installed is what is written down."""
+"""The installed packages are the pinned ones, and the server imports no dangerous module."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ LINE = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
 
 
 def pins(file: str) -> dict[str, str]:
-    """A file of requirements as {name: version}."""
+    """Read a file of requirements as {name: version}."""
     return {normal(name): version for name, version in LINE.findall((ROOT / file).read_text())}
 
 
 def normal(name: str) -> str:
-    """A package's name as PEP 503 compares it."""
+    """Return the name of a package as PEP 503 compares it."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -35,7 +35,7 @@ def test_hashes_are_of_the_pinned_versions(locked: str) -> None:
 
 
 def test_the_tests_run_with_the_pinned_versions() -> None:
-    """What is installed here is what constraints.txt says; torch may carry a build tag."""
+    """The installed versions are those of constraints.txt; torch may carry a build tag."""
     pinned = pins("constraints.txt")
     installed = {normal(found.name): found.version.split("+")[0] for found in distributions()}
     differing = {
@@ -47,23 +47,24 @@ def test_the_tests_run_with_the_pinned_versions() -> None:
 
 
 def test_nothing_unpickles() -> None:
-    """The server knows no pickle, and the importer reads tensors alone."""
+    """Only the sandbox, between its own processes, unpickles; checkpoints are read as tensors."""
     for file in served():
-        assert not imported(file) & {"pickle", "cloudpickle", "dill", "shelve", "marshal"}, file
+        pickles = imported(file) & {"pickle", "cloudpickle", "dill", "shelve", "marshal"}
+        assert not pickles or file.name.startswith("sandbox"), file
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
                 assert "weights_only=True" in ast.unparse(node), file
 
 
 def test_nothing_fetches() -> None:
-    """The service opens no address that anybody sends: it has no HTTP client at all."""
+    """The service imports no HTTP client, so no request can make it fetch an address."""
     clients = {"httpx", "requests", "urllib.request", "aiohttp", "urllib3", "http.client"}
     for file in served():
         assert not imported(file) & clients, file
 
 
 def served() -> list[Path]:
-    """The files that the server is made of: neither the training nor the command line."""
+    """List the files of the server: all but the training and the command line."""
     return [
         file
         for file in (ROOT / "app").rglob("*.py")
@@ -72,7 +73,7 @@ def served() -> list[Path]:
 
 
 def imported(file: Path) -> set[str | None]:
-    """The names of the modules that a file imports."""
+    """Return the names of the modules that a file imports."""
     return {
         name
         for node in ast.walk(ast.parse(file.read_text()))

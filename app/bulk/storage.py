@@ -1,20 +1,121 @@
-"""Folders, on this machine or in a bucket: whatever fsspec opens."""
+"""Folders on this machine and in buckets; their files have names relative to the folder."""
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeAlias
 
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
+from app.errors import NotAnImage
 
-PARTIAL = ".partial"  # the suffix of a file that is being written
+PARTIAL = ".partial"  # suffix of a file that is being written
+
+Storage: TypeAlias = "LocalStorage | BucketStorage"
+
+
+def open_storage(uri: str) -> Storage:
+    """Open a folder, which need not exist.
+
+    Args:
+        uri: a path, or a URI such as s3://bucket/photos, which fsspec opens.
+
+    Raises:
+        ValueError: fsspec knows no such URI, or a package for it is missing.
+    """
+    path = uri.removeprefix("file://")
+    if "://" not in path:
+        return LocalStorage(path)
+    try:
+        return BucketStorage(uri)
+    except ImportError as error:  # fsspec's message names the package that it needs
+        hint = "; pip install 'clut-enhance[bulk]'" if error.name == "fsspec" else ""
+        raise ValueError(f"{uri}: {error}{hint}") from error
+
+
+class LocalStorage:
+    """A folder on this machine. Names that are not UTF-8 hold surrogates, as from `os.fsdecode`."""
+
+    def __init__(self, path: str) -> None:
+        self.uri = path
+        self._root = Path(path).resolve()
+
+    def names(self) -> list[str]:
+        """List the files below, sorted; none if the folder does not exist.
+
+        Folders that are not read (symbolic links, or those without permission) are listed like
+        files, so that nothing is passed over in silence: `size` raises the reason.
+
+        Raises:
+            OSError: the folder itself cannot be read.
+        """
+        found: list[Path] = []
+
+        def note(error: OSError) -> None:
+            folder = Path(error.filename)
+            if folder != self._root:
+                found.append(folder)
+            elif not isinstance(error, FileNotFoundError):
+                raise error
+
+        for folder, below, files in os.walk(self._root, onerror=note):
+            found += [path for name in below if (path := Path(folder, name)).is_symlink()]
+            found += [Path(folder, name) for name in files]
+        return sorted(str(path.relative_to(self._root)) for path in found)
+
+    def exists(self, name: str) -> bool:
+        """Return whether there is such a file; raise OSError."""
+        return (self._root / name).exists()
+
+    def size(self, name: str) -> int:
+        """Return the size of a file in bytes.
+
+        Raises:
+            NotAnImage: it is no regular file; to read a named pipe could take forever.
+            OSError: it cannot be read.
+        """
+        path = self._root / name
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            if path.is_symlink():
+                raise NotAnImage("It is a symbolic link to a folder, which is not followed.")
+            next(path.iterdir(), None)  # raises what kept `names` from reading it
+        if not stat.S_ISREG(status.st_mode):
+            raise NotAnImage("It is not a regular file.")
+        return status.st_size
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a file; raise OSError."""
+        return (self._root / name).read_bytes()
+
+    def write(self, name: str, body: bytes) -> None:
+        """Write a file, which gets its name when it is complete and on the disk; raise OSError."""
+        target = self._root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(target.name + PARTIAL)
+        with partial.open("wb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(target)
+
+    def remove(self, name: str) -> None:
+        """Delete a file; raise OSError."""
+        (self._root / name).unlink()
+
+    def prefix_of(self, other: Storage) -> str | None:
+        """Return the prefix of the names that belong to another folder; None if it is outside."""
+        if not isinstance(other, LocalStorage) or not other._root.is_relative_to(self._root):
+            return None
+        below = other._root.relative_to(self._root)
+        return "" if below == Path() else f"{below}/"
 
 
 @contextmanager
 def _as_os_error() -> Iterator[None]:
-    """Every store has exceptions of its own for what is wrong with it."""
+    """Raise OSError instead of the exceptions of each kind of bucket."""
     try:
         yield
     except OSError:
@@ -23,70 +124,54 @@ def _as_os_error() -> Iterator[None]:
         raise OSError(f"{type(error).__name__}: {error}") from error
 
 
-class Storage:
-    """A folder, by path or URI (`s3://bucket/photos`), and the files below it by relative names.
-
-    It can be pickled: each process opens the store by itself.
-    """
+class BucketStorage:
+    """A folder of a bucket, or of anything else that fsspec opens. Needs the extra `bulk`."""
 
     def __init__(self, uri: str) -> None:
-        """Raises ValueError if fsspec knows no such URI, or lacks a package for it."""
-        try:
-            self._store, root = fsspec.url_to_fs(uri)
-        except ImportError as error:
-            raise ValueError(f"{uri}: {error}") from error
+        import fsspec  # here: an extra, and 0.2 s to load
+
+        self._store: Any
+        self._store, root = fsspec.url_to_fs(uri)
         self.uri = uri
         self._root = root.rstrip("/")
 
-    def __contains__(self, other: Storage) -> bool:
-        """Whether the other folder is this one, or below it."""
-        same_store = self._store == other._store
-        return same_store and f"{other._root}/".startswith(f"{self._root}/")
-
     @_as_os_error()
     def names(self) -> list[str]:
-        """The files below, in the order of their names; none where there is no such folder."""
-        return [path.removeprefix(f"{self._root}/") for path in self._store.find(self._root)]
-
-    def within(self, other: Storage) -> str:
-        """The beginning of the names that are the other folder's, which lies in this one."""
-        return f"{other._root}/".removeprefix(f"{self._root}/")
+        """List the files below, sorted; none if there is no such folder; raise OSError."""
+        paths = self._store.find(self._root)
+        return sorted(path.removeprefix(f"{self._root}/") for path in paths)
 
     @_as_os_error()
     def exists(self, name: str) -> bool:
-        """Whether there is such a file."""
+        """Return whether there is such a file; raise OSError."""
         return bool(self._store.exists(self._path(name)))
 
     @_as_os_error()
     def size(self, name: str) -> int:
-        """Its bytes; raises OSError."""
+        """Return the size of a file in bytes; raise OSError."""
         return int(self._store.size(self._path(name)) or 0)
 
     @_as_os_error()
     def read(self, name: str) -> bytes:
-        """The whole of it; raises OSError."""
-        body: bytes = self._store.cat_file(self._path(name))
-        return body
+        """Return the content of a file; raise OSError."""
+        return bytes(self._store.cat_file(self._path(name)))
 
     @_as_os_error()
     def write(self, name: str, body: bytes) -> None:
-        """Writes it such that it is never seen in part; raises OSError.
-
-        A bucket shows no object before all of it is there; a file gets its name in the end.
-        """
-        if isinstance(self._store, LocalFileSystem):
-            target = Path(self._path(name))
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_name(target.name + PARTIAL)
-            partial.write_bytes(body)
-            partial.replace(target)
-        else:
-            self._store.pipe_file(self._path(name), body)
+        """Write a file, which a bucket shows when all of it has arrived; raise OSError."""
+        self._store.pipe_file(self._path(name), body)
 
     @_as_os_error()
     def remove(self, name: str) -> None:
-        """Deletes it; raises OSError."""
+        """Delete a file; raise OSError."""
         self._store.rm_file(self._path(name))
+
+    def prefix_of(self, other: Storage) -> str | None:
+        """Return the prefix of the names that belong to another folder; None if it is outside."""
+        if not isinstance(other, BucketStorage) or other._store != self._store:
+            return None
+        mine, theirs = f"{self._root}/", f"{other._root}/"
+        return theirs.removeprefix(mine) if theirs.startswith(mine) else None
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"

@@ -1,79 +1,78 @@
-"""The enhancer, for files instead of requests."""
+"""A worker of a bulk run: the service for files instead of requests."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 
 from app.bulk.filenames import output_name
 from app.bulk.job import Job, Result, Status
-from app.bulk.storage import Storage
+from app.bulk.storage import open_storage
 from app.errors import BadParameter, BodyTooLarge, NotAnImage, Problem
 from app.main import create_service
 from app.serving.files import enhance_file
 from app.serving.tuning import tune_process
 from app.settings import Settings
 
+log = logging.getLogger("clut")
+
 BATCH_SIZE = 4  # files of one thread: while one is computed, others are read, predicted or written
+
+Work = Callable[[Sequence[str]], list[Result]]  # enhances files by their names
+CreateWork = Callable[[Job], Work]  # runs in the process that does the work
 
 
 class Worker:
-    """Treats a folder's files on one thread of the process that makes it; it ends with that."""
+    """Enhances files on one thread of the process that creates it, until that process ends."""
 
-    def __init__(self, job: Job, check: Callable[[], object] = bool) -> None:
-        """Starts the enhancer.
-
-        Args:
-            job: what to do.
-            check: called before anything is written; may end the process.
+    def __init__(self, job: Job) -> None:
+        """Start the service.
 
         Raises:
-            Problem, ValueError: the settings, or the model store; see `create_service`.
+            Problem, ValueError: of the settings or the model store; see `create_service`.
         """
         self._job = job
-        self._source, self._target = Storage(job.source), Storage(job.target)
-        self._check = check
+        self._source, self._target = open_storage(job.source), open_storage(job.target)
         tune_process()
         settings = Settings.from_environment().without_deadline()
         self._permits = asyncio.Semaphore(settings.admission.max_requests)
-        self._most_bytes = settings.upload.max_bytes
+        self._max_bytes = settings.upload.max_bytes
         self._loop = asyncio.Runner()
         self._service = create_service(settings, threads=1)
         self._loop.run(self._service.__aenter__())
 
     def __call__(self, names: Sequence[str]) -> list[Result]:
-        """Treats a few files at once."""
-        return self._loop.run(self._all(names))
+        """Enhance files concurrently; return the result for each."""
+        return self._loop.run(self._enhance_all(names))
 
-    async def _all(self, names: Sequence[str]) -> list[Result]:
-        return list(await asyncio.gather(*map(self._one, names)))
+    async def _enhance_all(self, names: Sequence[str]) -> list[Result]:
+        return list(await asyncio.gather(*map(self._enhance, names)))
 
-    async def _one(self, name: str) -> Result:
+    async def _enhance(self, name: str) -> Result:
         try:
-            target = await self._written(name)
+            body = await asyncio.to_thread(self._read, name)
+            async with self._permits:
+                enhanced = await enhance_file(self._service, body, self._job.options)
+            target = output_name(name, enhanced.format)
+            await asyncio.to_thread(self._write, name, target, enhanced.body)
         except NotAnImage as problem:
-            return Result(source=name, status=Status.SKIPPED, reason=_reason(problem))
+            return Result(name, Status.SKIPPED, reason=_reason(problem))
         except (Problem, OSError) as error:
-            return Result(source=name, status=Status.FAILED, reason=_reason(error))
-        return Result(source=name, status=Status.DONE, target=target)
-
-    async def _written(self, name: str) -> str:
-        body = await asyncio.to_thread(self._read, name)
-        async with self._permits:
-            enhanced = await enhance_file(self._service, body, self._job.options)
-        target = output_name(name, enhanced.format)
-        await asyncio.to_thread(self._write, name, target, enhanced.body)
-        return target
+            return Result(name, Status.FAILED, reason=_reason(error))
+        except Exception as error:  # a fault of ours must not cost the files that are left
+            log.exception("%s", ascii(name))
+            return Result(name, Status.FAILED, reason=f"{type(error).__name__}: {error}")
+        return Result(name, Status.DONE, target=target)
 
     def _read(self, name: str) -> bytes:
-        if self._source.size(name) > self._most_bytes:
-            raise BodyTooLarge(f"It is larger than {self._most_bytes} bytes.")
+        if self._source.size(name) > self._max_bytes:
+            raise BodyTooLarge(f"It is larger than {self._max_bytes} bytes.")
         return self._source.read(name)
 
     def _write(self, name: str, target: str, body: bytes) -> None:
         if target != name and self._source.exists(target):
-            raise BadParameter(f"{target} is the name of another photograph's answer.")
-        self._check()
+            raise BadParameter(f"{target} is the name of the result for another image.")
         self._target.write(target, body)
 
 

@@ -1,4 +1,4 @@
-"""Photographs and their LUTs, from file to file."""
+"""The commands `enhance` and `lut`: images from file to file, and their LUTs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Annotated
 import typer
 
 from app.bulk.filenames import SUFFIXES, has_suffix_of
-from app.cli.console import progress
-from app.cli.errors import exit_on_error, reason
+from app.cli.console import describe, exit_on_error, progress
 from app.cli.lut import Format, Output, choose_format, report_error
 from app.cli.options import with_options
 from app.errors import BadParameter, Problem
@@ -23,20 +22,23 @@ from app.serving.results import EnhancedImage
 from app.serving.service import EnhancementService
 from app.settings import Settings
 
-AT_ONCE = 8  # files in memory: enough to keep a few cores and the network busy
+CONCURRENT_FILES = 8  # enough to keep a few cores and the network busy
 
 Process = Callable[[EnhancementService, Path], Awaitable[None]]
 
 
 @with_options(EnhanceOptions, without={"format"})
 def enhance(
-    inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help="Photographs.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help="Images.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="A file, or a folder for several photographs.")
+        Path, typer.Option("--output", "-o", help="A file, or a folder for several images.")
     ],
     options: EnhanceOptions,
 ) -> None:
-    """Enhance photographs; the suffix of a file OUT decides its format."""
+    """Enhance images; the suffix of OUT sets the format.
+
+    Into a folder, each image keeps its name and its format.
+    """
     into_folder = output.is_dir() or len(inputs) > 1 or not output.suffix
     if not into_folder:
         options = options.model_copy(update={"format": _format_of(output)})
@@ -55,12 +57,12 @@ def enhance(
 
 @with_options(PredictLutOptions, without={"format"})
 def lut(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="A photograph.")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="An image.")],
     output: Output,
     options: PredictLutOptions,
     lut_format: Format = None,
 ) -> None:
-    """Write the LUT that is predicted for a photograph."""
+    """Write the LUT that is predicted for an image."""
     chosen = choose_format(options, lut_format, output)
 
     async def process(service: EnhancementService, source: Path) -> None:
@@ -72,20 +74,20 @@ def lut(
 
 
 def _process_all(paths: list[Path], process: Process) -> None:
-    """Treats many files at once, with a progress bar; exits with 1 if any failed."""
+    """Process several files concurrently, with a progress bar; exit with 1 if any failed."""
     with exit_on_error():
         settings = Settings.from_environment()
         service = create_service(settings.without_deadline())
-    at_once = min(AT_ONCE, settings.admission.max_requests)
-    if asyncio.run(_failures(service, at_once, paths, process)):
+    concurrent = min(CONCURRENT_FILES, settings.admission.max_requests)
+    if asyncio.run(_count_failures(service, concurrent, paths, process)):
         raise typer.Exit(code=1)
 
 
-async def _failures(
-    service: EnhancementService, at_once: int, paths: list[Path], process: Process
+async def _count_failures(
+    service: EnhancementService, concurrent: int, paths: list[Path], process: Process
 ) -> int:
-    """Returns how many failed; a failure is one line, and the others are still done."""
-    permits = asyncio.Semaphore(at_once)
+    """Return the number of files that failed; each failure is one line and stops no other file."""
+    permits = asyncio.Semaphore(concurrent)
     failures = 0
     with progress(len(paths)) as bar:
 
@@ -97,7 +99,7 @@ async def _failures(
                 except (Problem, OSError) as error:
                     failures += 1
                     about = "" if isinstance(error, OSError) else f"{path}: "
-                    bar.say(about + reason(error))
+                    bar.write_line(about + describe(error))
             bar.advance()
 
         async with service:
@@ -107,22 +109,22 @@ async def _failures(
 
 def _write(enhanced: EnhancedImage, source: Path, target: Path, written: set[Path]) -> None:
     if target in written:
-        raise BadParameter(f"{target} was already written for another photograph")
+        raise BadParameter(f"{target} was already written for another image")
     if target.exists() and target.samefile(source):
-        raise BadParameter("the answer would overwrite the photograph itself")
+        raise BadParameter("the result would overwrite the image itself")
     written.add(target)
     target.write_bytes(enhanced.body)
 
 
 def _format_of(path: Path) -> ImageFormat:
-    asked = SUFFIXES.get(path.suffix.lower())
-    if asked is None:
+    found = SUFFIXES.get(path.suffix.lower())
+    if found is None:
         raise typer.BadParameter(f"OUT is a folder, or ends in one of {', '.join(SUFFIXES)}")
-    return asked
+    return found
 
 
 def _output_name(source: Path, output_format: ImageFormat) -> str:
-    """Keeps the file's name unless its suffix would lie."""
+    """Return the name of the image, with another suffix if its own is of another format."""
     if has_suffix_of(source.name, output_format):
         return source.name
     return source.with_suffix(f".{output_format.value}").name

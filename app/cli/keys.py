@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.errors import exit_on_error
+from app.cli.console import exit_on_error
 from app.policies import Scope
 from app.web.api_keys import dump_keys, new_key, read_keys, write_keys
 

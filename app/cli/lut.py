@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias, TypeVar
 
 import typer
 
-from app.cli.errors import exit_on_error
+from app.cli.console import exit_on_error
 from app.cli.options import with_options
 from app.luts.export import LutOptions, encode_lut
 from app.luts.formats import LutFormat, formats_by_suffix
@@ -17,7 +17,7 @@ from app.luts.reader import read_lut
 
 Output: TypeAlias = Annotated[Path, typer.Option("--output", "-o", help="A file.")]
 Format: TypeAlias = Annotated[
-    LutFormat | None, typer.Option("--format", help="By default that of the suffix of OUT.")
+    LutFormat | None, typer.Option("--format", help="Default: the format of the suffix of OUT.")
 ]
 Options = TypeVar("Options", bound=LutOptions)
 
@@ -29,7 +29,7 @@ def convert(
     options: LutOptions,
     lut_format: Format = None,
 ) -> None:
-    """Convert a LUT file; the suffixes of IN and OUT determine the formats."""
+    """Convert a LUT file; the suffixes set the formats."""
     chosen = choose_format(options, lut_format, output)
     with exit_on_error():
         if output.exists() and output.samefile(source):

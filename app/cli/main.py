@@ -17,17 +17,14 @@ COMMANDS = {  # name: (function or group, summary); the summary is the first lin
     "health": ("health.health", "Check that the service on this machine accepts requests."),
     "enhance": (
         "enhance.enhance",
-        "Enhance photographs; the suffix of a file OUT decides its format.",
+        "Enhance images; the suffix of OUT sets the format.",
     ),
     "bulk": (
         "bulk.bulk",
-        "Enhance a folder's photographs; the same command goes on where a run was interrupted.",
+        "Enhance a folder of images; run it again to resume it.",
     ),
-    "lut": ("enhance.lut", "Write the LUT that is predicted for a photograph."),
-    "lut convert": (
-        "lut.convert",
-        "Convert a LUT file; the suffixes of IN and OUT determine the formats.",
-    ),
+    "lut": ("enhance.lut", "Write the LUT that is predicted for an image."),
+    "lut convert": ("lut.convert", "Convert a LUT file; the suffixes set the formats."),
     "train": ("train.train", "Train a CLUT-Net on pairs of photos."),
     "distil": (
         "train.distil",
@@ -43,7 +40,7 @@ COMMANDS = {  # name: (function or group, summary); the summary is the first lin
     "models": ("models.cli", "List, show, import and copy models."),
 }
 
-EXTRAS = {"bulk": "bulk", "train": "training"}  # module: the extra whose packages it imports
+EXTRAS = {"train": "training"}  # module: the extra whose packages it imports
 
 # Plain text, without completion and with Python's own tracebacks; rich takes 0.1 s to load.
 Typer = partial(
@@ -92,7 +89,7 @@ def create_cli() -> typer.Typer:
     cli: typer.Typer = Typer(
         cls=LazyGroup,
         no_args_is_help=True,
-        help="Enhance photos with image-adaptive 3D LUTs.",
+        help="Enhance images with image-adaptive 3D LUTs.",
     )
     for name, (_, summary) in COMMANDS.items():
         cli.command(name, help=summary)(_placeholder)

@@ -6,7 +6,7 @@ from typing import Annotated, get_args
 
 import typer
 
-from app.cli.errors import exit_on_error
+from app.cli.console import exit_on_error
 from app.luts.lut3d import Interpolation
 from app.main import create_app, create_metrics_app, create_service
 from app.serving.tuning import tune_process

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from app.cli.errors import exit_on_error
+from app.cli.console import exit_on_error
 from app.networks.store import ModelCard, ModelRegistry, read_store, write_figures
 from app.settings import Settings
-
-if TYPE_CHECKING:
-    from app.training.artifact_metrics import ArtifactMetrics
-    from app.training.ensemble import Ensemble
-    from app.training.evaluation import Recovery, Score
+from app.training import ablation_report, checkpoint, evaluation
+from app.training import distil as distillation
+from app.training import train as training
+from app.training.ablation import AblationConfig
+from app.training.artifact_metrics import ArtifactMetrics, measure_artifacts, summarize
+from app.training.config import read_config
+from app.training.data import good_photos
+from app.training.ensemble import Ensemble
+from app.training.evaluation import Recovery, Score
 
 Recipe = Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="See app/training/recipes.")]
 Models = Annotated[
@@ -34,22 +37,15 @@ def train(recipe: Recipe) -> None:
 
     The trained network is added to the model store.
     """
-    with _pipeline():
-        from app.training.config import read_config
-        from app.training.train import TrainConfig
-        from app.training.train import train as run
-
-        _announce(run(read_config(recipe, TrainConfig)))
+    with exit_on_error():
+        _announce(training.train(read_config(recipe, training.TrainConfig)))
 
 
 def distil(recipe: Recipe) -> None:
     """Train a CLUT-Net on photos alone, to undo damage and to reproduce other models."""
-    with _pipeline():
-        from app.training.config import read_config
-        from app.training.distil import DistilConfig
-        from app.training.distil import distil as run
-
-        _announce(run(read_config(recipe, DistilConfig)))
+    with exit_on_error():
+        config = read_config(recipe, distillation.DistilConfig)
+        _announce(distillation.distil(config))
 
 
 def export(
@@ -60,10 +56,8 @@ def export(
 
     The run may go on meanwhile.
     """
-    with _pipeline():
-        from app.training.checkpoint import export as write
-
-        _announce(write(run, store or Settings.from_environment().models.store))
+    with exit_on_error():
+        _announce(checkpoint.export(run, store or Settings.from_environment().models.store))
 
 
 def evaluate(
@@ -77,10 +71,8 @@ def evaluate(
 
     Prints PSNR, SSIM, dE76 and dE2000 of each pair, and their means.
     """
-    with _pipeline():
-        from app.training.evaluation import evaluate as run
-
-        report = run(_ensemble(names), data, sheet)
+    with exit_on_error():
+        report = evaluation.evaluate(_ensemble(names), data, sheet)
     _print({**report.scores, "mean": report.mean})
 
 
@@ -89,10 +81,7 @@ def survey(names: Models, photos: Photos, inventory: Inventory = None) -> None:
 
     Prints banding, new clipping, colour casts and instability.
     """
-    with _pipeline():
-        from app.training.artifact_metrics import measure_artifacts, summarize
-        from app.training.data import good_photos
-
+    with exit_on_error():
         found = measure_artifacts(_ensemble(names), good_photos(photos, inventory))
     _print({f"{len(found)} photos": summarize(found.values())})
 
@@ -109,12 +98,9 @@ def recover(
 
     Prints the mean dE76 to the original photos before and after, for each kind of damage.
     """
-    with _pipeline():
-        from app.training.data import good_photos
-        from app.training.evaluation import recover as run
-
+    with exit_on_error():
         files = good_photos(photos, inventory, held_out=held_out)
-        table = run(_ensemble(names), files)
+        table = evaluation.recover(_ensemble(names), files)
     typer.echo(f"{len(files)} photos")
     _print({f"{name:22}": row for name, row in table.items()})
 
@@ -129,26 +115,21 @@ def measure(
 
     Runs `evaluate`, `survey` and `recover`.
     """
-    with _pipeline():
-        from app.training.artifact_metrics import measure_artifacts, summarize
-        from app.training.data import good_photos
-        from app.training.evaluation import evaluate as compare_pairs
-        from app.training.evaluation import recover as undo_damage
-
+    with exit_on_error():
         ensemble, files = _ensemble([name]), good_photos(photos, inventory)
-        artifacts = summarize(measure_artifacts(ensemble, files).values())
+        recovered = evaluation.recover(ensemble, files)
         figures = {
-            "expert": compare_pairs(ensemble, data).mean._asdict(),
-            "artifacts": artifacts._asdict(),
-            "recover": {kind: row.after for kind, row in undo_damage(ensemble, files).items()},
+            "expert": evaluation.evaluate(ensemble, data).mean._asdict(),
+            "artifacts": summarize(measure_artifacts(ensemble, files).values())._asdict(),
+            "recover": {kind: row.after for kind, row in recovered.items()},
         }
-        policy = Settings.from_environment().models
-        model = ModelRegistry(read_store(policy.store), policy.default).get(name)
         rounded = {
             part: {key: round(value, 3) for key, value in values.items()}
             for part, values in figures.items()
         }
-        write_figures(policy.store, model.card, rounded)
+        policy = Settings.from_environment().models
+        card = ModelRegistry(read_store(policy.store), policy.default).get(name).card
+        write_figures(policy.store, card, rounded)
     for part, values in rounded.items():
         typer.echo(f"{part}  " + "  ".join(f"{key} {value}" for key, value in values.items()))
 
@@ -167,31 +148,16 @@ def compare(
     ] = None,
 ) -> None:
     """Train networks alike, and write a table and a plot."""
-    with _pipeline():
-        from app.training.ablation import AblationConfig
-        from app.training.ablation_report import compare as run
-        from app.training.config import read_config
-
+    with exit_on_error():
         config = read_config(recipe, AblationConfig).with_data(photos, teachers, pairs)
-        run(config)
+        ablation_report.compare(config)
     typer.echo(config.report.read_text(encoding="utf-8"))
 
 
-@contextmanager
-def _pipeline() -> Iterator[None]:
-    with exit_on_error():
-        try:
-            yield
-        except ImportError as error:
-            raise RuntimeError(f"{error}; pip install 'clut-enhance[training]'") from error
-
-
 def _ensemble(names: list[str]) -> Ensemble:
-    from app.training.ensemble import Ensemble
-
     policy = Settings.from_environment().models
-    catalogue = ModelRegistry(read_store(policy.store), policy.default)
-    return Ensemble([catalogue.get(name) for name in names])
+    registry = ModelRegistry(read_store(policy.store), policy.default)
+    return Ensemble([registry.get(name) for name in names])
 
 
 def _print(rows: Mapping[str, ArtifactMetrics | Recovery | Score]) -> None:

@@ -1,4 +1,4 @@
-"""What tests of bulk work may ask for."""
+"""Fixtures of the tests of bulk work."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """An S3 on this machine, as the environment in which programs find it."""
+    """Start an S3 on this machine; return the environment in which programs find it."""
     port = free_port()
     log = (tmp_path_factory.mktemp("s3") / "log").open("wb")
     command = [sys.executable, "-m", "moto.server", "--port", str(port)]
