@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from enum import StrEnum
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,9 +18,24 @@ from app.imaging.raster import Crop, Raster, Samples
 from app.imaging.resize import fit, make_thumbnail
 from app.imaging.types import Image
 
+TRUNCATED = "truncated"  # the note of an image of which a part was missing
+
+
+class TruncatedPolicy(StrEnum):
+    """What is done with a file that is cut short."""
+
+    REFUSE = "refuse"
+    """It is damaged."""
+    FILL = "fill"
+    """What is missing becomes gray."""
+
 
 def prepare(
-    source: EncodedImage, thumbnail_size: int, antialias: bool, max_side: int | None
+    source: EncodedImage,
+    thumbnail_size: int,
+    antialias: bool,
+    max_side: int | None,
+    truncated: TruncatedPolicy = TruncatedPolicy.REFUSE,
 ) -> tuple[Image, NDArray[np.float32]]:
     """Decode an image, make the thumbnail of all of it, and reduce it to `max_side` pixels.
 
@@ -26,7 +45,7 @@ def prepare(
     Raises:
         DamagedImage: the pixels cannot be decoded.
     """
-    return source.run(_prepare, thumbnail_size, antialias, max_side)
+    return source.run(_prepare, thumbnail_size, antialias, max_side, truncated)
 
 
 def prepare_thumbnail(
@@ -41,9 +60,13 @@ def prepare_thumbnail(
 
 
 def _prepare(
-    source: EncodedImage, thumbnail_size: int, antialias: bool, max_side: int | None
+    source: EncodedImage,
+    thumbnail_size: int,
+    antialias: bool,
+    max_side: int | None,
+    truncated: TruncatedPolicy,
 ) -> tuple[Image, NDArray[np.float32]]:
-    image = decode(source)
+    image = decode(source, truncated)
     thumbnail = make_thumbnail(image.pixels, thumbnail_size, antialias)
     return fit(image, max_side) if max_side else image, thumbnail
 
@@ -55,14 +78,25 @@ def _prepare_thumbnail(
     return make_thumbnail(reduced.pixels, thumbnail_size, antialias)
 
 
-def decode(source: EncodedImage) -> Image:
+def decode(source: EncodedImage, truncated: TruncatedPolicy = TruncatedPolicy.REFUSE) -> Image:
     """Decode at full size, in this process.
 
     Raises:
         DamagedImage: the pixels cannot be decoded.
     """
+    codec = source.format.codec
+    try:
+        return _decode_by(codec.decode, source)
+    except DamagedImage:
+        if truncated is TruncatedPolicy.REFUSE or codec.decode_truncated is None:
+            raise
+    image = _decode_by(codec.decode_truncated, source)
+    return replace(image, notes=(*image.notes, TRUNCATED))
+
+
+def _decode_by(function: Callable[[bytes], Raster], source: EncodedImage) -> Image:
     with decode_errors(source.format):
-        raster = source.format.codec.decode(source.body)
+        raster = function(source.body)
         size = (source.header.height, source.header.width)
         if raster.samples.shape[:2] != size:
             raise DamagedImage(f"It has {raster.samples.shape} samples, not those of its header.")

@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from app.imaging.codecs import ImageFormat
+from app.imaging.decode import TruncatedPolicy
 from app.imaging.metadata import MetadataPolicy
 from app.luts.export import LutOptions, Strength
 
@@ -66,6 +67,11 @@ class EnhanceOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False
         default=MetadataPolicy.KEEP,
         description="keep preserves EXIF and XMP; safe removes GPS, serial numbers, thumbnails "
         "and maker notes; strip removes all.",
+    )
+    truncated: TruncatedPolicy = Field(
+        default=TruncatedPolicy.REFUSE,
+        description="What to do with a JPEG that is cut short: refuse it, or fill what is missing "
+        "with gray. A filled image comes with the header X-Image-Notes: truncated.",
     )
     min_change: float = Field(
         default=0.0,

@@ -76,6 +76,7 @@ class EnhancedImage:
         applied: whether the look was applied; False where `change` is below the option
             `min_change`.
         timings: how long it took.
+        notes: what was done that clients may not expect, as in `app.imaging.types.Image`.
     """
 
     body: bytes
@@ -84,6 +85,7 @@ class EnhancedImage:
     change: float
     applied: bool
     timings: Timings
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

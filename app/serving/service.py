@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from app.imaging.codecs import ImageFormat
+from app.imaging.decode import TRUNCATED
 from app.imaging.probe import EncodedImage, probe
 from app.imaging.sandbox import Sandbox
 from app.imaging.types import Image
@@ -181,9 +182,8 @@ class EnhancementService:
             look = opened.look or await self._predict(opened, thumbnail)
             finishing = partial(self._apply_and_encode, priority, opened, image, look, options)
             body, change, applied = await self._run(permit, priority, finishing, image_format)
-            return EnhancedImage(
-                body, image_format, look, change, applied, timings=permit.timings()
-            )
+            notes = () if body is source.body else image.notes
+            return EnhancedImage(body, image_format, look, change, applied, permit.timings(), notes)
 
     async def predict_lut(
         self, opened: OpenedImage, options: LutOptions, *, gzipped: bool = False
@@ -269,7 +269,11 @@ class EnhancementService:
 
         with permit.measure("apply"):
             change, applied = apply_look(image, look, options, self.models.device, map_strips)
-        if not applied and is_as_asked(opened.source, image_format, options):
+        if (
+            not applied
+            and TRUNCATED not in image.notes
+            and is_as_asked(opened.source, image_format, options)
+        ):
             return opened.source.body, change, applied
         with permit.measure("encode"):
             return encode_image(image, image_format, options), change, applied

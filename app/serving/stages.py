@@ -29,7 +29,7 @@ def decode_image(
     source: EncodedImage, recipe: ThumbnailRecipe, options: EnhanceOptions
 ) -> tuple[Image, Thumbnail]:
     """Decode an image, make the thumbnail of all of it, and reduce it to the size asked for."""
-    return prepare(source, recipe.size, recipe.antialias, options.max_side)
+    return prepare(source, recipe.size, recipe.antialias, options.max_side, options.truncated)
 
 
 def decode_thumbnail(source: EncodedImage, recipe: ThumbnailRecipe) -> Thumbnail:

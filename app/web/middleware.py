@@ -36,6 +36,7 @@ EXPOSED_HEADERS = (
     "Retry-After",
     "Server-Timing",
     "X-Change",
+    "X-Image-Notes",
     "X-Look",
     "X-Lut-Error",
     "X-Model",

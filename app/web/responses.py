@@ -18,6 +18,7 @@ def image_response(enhanced: EnhancedImage) -> Response:
         media_type=enhanced.format.media_type,
         headers=look_headers(enhanced.look)
         | change_headers(enhanced)
+        | ({"X-Image-Notes": ", ".join(enhanced.notes)} if enhanced.notes else {})
         | {"Server-Timing": server_timing(enhanced.timings), "Vary": "Accept"},
     )
 

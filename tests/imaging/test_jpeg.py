@@ -14,6 +14,7 @@ from PIL import Image as PilImage
 from app.errors import DamagedImage, NotAnImage
 from app.imaging import xmp
 from app.imaging.codecs import ImageFormat
+from app.imaging.decode import TruncatedPolicy, decode
 from app.imaging.encode import encode
 from tests.helpers.files import XMP, photo, saved, scene, source
 
@@ -170,6 +171,18 @@ def test_no_end_marker(progressive: bool) -> None:
     assert np.array_equal(photo(body[:-2]).pixels, as_pillow_reads(body))
     with pytest.raises(DamagedImage):
         photo(body[:-40])
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_truncated_file_is_filled_on_request(progressive: bool) -> None:
+    """What is there of the image is decoded, and the image says that a part was missing."""
+    body = plain(progressive=progressive)
+    image = decode(source(body[: len(body) * 2 // 3]), TruncatedPolicy.FILL)
+    assert image.notes == ("truncated",)
+    assert mean_difference(image.pixels[:16], scene()[:16]) < 12
+    whole = decode(source(body), TruncatedPolicy.FILL)
+    assert whole.notes == ()
+    assert np.array_equal(whole.pixels, as_pillow_reads(body))
 
 
 def test_bytes_after_the_picture_are_not_counted() -> None:

@@ -27,6 +27,8 @@ class Codec:
         decode: decodes the only, or the primary, image.
         decode_reduced: decodes at the smallest scale whose short side has at least the given
             number of pixels, or None where the format has no cheaper way than `decode`.
+        decode_truncated: decodes a file that is cut short, and fills what is missing with gray; or
+            None.
         encode: encodes (H, W, 3 | 4) RGB or RGBA samples, or None for formats that are only read.
         bit_depth: the most bits of a channel that `encode` writes.
         has_alpha: whether `encode` writes an alpha channel; otherwise images are laid on white.
@@ -48,6 +50,7 @@ class Codec:
     read_header: Callable[[bytes], Header]
     decode: Callable[[bytes], Raster]
     decode_reduced: Callable[[bytes, int], Raster] | None = None
+    decode_truncated: Callable[[bytes], Raster] | None = None
     encode: Callable[[Samples, EncodeSettings], bytes] | None = None
     bit_depth: Literal[8, 16] = 8
     has_alpha: bool = True

@@ -103,6 +103,18 @@ def decode_reduced(body: bytes, side: int) -> Raster:
     return Raster(np.array(image).reshape(image.height, image.width, -1), space)
 
 
+def decode_truncated(body: bytes) -> Raster:
+    """Decode what is there of a file that is cut short; the rest is gray."""
+    segments = jpeg_segments.read_segments(body)
+    frame = jpeg_segments.find_frame(segments).payload
+    body = jpeg_segments.fill_in_height(body, segments)
+    if frame[0] > 8:
+        raise FormatError("it is cut short, and has 12 bits")
+    space = _SPACES[frame[5]]
+    samples = simplejpeg.decode_jpeg(body + _EOI, _COLORSPACES[space], strict=False)
+    return Raster(255 - samples if space == "cmyk" else samples, space)
+
+
 def encode(samples: Samples, settings: EncodeSettings) -> bytes:
     """Encode (H, W, 3) RGB; EXIF that exceeds a segment (64 KB) is left out."""
     jpeg = simplejpeg.encode_jpeg(samples, settings.quality, "RGB", settings.subsampling)
@@ -177,6 +189,7 @@ CODEC = Codec(
     read_header=read_header,
     decode=decode,
     decode_reduced=decode_reduced,
+    decode_truncated=decode_truncated,
     encode=encode,
     has_alpha=False,
     default_quality=90,

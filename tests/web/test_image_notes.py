@@ -1,0 +1,39 @@
+"""The header X-Image-Notes: what was done to an image that clients may not expect."""
+
+from __future__ import annotations
+
+import struct
+from io import BytesIO
+
+import httpx
+import imagecodecs
+from PIL import Image
+
+from tests.helpers.files import saved, scene, scene_16, with_chunks
+
+
+def test_a_truncated_jpeg_is_refused_unless_asked(client: httpx.Client) -> None:
+    """`truncated=fill` returns what is there and says so; without it the file is damaged."""
+    body = saved(scene(), "JPEG", quality=95)
+    cut = body[: len(body) * 2 // 3]
+    assert client.post("/enhance", content=cut).status_code == 422
+    for query in ("truncated=fill", "truncated=fill&min_change=100"):
+        filled = client.post(f"/enhance?{query}", content=cut)
+        assert filled.status_code == 200
+        assert filled.headers["X-Image-Notes"] == "truncated"
+        assert Image.open(BytesIO(filled.content)).convert("RGB").size == (96, 64)
+    whole = client.post("/enhance?truncated=fill", content=body)
+    assert "X-Image-Notes" not in whole.headers
+
+
+def test_an_unknown_policy_is_a_bad_parameter(client: httpx.Client) -> None:
+    """The document names the parameter."""
+    response = client.post("/enhance?truncated=maybe", content=b"")
+    assert response.status_code == 400
+    assert "truncated" in response.json()["detail"]
+
+
+def test_hdr_is_tone_mapped(client: httpx.Client) -> None:
+    """An HDR image becomes SDR, and the response says so."""
+    body = with_chunks(imagecodecs.png_encode(scene_16()), cICP=struct.pack("4B", 9, 16, 0, 1))
+    assert client.post("/enhance", content=body).headers["X-Image-Notes"] == "tone-mapped"
