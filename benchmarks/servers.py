@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from tests.helpers.paths import ROOT
 from tests.helpers.server import free_port
 
 PATIENCE = 120.0  # seconds until a server answers
@@ -64,19 +66,22 @@ def running(
     photo: bytes,
     environment: dict[str, str] | None = None,
     cores: list[int] | None = None,
+    tree: Path = ROOT,
 ) -> Iterator[Running]:
-    """Starts one of `COMMANDS`, waits until it answers a photo, and stops it in the end.
+    """Start one of `COMMANDS`, wait until it enhances an image, and stop it in the end.
 
     Args:
-        name: which.
+        name: the key of the command.
         photo: a JPEG.
-        environment: instead of ours.
-        cores: those that the server may use, where not all.
+        environment: the environment variables; None is the present environment.
+        cores: the cores of the server; None is all.
+        tree: the checkout whose code runs.
     """
     port = free_port()
     process = psutil.Popen(
         [*_pinned(cores), sys.executable, *COMMANDS[name](port)],
-        env=environment,
+        env=(os.environ if environment is None else environment) | {"PYTHONPATH": str(tree)},
+        cwd=tree,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
