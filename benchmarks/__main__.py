@@ -1,6 +1,6 @@
-"""All of them: `python -m benchmarks [--quick]` prints the tables of docs/performance.md.
+"""Print most tables of docs/performance.md: `python -m benchmarks [--quick]`.
 
-In full it takes some 15 minutes, quick 2. Leave the machine alone meanwhile.
+All rounds take 15 minutes, `--quick` takes 2. Other load on the machine distorts the figures.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from benchmarks import (
 PLOT = Path(__file__).parent.parent / "docs" / "scaling.png"
 
 
-def machine() -> str:
-    """The processor, the cores that we may use, and the system."""
+def describe_machine() -> str:
+    """Return the processor, the number of usable cores, and the system."""
     models = {
         line.partition(":")[2].strip()
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -37,8 +37,8 @@ def machine() -> str:
 
 
 def main(quick: bool) -> None:
-    """Prints every table under its heading."""
-    print(f"{machine()}, Python {platform.python_version()}")
+    """Print every table under its heading."""
+    print(f"{describe_machine()}, Python {platform.python_version()}")
     tables = {
         "Kernel": lambda: kernel.main(quick),
         "Service": lambda: service.main(quick),

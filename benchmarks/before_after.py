@@ -1,4 +1,4 @@
-"""Photographs as they are, and below them as the service answers.
+"""Photographs and, below them, their enhanced versions.
 
 Run `python -m benchmarks.before_after OUT.jpg [http://localhost:8000]` while the service runs.
 """
@@ -19,14 +19,14 @@ GAP = 8
 
 
 def main(output: Path, service: str = "http://localhost:8000") -> None:
-    """Ask the service, and draw."""
+    """Send the photographs and draw the picture."""
     columns, rows = len(PHOTOS), 2
     width = columns * TILE[0] + (columns - 1) * GAP
     sheet = Image.new("RGB", (width, rows * TILE[1] + GAP), "white")
     for column, name in enumerate(PHOTOS):
         photo = (FOLDER / f"{name}.jpg").read_bytes()
-        answer = httpx.post(f"{service}/enhance", content=photo, timeout=60).raise_for_status()
-        for row, body in enumerate((photo, answer.content)):
+        response = httpx.post(f"{service}/enhance", content=photo, timeout=60).raise_for_status()
+        for row, body in enumerate((photo, response.content)):
             tile = Image.open(io.BytesIO(body)).resize(TILE, Image.Resampling.LANCZOS)
             sheet.paste(tile, (column * (TILE[0] + GAP), row * (TILE[1] + GAP)))
     sheet.save(output, quality=88)

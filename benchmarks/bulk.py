@@ -1,7 +1,7 @@
-"""A folder in bulk, by each engine and by `enhance`: `python -m benchmarks.bulk [PHOTOS]`.
+"""A folder with each engine of `bulk` and with `enhance`: `python -m benchmarks.bulk [IMAGES]`.
 
-Photographs of 3 MP, from disk to disk, the start of all processes included. Without a cluster,
-Ray begins one on this machine.
+Images of 3 MP from disk to disk, the start of all processes included. Ray starts a cluster on this
+machine if there is none.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.photos import jpeg
+from benchmarks.photos import make_jpeg
 
 MEGAPIXELS = 3
-ROUNDS = 2  # in turns; the better one counts
+ROUNDS = 2  # alternating; the faster one is printed
 
 
-def seconds(command: list[str], target: Path) -> float:
-    """How long a command takes into an empty folder."""
+def time_command(command: list[str], target: Path) -> float:
+    """Return the seconds of a command that writes to an empty folder."""
     shutil.rmtree(target, ignore_errors=True)
     begun = time.monotonic()
     environment = os.environ | {"RAY_USAGE_STATS_ENABLED": "0"}
@@ -30,12 +30,12 @@ def seconds(command: list[str], target: Path) -> float:
 
 
 def main(count: int) -> None:
-    """Prints the table."""
+    """Print the table."""
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "source", Path(folder) / "target"
         source.mkdir()
         for number in range(count):
-            (source / f"{number:04}.jpg").write_bytes(jpeg(MEGAPIXELS))
+            (source / f"{number:04}.jpg").write_bytes(make_jpeg(MEGAPIXELS))
         app = [sys.executable, "-m", "app"]
         photos = map(str, sorted(source.iterdir()))
         commands = {
@@ -46,8 +46,8 @@ def main(count: int) -> None:
         best = dict.fromkeys(commands, float("inf"))
         for _ in range(ROUNDS):
             for name, command in commands.items():
-                best[name] = min(best[name], seconds(command, target))
-    print(f"| {count} photographs of {MEGAPIXELS} MP | s | photographs/s |")
+                best[name] = min(best[name], time_command(command, target))
+    print(f"| {count} images of {MEGAPIXELS} MP | s | images/s |")
     print("| --- | ---: | ---: |")
     for name, took in best.items():
         print(f"| {name} | {took:.1f} | {count / took:.1f} |")

@@ -1,11 +1,11 @@
-"""Every file of other projects' test images, whole and damaged, through the real server.
+"""Send the test images of other projects to the service, unchanged and damaged.
 
-    make corpora                          # downloads them
+    make corpora                          # downloads the files
     python -m benchmarks.corpora corpora
-    python -m benchmarks.corpora corpora/pillow-13.0.0 --rounds 3    # does memory grow?
+    python -m benchmarks.corpora corpora/pillow-13.0.0 --rounds 3    # growth of the memory
 
-Each goes to /enhance and to /lut. It must be answered 2xx with a picture or a LUT that opens, or
-4xx with a problem document; anything else is printed, and the program ends with 1.
+Each file is sent to /enhance and to /lut. The response is 200 with an image or LUT that opens, or
+4xx with a problem document. Every other response is printed, and the command exits with 1.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TEXT = (
     "am appxmanifest bat c cc cmake cpp cs filters go h hpp html in java js m4 md mk pfx plist "
     "props py pyi rst sh sln swift toml vcxproj xaml yml"
 )
-# What an extension promises, and a file may or may not keep; others are counted together.
+# The format of each suffix; the content may differ. Other suffixes are counted together.
 FORMATS = {
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
@@ -53,22 +53,22 @@ FORMATS = {
     ".j2k": "JPEG 2000",
     ".jpf": "JPEG 2000",
 }
-PATIENCE = 100.0  # seconds for one answer: more than the deadline, and then it hangs
+PATIENCE = 100.0  # seconds until a response, above the deadline
 OUTCOMES = ("200", "415", "422", "other 4xx", "wrong")
 
 
-def files(folder: Path) -> list[Path]:
-    """What may be meant as a picture, or as trouble: everything but programs."""
+def list_files(folder: Path) -> list[Path]:
+    """Return every file but source code and archives."""
     return sorted(
         path
         for path in folder.rglob("*")
         if path.is_file() and not path.is_symlink() and path.suffix.lower()[1:] not in TEXT.split()
-        if "sources" not in path.relative_to(folder).parts[:1]  # the archives themselves
+        if "sources" not in path.relative_to(folder).parts[:1]  # the archives
     )
 
 
-def variants(path: Path, damaged: int) -> Iterator[tuple[str, bytes]]:
-    """A file as it is, and damaged in ways that are the same every time."""
+def make_variants(path: Path, damaged: int) -> Iterator[tuple[str, bytes]]:
+    """Yield a file unchanged, then damaged in reproducible ways."""
     content = path.read_bytes()
     yield "", content
     chance = random.Random(path.name)  # noqa: S311 -- repeatable, not secret
@@ -76,68 +76,70 @@ def variants(path: Path, damaged: int) -> Iterator[tuple[str, bytes]]:
         if number % 2 == 0:
             yield "truncated", content[: chance.randrange(16, len(content))]
         else:
-            yield "flipped", flipped(content, chance)
+            yield "flipped", flip_bytes(content, chance)
 
 
-def tasks(path: Path, damaged: int) -> list[tuple[Path, str, str, bytes]]:
-    """Everything that is sent of a file, and where."""
+def list_requests(path: Path, damaged: int) -> list[tuple[Path, str, str, bytes]]:
+    """Return all requests of a file: path, damage, endpoint and body."""
     return [
         (path, damage, endpoint, content)
-        for damage, content in variants(path, damaged)
+        for damage, content in make_variants(path, damaged)
         for endpoint in ("/enhance", "/lut")
     ]
 
 
-def flipped(content: bytes, chance: random.Random) -> bytes:
-    """The file with some bytes of its first kilobytes changed, where the structure is."""
+def flip_bytes(content: bytes, chance: random.Random) -> bytes:
+    """Change some bytes of the first kilobytes, which hold the structure."""
     changed = bytearray(content)
     for _ in range(chance.randrange(1, 12)):
         changed[chance.randrange(min(len(changed), 4096))] = chance.randrange(256)
     return bytes(changed)
 
 
-def outcome(client: httpx.Client, path: str, content: bytes) -> tuple[str, str]:
-    """How a file is answered, and what is wrong with the answer."""
+def send(client: httpx.Client, path: str, content: bytes) -> tuple[str, str]:
+    """Send a file; return the kind of its response and, if it is wrong, the reason."""
     try:
-        answer = client.post(path, content=content)
+        response = client.post(path, content=content)
     except httpx.HTTPError as error:
         return "wrong", repr(error)
-    if answer.status_code == 200:
-        complaint = broken(path, answer.content)
-        return ("wrong", complaint) if complaint else ("200", "")
-    if not 400 <= answer.status_code < 500:
-        return "wrong", f"{answer.status_code} {answer.text[:300]}"
-    document = answer.headers.get("content-type") == "application/problem+json"
-    if not document or not answer.json()["detail"]:
-        return "wrong", f"{answer.status_code} is no problem document"
-    code = str(answer.status_code)
+    if response.status_code == 200:
+        reason = check_body(path, response.content)
+        return ("wrong", reason) if reason else ("200", "")
+    if not 400 <= response.status_code < 500:
+        return "wrong", f"{response.status_code} {response.text[:300]}"
+    document = response.headers.get("content-type") == "application/problem+json"
+    if not document or not response.json()["detail"]:
+        return "wrong", f"{response.status_code} is no problem document"
+    code = str(response.status_code)
     return (code if code in OUTCOMES else "other 4xx"), ""
 
 
-def broken(path: str, body: bytes) -> str:
-    """Why an answer does not open; empty if it does."""
+def check_body(path: str, body: bytes) -> str:
+    """Return why the body of a response does not open, or an empty string."""
     try:
         if path == "/lut":
             read_cube(body.decode())
         else:
             Image.open(io.BytesIO(body)).load()
     except Exception as error:
-        return f"the answer does not open: {error!r}"
+        return f"the body does not open: {error!r}"
     return ""
 
 
-def resident(server: Server) -> float:
-    """Megabytes of memory that the server has."""
+def read_megabytes(server: Server) -> float:
+    """Read the resident megabytes of the server."""
     status = Path(f"/proc/{server.process.pid}/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
 
 def main() -> None:
-    """Tries everything, and prints the table."""
+    """Send all files, and print the table."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("folder", type=Path)
     arguments.add_argument("--damaged", type=int, default=2, help="damaged variants of each file")
-    arguments.add_argument("--rounds", type=int, default=1, help="how often everything is sent")
+    arguments.add_argument(
+        "--rounds", type=int, default=1, help="number of times that all files are sent"
+    )
     given = arguments.parse_args()
     table: dict[str, Counter[str]] = defaultdict(Counter)
     wrong: list[str] = []
@@ -146,29 +148,29 @@ def main() -> None:
     with serving(log, UPLOAD_MAX_BYTES=64 * 2**20) as server:
         client = httpx.Client(base_url=server.client.base_url, timeout=PATIENCE)
 
-        def tried(task: tuple[Path, str, str, bytes]) -> tuple[str, str, str, float]:
+        def try_file(task: tuple[Path, str, str, bytes]) -> tuple[str, str, str, float]:
             path, damage, endpoint, content = task
             begun = time.monotonic()
-            result, complaint = outcome(client, endpoint, content)
+            result, reason = send(client, endpoint, content)
             name = f"{path} {damage} {endpoint}"
-            kind = FORMATS.get(path.suffix.lower(), "anything else")
-            return kind, result, f"{name}: {complaint}", time.monotonic() - begun
+            kind = FORMATS.get(path.suffix.lower(), "other files")
+            return kind, result, f"{name}: {reason}", time.monotonic() - begun
 
-        memory = [resident(server)]
+        memory = [read_megabytes(server)]
         for _ in range(given.rounds):
-            with ThreadPoolExecutor(2) as callers:
-                for path in files(given.folder):
-                    for kind, result, name, seconds in callers.map(
-                        tried, tasks(path, given.damaged)
+            with ThreadPoolExecutor(2) as clients:
+                for path in list_files(given.folder):
+                    for kind, result, name, seconds in clients.map(
+                        try_file, list_requests(path, given.damaged)
                     ):
                         table[kind][result] += 1
                         slowest = max(slowest, (seconds, name))
                         if result == "wrong":
                             wrong.append(name)
-            memory.append(resident(server))
+            memory.append(read_megabytes(server))
         alive = server.process.poll() is None
         print_table(table)
-        print(f"\nThe slowest took {slowest[0]:.1f} s: {slowest[1]}")
+        print(f"\nThe slowest response took {slowest[0]:.1f} s: {slowest[1]}")
         print("Memory, before and after each round:", ", ".join(f"{it:.0f} MB" for it in memory))
     for name in wrong:
         print("WRONG", name)
@@ -176,7 +178,7 @@ def main() -> None:
 
 
 def print_table(table: dict[str, Counter[str]]) -> None:
-    """Counts by format and outcome."""
+    """Print the counts by format and outcome."""
     print("| format |", " | ".join(OUTCOMES), "|")
     print("| --- |" + " ---: |" * len(OUTCOMES))
     total: Counter[str] = Counter()

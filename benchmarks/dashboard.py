@@ -1,7 +1,7 @@
-"""The dashboard's panels as Prometheus answers them: `python -m benchmarks.dashboard OUT.png`.
+"""Plot the panels of the dashboard: `python -m benchmarks.dashboard OUT.png`.
 
-A real service under a mixed load, watched by a real Prometheus, for a minute and a half; then each
-panel's queries over that time, plotted where the dashboard has the panel.
+Prometheus scrapes the service under a mixed load for 90 seconds. Each panel then shows the results
+of its queries over that time, in its place on the dashboard.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from tests.helpers.prometheus import Prometheus, prometheus
 from tests.helpers.server import serving
 
 SECONDS, STEP = 90, 1
-INCH = 0.28  # of a line of the dashboard's grid
+INCH = 0.28  # per row of the grid
 UNITS = {"bytes": "B", "Bps": "B/s", "s": "s", "reqps": "/s", "ops": "/s"}
 
 
-def formatter(unit: str) -> Formatter:
-    """Writes numbers in a unit of Grafana's."""
+def make_formatter(unit: str) -> Formatter:
+    """Return a formatter of numbers in a unit of Grafana."""
     if unit == "percentunit":
         return PercentFormatter(1)
     return EngFormatter(UNITS[unit]) if unit in UNITS else StrMethodFormatter("{x:g}")
 
 
-def lines(watching: Prometheus, target: dict[str, Any], since: float) -> dict[str, Any]:
-    """The series of one query by their legends, as (seconds since, values)."""
+def query_series(watching: Prometheus, target: dict[str, Any], since: float) -> dict[str, Any]:
+    """Return the series of one query by legend, as (seconds since the start, values)."""
     expression = target["expr"].replace("$__rate_interval", "10s").replace("$instance", ".*")
     data = watching.get(
         "query_range", query=expression, start=since, end=since + SECONDS, step=STEP
@@ -53,12 +53,12 @@ def lines(watching: Prometheus, target: dict[str, Any], since: float) -> dict[st
 
 
 def plot(panel: dict[str, Any], axes: Axes, watching: Prometheus, since: float) -> None:
-    """One panel."""
+    """Plot one panel."""
     found = {}
     for target in panel["targets"]:
-        found |= lines(watching, target, since)
+        found |= query_series(watching, target, since)
     axes.set_title(panel["title"], fontsize=9)
-    axes.yaxis.set_major_formatter(formatter(panel["fieldConfig"]["defaults"]["unit"]))
+    axes.yaxis.set_major_formatter(make_formatter(panel["fieldConfig"]["defaults"]["unit"]))
     if panel["type"] == "stat":
         plot_figure(panel, axes, found)
     else:
@@ -66,7 +66,7 @@ def plot(panel: dict[str, Any], axes: Axes, watching: Prometheus, since: float) 
 
 
 def plot_figure(panel: dict[str, Any], axes: Axes, found: dict[str, Any]) -> None:
-    """The last number, in the colour of the highest threshold below it."""
+    """Write the last value in the colour of the highest threshold below it."""
     ((_, values),) = found.values()
     steps = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
     colours = [step["color"] for step in steps if values[-1] >= (step["value"] or 0)]
@@ -76,7 +76,7 @@ def plot_figure(panel: dict[str, Any], axes: Axes, found: dict[str, Any]) -> Non
 
 
 def plot_lines(panel: dict[str, Any], axes: Axes, found: dict[str, Any]) -> None:
-    """The series over time, stacked where Grafana stacks them."""
+    """Plot the series over time, stacked where Grafana stacks them."""
     if "stacking" in panel["fieldConfig"]["defaults"]["custom"]:
         ticks = sorted({tick for times, _ in found.values() for tick in times})
         by_tick = {name: dict(zip(*series, strict=True)) for name, series in found.items()}
@@ -87,14 +87,16 @@ def plot_lines(panel: dict[str, Any], axes: Axes, found: dict[str, Any]) -> None
             axes.plot(times, values, label=name)
     axes.set_xlim(0, SECONDS)
     highest = axes.get_ylim()[1] if any(max(values) for _, values in found.values()) else 1
-    axes.set_ylim(-0.03 * highest, 1.35 * highest)  # 0 is seen, and the legend has room
+    axes.set_ylim(
+        -0.03 * highest, 1.35 * highest
+    )  # shows the line at 0 and leaves room for the legend
     axes.xaxis.set_major_formatter(EngFormatter("s"))
     axes.tick_params(labelsize=7)
     axes.legend(fontsize=6, loc="upper left", ncols=3)
 
 
-def bands() -> Iterator[tuple[int, list[dict[str, Any]]]]:
-    """The panels side by side, and how high they are."""
+def group_rows() -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """Yield the height of each row of panels, and its panels."""
     panels = [panel for panel in json.loads(PATH.read_text())["panels"] if "targets" in panel]
     for _, band in groupby(panels, key=lambda panel: int(panel["gridPos"]["y"])):
         beside = list(band)
@@ -102,8 +104,8 @@ def bands() -> Iterator[tuple[int, list[dict[str, Any]]]]:
 
 
 def draw(watching: Prometheus, since: float, output: Path) -> None:
-    """All panels, each in its place."""
-    heights, rows = zip(*bands(), strict=True)
+    """Plot all panels, each in its place."""
+    heights, rows = zip(*group_rows(), strict=True)
     figure = plt.figure(figsize=(15, INCH * sum(heights)), layout="constrained")
     parts = figure.subfigures(len(rows), 1, height_ratios=heights)
     for part, row in zip(parts, rows, strict=True):
@@ -113,7 +115,7 @@ def draw(watching: Prometheus, since: float, output: Path) -> None:
 
 
 def main(output: Path) -> None:
-    """Run, ask, draw."""
+    """Run the service and Prometheus, query and plot."""
     with (
         tempfile.TemporaryDirectory() as folder,
         serving(ADMISSION_MAX_REQUESTS=6, LOG_REQUESTS=False) as server,

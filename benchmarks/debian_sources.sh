@@ -1,6 +1,6 @@
 #!/bin/sh
-# Source packages of Debian, unpacked: debian_sources.sh FOLDER PACKAGE...
-# It keeps package lists of its own, so that the system's need no deb-src.
+# Download and unpack source packages of Debian: debian_sources.sh FOLDER PACKAGE...
+# It uses its own package lists, so the system needs no deb-src entry.
 set -e
 folder=$(realpath "$1")
 shift

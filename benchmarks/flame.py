@@ -1,4 +1,4 @@
-"""Where the time goes: `python -m benchmarks.flame OUT.svg` draws a flame graph of full load."""
+"""A flame graph of the service under full load: `python -m benchmarks.flame OUT.svg`."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks.photos import jpeg
-from benchmarks.servers import load, running
+from benchmarks.photos import make_jpeg
+from benchmarks.servers import load, run_server
 
 MEGAPIXELS, SECONDS, SAMPLES_PER_SECOND = 12, 10, 100
 
 
 def main(out: Path) -> None:
-    """Samples the threads of the server while it is loaded."""
-    with running("ours", jpeg(1)) as server, ThreadPoolExecutor(1) as pool:
-        loading = pool.submit(load, server, "/enhance", body=jpeg(MEGAPIXELS), seconds=SECONDS + 4)
-        # The picture has its command for a heading: without the folders of this machine.
+    """Sample the threads of the server under load."""
+    with run_server("clut-enhance", make_jpeg(1)) as server, ThreadPoolExecutor(1) as pool:
+        body = make_jpeg(MEGAPIXELS)
+        loading = pool.submit(load, server, "/enhance", body=body, seconds=SECONDS + 4)
+        # The heading of the graph is the command: without absolute folders.
         py_spy = os.path.relpath(Path(sys.executable).with_name("py-spy"))
         command = [py_spy, "record", "--threads", "-o", str(out)]
         command += ["-d", str(SECONDS), "-r", str(SAMPLES_PER_SECOND)]

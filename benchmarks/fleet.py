@@ -1,9 +1,9 @@
-"""Photographs that arrive at random at replicas of the service, simulated.
+"""A discrete-event simulation of replicas of the service.
 
-What is simulated: admission, the memory budget, the turns (app/serving/thread_pool.py), two cores a
-replica, decoding and the rest as two calls on one core. What is not: networks, garbage, neighbours,
-the deadline, for which a real fleet is slower; and that a lone photograph's LUT is applied on all
-cores, for which an idle one is faster.
+Simulated: admission, the memory budget, the priorities (app/serving/thread_pool.py), two cores per
+replica, decoding and the rest as two calls on one core. Not simulated: the network between
+machines, garbage collection, other load and the deadline, which make a real fleet slower; and the
+LUT of a single image on all cores, which makes an idle replica faster.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ MIX: dict[float, float] = {
     12: 0.4,
     24: 0.09,
     48: 0.01,
-}  # megapixels -> share of the photographs
+}  # megapixels -> share of the images
 ARRIVALS = 10_000
 UNBOUNDED = 1 << 62
 
 
 @dataclass(frozen=True)
 class Cost:
-    """CPU seconds of one photograph: decoding, and all else; of its LUT alone; bytes in and out."""
+    """CPU seconds of one image: decoding, the rest, and its LUT alone; bytes in and out."""
 
     decode: float
     rest: float
@@ -49,7 +49,7 @@ class Cost:
 
 
 class PixelBudget:
-    """As app/serving/admission.py has it."""
+    """The pixel budget of app/serving/admission.py."""
 
     def __init__(self, env: simpy.Environment, budget: int) -> None:
         self._env, self._budget = env, budget
@@ -58,14 +58,14 @@ class PixelBudget:
         self.held = self.highest = 0
 
     def take(self, pixels: int, turn: float) -> simpy.Event:
-        """An event that comes when the pixels are given."""
+        """Return an event that occurs when the pixels are reserved."""
         given = self._env.event()
         heappush(self._waiting, (turn, next(self._numbers), pixels, given))
         self._wake()
         return given
 
     def give_back(self, pixels: int) -> None:
-        """Lets the next have them."""
+        """Release the pixels."""
         self.held -= pixels
         self._wake()
 
@@ -78,7 +78,7 @@ class PixelBudget:
 
 
 class Replica:
-    """One process."""
+    """One process of the service."""
 
     def __init__(self, env: simpy.Environment, policy: AdmissionPolicy) -> None:
         self.env, self._most = env, policy.max_requests
@@ -86,10 +86,10 @@ class Replica:
         self.budget = PixelBudget(env, policy.memory_bytes // BYTES_PER_PIXEL)
         self.requests = 0
 
-    def enhance(self, pixels: int, cost: Cost, seen: Seen) -> Iterator[simpy.Event]:
-        """One photograph's way."""
+    def enhance(self, pixels: int, cost: Cost, result: Result) -> Iterator[simpy.Event]:
+        """Process one image."""
         if self.requests >= self._most:
-            seen.refused += 1
+            result.rejected += 1
             return
         self.requests += 1
         begun = self.env.now
@@ -101,20 +101,20 @@ class Replica:
                 yield self.env.timeout(work)
         self.budget.give_back(pixels)
         self.requests -= 1
-        seen.latencies.append(self.env.now - begun)
+        result.latencies.append(self.env.now - begun)
 
 
 @dataclass
-class Seen:
-    """What callers saw."""
+class Result:
+    """The latencies and rejections of a simulation."""
 
     latencies: list[float] = field(default_factory=list)
-    refused: int = 0
+    rejected: int = 0
     highest: int = 0
-    crowd: float = 0.0  # photographs in a replica, on the average: what an autoscaler looks at
+    in_flight: float = 0.0  # mean requests in flight per replica, the metric of the autoscaler
 
     def quantile(self, percent: int) -> float:
-        """Of the latencies, in seconds."""
+        """Return a percentile of the latencies in seconds."""
         return statistics.quantiles(self.latencies, n=100)[percent - 1]
 
 
@@ -122,18 +122,18 @@ Balancer = Callable[[Sequence[Replica]], Replica]
 
 
 def round_robin() -> Balancer:
-    """Each replica in turn."""
+    """Select the replicas in turn."""
     numbers = itertools.count()
     return lambda replicas: replicas[next(numbers) % len(replicas)]
 
 
 def least_connections() -> Balancer:
-    """The replica with the fewest requests; any of them."""
+    """Select one of the replicas with the fewest requests."""
     dice = random.Random(1)  # noqa: S311 -- no secret
     return lambda replicas: min(replicas, key=lambda it: (it.requests, dice.random()))
 
 
-def simulated(
+def simulate(
     costs: dict[float, Cost],
     load: float,
     *,
@@ -141,26 +141,26 @@ def simulated(
     balancer: Callable[[], Balancer] = least_connections,
     budget: int = AdmissionPolicy().memory_bytes // BYTES_PER_PIXEL,
     most: int = AdmissionPolicy().max_requests,
-) -> Seen:
-    """Lets photographs of the mix arrive at random."""
-    env, dice, seen = simpy.Environment(), random.Random(7), Seen()  # noqa: S311 -- no secret
+) -> Result:
+    """Simulate images of the mix that arrive at random times."""
+    env, dice, result = simpy.Environment(), random.Random(7), Result()  # noqa: S311 -- no secret
     policy = AdmissionPolicy(max_requests=most, memory_bytes=budget * BYTES_PER_PIXEL)
     fleet = [Replica(env, policy) for _ in range(replicas)]
     choose = balancer()
-    rate = load * capacity(costs) * replicas
+    rate = load * compute_capacity(costs) * replicas
 
     def arrivals() -> Iterator[simpy.Event]:
         for size in dice.choices(list(MIX), list(MIX.values()), k=ARRIVALS):
             yield env.timeout(dice.expovariate(rate))
-            env.process(choose(fleet).enhance(int(size) * 1_000_000, costs[size], seen))
+            env.process(choose(fleet).enhance(int(size) * 1_000_000, costs[size], result))
 
     env.process(arrivals())
     env.run()
-    seen.crowd = sum(seen.latencies) / env.now / replicas
-    seen.highest = max(replica.budget.highest for replica in fleet)
-    return seen
+    result.in_flight = sum(result.latencies) / env.now / replicas
+    result.highest = max(replica.budget.highest for replica in fleet)
+    return result
 
 
-def capacity(costs: dict[float, Cost], mix: dict[float, float] = MIX) -> float:
-    """Photographs of a mix that one replica's cores can do in a second."""
+def compute_capacity(costs: dict[float, Cost], mix: dict[float, float] = MIX) -> float:
+    """Return the images of a mix per second that the cores of one replica process."""
     return CORES / sum(share * costs[size].total for size, share in mix.items())

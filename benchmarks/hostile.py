@@ -23,7 +23,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from benchmarks.photos import jpeg
+from benchmarks.photos import make_jpeg
 from tests.helpers.server import Server, serving
 
 ENDPOINTS = ("/enhance", "/lut")
@@ -129,7 +129,7 @@ def attack(server: Server, path: str, body: bytes, photo: bytes) -> tuple[list[S
 
 def measure(file: Path) -> Row:
     """Start a server, send it a file, and measure."""
-    body, photo = file.read_bytes(), jpeg(1)
+    body, photo = file.read_bytes(), make_jpeg(1)
     with serving(LOG_REQUESTS=False) as server:
         for _ in range(2):  # memory that is allocated once
             assert send(server.port, "POST", "/enhance", photo).status == 200

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.photos import jpeg
-from benchmarks.servers import Load, Running, load, running
+from benchmarks.photos import make_jpeg
+from benchmarks.servers import Load, RunningServer, load, run_server
 from tests.helpers.paths import ROOT
 
 BASELINE = "878ec6c"
@@ -37,14 +37,14 @@ def checkout(commit: str) -> Iterator[Path]:
             subprocess.run([*git, "remove", "--force", str(tree)], check=True)
 
 
-def measure(servers: list[Running], rounds: int) -> dict[float, list[list[Load]]]:
+def measure(servers: list[RunningServer], rounds: int) -> dict[float, list[list[Load]]]:
     """Return, for each size, the load on each server in each round."""
     loads: dict[float, list[list[Load]]] = {size: [] for size in SIZES}
     for number in range(rounds):
         for size in SIZES:
             order = list(enumerate(servers))[:: 1 if number % 2 else -1]
             measured = {
-                index: load(server, "/enhance", body=jpeg(size), seconds=SECONDS)
+                index: load(server, "/enhance", body=make_jpeg(size), seconds=SECONDS)
                 for index, server in order
             }
             loads[size].append([measured[index] for index in range(len(servers))])
@@ -75,8 +75,8 @@ def main(commit: str, quick: bool) -> None:
     """Start both servers, measure and print."""
     with (
         checkout(commit) as tree,
-        running("ours", jpeg(1), tree=tree) as before,
-        running("ours", jpeg(1)) as now,
+        run_server("clut-enhance", make_jpeg(1), tree=tree) as before,
+        run_server("clut-enhance", make_jpeg(1)) as now,
     ):
         report(commit, measure([before, now], QUICK_ROUNDS if quick else ROUNDS))
 

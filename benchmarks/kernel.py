@@ -1,8 +1,8 @@
-"""Our kernel against OpenColorIO and Pillow: 12 MP, one thread, a table of 33 that overshoots.
+"""The kernel, OpenColorIO and Pillow: 12 MP, one thread, a 33³ table that leaves 0..1.
 
-Run `python -m benchmarks.kernel`; it prints a Markdown table of medians. All take turns, and are
-compared within a turn, so that a busy moment of the machine hits all alike. OpenColorIO works in
-place as we do; Pillow makes a new image, of 8 bits, by trilinear interpolation only.
+Run `python -m benchmarks.kernel`; it prints Markdown tables of medians. Each round measures all
+programs, and ratios are taken within a round, so that other load affects all of them. OpenColorIO
+works in place, as the kernel does; Pillow makes a new 8-bit image with trilinear interpolation.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from PIL import Image, ImageFilter
 
 from app.luts.apply import prepare
 from app.luts.lut3d import Interpolation, Lut3D
-from benchmarks.photos import mosaic
+from benchmarks.photos import make_mosaic
 
 WIDTH, HEIGHT = 4000, 3000
 ROUNDS, QUICK_ROUNDS = 11, 2
@@ -36,21 +36,21 @@ OCIO_INTERPOLATIONS = {
 Work = Callable[[NDArray[Any]], object]
 
 
-def overshooting_lut() -> Lut3D:
-    """A saturated, contrasty look that leaves 0..1 by about 0.15, as learned tables do."""
+def make_lut() -> Lut3D:
+    """Make a saturated look that leaves 0..1 by about 0.15, as learned tables do."""
     table = Lut3D.identity(33).table
     grey = table.mean(axis=-1, keepdims=True)
     contrast = grey - 0.08 * np.sin(2 * np.pi * grey)
     return Lut3D((contrast + 1.3 * (table - grey)).astype(np.float32))
 
 
-def ours(lut: Lut3D, interpolation: Interpolation, dtype: DTypeLike) -> Work:
-    """Our kernel, with the LUT made ready."""
+def prepare_kernel(lut: Lut3D, interpolation: Interpolation, dtype: DTypeLike) -> Work:
+    """Return the kernel with a prepared LUT."""
     return prepare(lut, interpolation, dtype).apply
 
 
-def opencolorio(lut: Lut3D, interpolation: Interpolation, dtype: DTypeLike) -> Work:
-    """OpenColorIO's CPU processor, at its default optimisation."""
+def prepare_opencolorio(lut: Lut3D, interpolation: Interpolation, dtype: DTypeLike) -> Work:
+    """Return OpenColorIO's CPU processor with its default optimisation."""
     transform = ocio.Lut3DTransform(lut.size)
     transform.setInterpolation(OCIO_INTERPOLATIONS[interpolation])
     transform.setData(lut.table.transpose(2, 1, 0, 3).ravel())  # blue fastest
@@ -66,14 +66,14 @@ def opencolorio(lut: Lut3D, interpolation: Interpolation, dtype: DTypeLike) -> W
     return work
 
 
-def pillow(lut: Lut3D) -> Work:
-    """Pillow's filter Color3DLUT."""
+def prepare_pillow(lut: Lut3D) -> Work:
+    """Return Pillow's filter Color3DLUT."""
     colours = ImageFilter.Color3DLUT(lut.size, lut.table.ravel())
     return lambda pixels: Image.fromarray(pixels).filter(colours)
 
 
-def in_turns(works: dict[str, Work], photo: NDArray[Any], rounds: int) -> dict[str, list[float]]:
-    """Milliseconds of each, turn by turn, after a first turn that does not count."""
+def time_rounds(works: dict[str, Work], photo: NDArray[Any], rounds: int) -> dict[str, list[float]]:
+    """Return the milliseconds of each program in each round, after an uncounted first round."""
     turns: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(1 + rounds):
         for name, work in works.items():
@@ -84,13 +84,13 @@ def in_turns(works: dict[str, Work], photo: NDArray[Any], rounds: int) -> dict[s
     return {name: taken[1:] for name, taken in turns.items()}
 
 
-def times(slower: list[float], faster: list[float]) -> float:
-    """How many times as long one took as another in the same turn, in the median."""
+def median_ratio(slower: list[float], faster: list[float]) -> float:
+    """Return the median of the ratios within the rounds."""
     return statistics.median(a / b for a, b in zip(slower, faster, strict=True))
 
 
-def threaded(lut: Lut3D, threads: int) -> Work:
-    """Our kernel on strips of one photo, as the service shares them among its workers."""
+def prepare_threads(lut: Lut3D, threads: int) -> Work:
+    """Return the kernel on strips of one image, which a pool of threads shares."""
     apply = prepare(lut, "tetrahedral", np.uint8).apply
     pool = ThreadPoolExecutor(threads)
 
@@ -101,29 +101,30 @@ def threaded(lut: Lut3D, threads: int) -> Work:
 
 
 def report_threads(photo: NDArray[np.uint8], rounds: int) -> None:
-    """Print how many times faster two threads are than one."""
-    lut = overshooting_lut()
-    works = {str(threads): threaded(lut, threads) for threads in (1, 2)}
-    turns = in_turns(works, photo, rounds)
-    print("\n| threads | ms | times one thread |")
+    """Print the speed of two threads relative to one."""
+    lut = make_lut()
+    works = {str(threads): prepare_threads(lut, threads) for threads in (1, 2)}
+    turns = time_rounds(works, photo, rounds)
+    print("\n| threads | ms | relative |")
     print("|---:|---:|---:|")
     for threads, taken in turns.items():
-        print(f"| {threads} | {statistics.median(taken):.0f} | {times(turns['1'], taken):.2f} |")
+        ratio = median_ratio(turns["1"], taken)
+        print(f"| {threads} | {statistics.median(taken):.0f} | {ratio:.2f} |")
 
 
 def report_traffic(photo: NDArray[np.uint8], rounds: int) -> None:
-    """Print what it costs to move the pixels alone, by the same kind of loop."""
-    lut = overshooting_lut()
+    """Print the time of a loop that moves the pixels without interpolation."""
+    lut = make_lut()
     works = {"kernel": prepare(lut, "tetrahedral", np.uint8).apply, "levels only": levels_only}
-    print("\n| one thread | ms | ns a pixel |")
+    print("\n| one thread | ms | ns per pixel |")
     print("|---|---:|---:|")
-    for name, taken in in_turns(works, photo, rounds).items():
+    for name, taken in time_rounds(works, photo, rounds).items():
         milliseconds = statistics.median(taken)
         print(f"| {name} | {milliseconds:.0f} | {milliseconds / (WIDTH * HEIGHT) * 1e6:.2f} |")
 
 
 def levels_only(pixels: NDArray[np.uint8]) -> None:
-    """Three look-ups a pixel and three stores: a kernel without interpolation."""
+    """Replace each level by another: three look-ups and three stores per pixel."""
     _levels_only(np.arange(256, dtype=np.uint8)[::-1].copy(), pixels.reshape(-1, 3))
 
 
@@ -137,24 +138,26 @@ def _levels_only(levels: NDArray[np.uint8], pixels: NDArray[np.uint8]) -> None:
 
 def report(photo: NDArray[Any], interpolation: Interpolation, rounds: int) -> None:
     """Print the rows of one depth and one interpolation."""
-    lut = overshooting_lut()
+    lut = make_lut()
     works = {
-        "ours": ours(lut, interpolation, photo.dtype),
-        "OpenColorIO": opencolorio(lut, interpolation, photo.dtype),
+        "clut-enhance": prepare_kernel(lut, interpolation, photo.dtype),
+        "OpenColorIO": prepare_opencolorio(lut, interpolation, photo.dtype),
     }
     if photo.dtype == np.uint8:
-        works["Pillow (trilinear)"] = pillow(lut)
-    turns = in_turns(works, photo, rounds)
+        works["Pillow (trilinear)"] = prepare_pillow(lut)
+    turns = time_rounds(works, photo, rounds)
     for name, taken in turns.items():
-        figures = f"{statistics.median(taken):.0f} | {times(taken, turns['ours']):.2f}"
+        figures = (
+            f"{statistics.median(taken):.0f} | {median_ratio(taken, turns['clut-enhance']):.2f}"
+        )
         print(f"| {photo.dtype} | {interpolation} | {name} | {figures} |")
 
 
 def main(quick: bool) -> None:
     """Print the table."""
     rounds = QUICK_ROUNDS if quick else ROUNDS
-    photo = mosaic(WIDTH, HEIGHT)
-    print("| pixels | interpolation | | ms | times ours |")
+    photo = make_mosaic(WIDTH, HEIGHT)
+    print("| pixels | interpolation | | ms | relative |")
     print("|---|---|---|---:|---:|")
     interpolations: tuple[Interpolation, ...] = ("tetrahedral", "trilinear")
     for pixels in (photo, photo * np.uint16(257)):

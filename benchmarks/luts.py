@@ -1,7 +1,7 @@
-"""LUTs a second: `python -m benchmarks.luts [--quick]`.
+"""LUTs per second: `python -m benchmarks.luts [--quick]`.
 
-`POST /lut` against `POST /enhance` at 12 MP, four clients; and `GET /lut/{token}` of one token,
-as it is and gzipped, with the server kept to one core (the generator has the other).
+`POST /lut` and `POST /enhance` at 12 MP, four clients; and `GET /lut/{token}` of one token, plain
+and compressed, with the server on one core and the load generator on the other.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import sys
 
 import httpx
 
-from benchmarks.photos import jpeg
-from benchmarks.servers import Running, load, running
+from benchmarks.photos import make_jpeg
+from benchmarks.servers import RunningServer, load, run_server
 
 MEGAPIXELS = 12
 ROUNDS, SECONDS = 5, 3
 
 
-def predicted(server: Running, rounds: int) -> None:
-    """Prints what predicting costs against enhancing."""
-    body = jpeg(MEGAPIXELS)
+def report_prediction(server: RunningServer, rounds: int) -> None:
+    """Print the rates of predicting a LUT and of enhancing."""
+    body = make_jpeg(MEGAPIXELS)
     rates: dict[str, list[float]] = {"/enhance": [], "/lut": []}
     for _ in range(rounds):
         for path, seen in rates.items():
@@ -34,26 +34,26 @@ def predicted(server: Running, rounds: int) -> None:
         print(f"| POST {path}, {MEGAPIXELS} MP | {statistics.median(seen):.1f} | {times:.2f} |")
 
 
-def recalled(server: Running, rounds: int) -> None:
-    """Prints how often a token's LUT can be fetched from one core."""
-    answer = httpx.post(f"{server.url}/lut", content=jpeg(1), timeout=60)
-    path = f"/lut/{answer.headers['x-look']}"
+def report_tokens(server: RunningServer, rounds: int) -> None:
+    """Print the rate of responses to one token from one core."""
+    response = httpx.post(f"{server.url}/lut", content=make_jpeg(1), timeout=60)
+    path = f"/lut/{response.headers['x-look']}"
     for name, headers in {"plain": {}, "gzip": {"Accept-Encoding": "gzip"}}.items():
         loads = [load(server, path, headers=headers, seconds=SECONDS) for _ in range(rounds)]
         rate = statistics.median(one.requests_per_second for one in loads)
-        print(f"| GET /lut/TOKEN, {name}, one core | {rate:.0f} | |")
+        print(f"| GET /lut/{{token}}, {name}, one core | {rate:.0f} | |")
 
 
 def main(quick: bool) -> None:
-    """Measures and prints."""
+    """Measure and print."""
     rounds = 1 if quick else ROUNDS
-    print("| | requests/s | times POST /enhance |")
+    print("| | requests/s | relative to POST /enhance |")
     print("|---|---:|---:|")
     quiet = os.environ | {"CLUT_LOG_REQUESTS": "False"}
-    with running("ours", jpeg(1), quiet) as server:
-        predicted(server, rounds)
-    with running("ours", jpeg(1), quiet, cores=[0]) as server:
-        recalled(server, rounds)
+    with run_server("clut-enhance", make_jpeg(1), quiet) as server:
+        report_prediction(server, rounds)
+    with run_server("clut-enhance", make_jpeg(1), quiet, cores=[0]) as server:
+        report_tokens(server, rounds)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Memory under load: `python -m benchmarks.memory [--quick]`.
 
-The peak under 16 clients at 24 MP, against three bytes for every pixel that the budget admits;
-and whether it stays flat over ten thousand requests of all the small sizes.
+The peak with 16 clients at 24 MP, in bytes per pixel in flight, and the growth over ten thousand
+requests of small images.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from app.policies import BYTES_PER_PIXEL, AdmissionPolicy
-from benchmarks.photos import SIZES, jpeg
-from benchmarks.servers import Running, load, running
+from benchmarks.photos import SIZES, make_jpeg
+from benchmarks.servers import RunningServer, load, run_server
 
 CLIENTS, LARGE, SMALL = 16, 24, 0.3
 SECONDS, QUICK_SECONDS = 30, 6
 REQUESTS, QUICK_REQUESTS = 10_000, 500
-WINDOWS = 8  # at least so many medians, of WINDOW seconds each
+WINDOWS = 8  # minimum number of medians, each of WINDOW seconds
 WINDOW = 2
 WATCH_EVERY = 0.05
 MEGA = 2**20
 
 
-def watched(server: Running, loading: Future[object]) -> list[int]:
-    """Resident bytes, again and again until the load ends."""
+def sample_memory(server: RunningServer, loading: Future[object]) -> list[int]:
+    """Return samples of the resident bytes until the load ends."""
     seen = []
     while not loading.done():
         seen.append(server.memory)
@@ -33,13 +33,13 @@ def watched(server: Running, loading: Future[object]) -> list[int]:
     return seen
 
 
-def peak(server: Running, seconds: float) -> None:
-    """Prints the peak at full load."""
+def report_peak(server: RunningServer, seconds: float) -> None:
+    """Print the peak at full load."""
     base = server.memory
     with ThreadPoolExecutor(1) as pool:
-        body = jpeg(LARGE)
+        body = make_jpeg(LARGE)
         loading = pool.submit(load, server, "/enhance", body=body, clients=CLIENTS, seconds=seconds)
-        most = max(watched(server, loading))
+        most = max(sample_memory(server, loading))
     width, height = SIZES[LARGE]
     admitted = min(AdmissionPolicy().memory_bytes // BYTES_PER_PIXEL, CLIENTS * width * height)
     each = (most - base) / admitted
@@ -47,18 +47,18 @@ def peak(server: Running, seconds: float) -> None:
     print("|---|---:|")
     print(f"| before | {base / MEGA:.0f} |")
     print(f"| peak | {most / MEGA:.0f} |")
-    print(f"| bytes for each of the {admitted / 1e6:.0f} million pixels admitted | {each:.2f} |\n")
+    print(f"| bytes per pixel, {admitted / 1e6:.0f} MP in flight | {each:.2f} |\n")
 
 
-def flat(server: Running, requests: int) -> None:
-    """Prints the memory by quarters of so many requests."""
+def report_growth(server: RunningServer, requests: int) -> None:
+    """Print the memory in the second and the last quarter of the requests."""
     done, seen = 0, []
     with ThreadPoolExecutor(1) as pool:
         while done < requests or len(seen) < WINDOWS:
-            loading = pool.submit(load, server, "/enhance", body=jpeg(SMALL), seconds=WINDOW)
-            watched_now = watched(server, loading)
+            loading = pool.submit(load, server, "/enhance", body=make_jpeg(SMALL), seconds=WINDOW)
+            samples = sample_memory(server, loading)
             done += round(loading.result().requests_per_second * WINDOW)
-            seen.append(statistics.median(watched_now))
+            seen.append(statistics.median(samples))
     quarter = len(seen) // 4
     second, fourth = (statistics.median(seen[n * quarter :][:quarter]) for n in (1, 3))
     print(f"| {done} requests | MiB |")
@@ -69,11 +69,11 @@ def flat(server: Running, requests: int) -> None:
 
 
 def main(quick: bool) -> None:
-    """Measures and prints."""
-    with running("ours", jpeg(1)) as server:
-        peak(server, QUICK_SECONDS if quick else SECONDS)
-    with running("ours", jpeg(1)) as server:
-        flat(server, QUICK_REQUESTS if quick else REQUESTS)
+    """Measure and print."""
+    with run_server("clut-enhance", make_jpeg(1)) as server:
+        report_peak(server, QUICK_SECONDS if quick else SECONDS)
+    with run_server("clut-enhance", make_jpeg(1)) as server:
+        report_growth(server, QUICK_REQUESTS if quick else REQUESTS)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """JPEGs of any size with the detail of real photographs.
 
-Enlarging a photo would leave it smooth, and its JPEG a third as large as a camera's. So the test
-photos are laid side by side at their own scale, which gives 0.3 to 0.4 bytes a pixel at quality
-90: what phones write.
+An enlarged photograph is smooth, and its JPEG a third as large as that of a camera. So the test
+photographs are placed side by side at their own scale, which gives 0.3 to 0.4 bytes per pixel at
+quality 90, as phones write.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ QUALITY = 90
 
 
 @cache
-def mosaic(width: int, height: int) -> NDArray[np.uint8]:
-    """Photos side by side: (height, width, 3)."""
+def make_mosaic(width: int, height: int) -> NDArray[np.uint8]:
+    """Place photographs side by side: (height, width, 3)."""
     photos = cycle(np.asarray(Image.open(path)) for path in sorted(PHOTOS.glob("*.jpg")))
     canvas = np.empty((height, width, 3), np.uint8)
     top = 0
@@ -45,9 +45,9 @@ def mosaic(width: int, height: int) -> NDArray[np.uint8]:
 
 
 @cache
-def jpeg(megapixels: float) -> bytes:
-    """A JPEG 4:2:0 of one of `SIZES`."""
+def make_jpeg(megapixels: float) -> bytes:
+    """Make a JPEG 4:2:0 of one of `SIZES`."""
     target = BytesIO()
-    image = Image.fromarray(mosaic(*SIZES[megapixels]))
+    image = Image.fromarray(make_mosaic(*SIZES[megapixels]))
     image.save(target, "JPEG", quality=QUALITY, subsampling="4:2:0")
     return target.getvalue()

@@ -1,7 +1,6 @@
-"""The same photos through every model of a store, side by side.
+"""The same images through every model of a store: `python -m benchmarks.pictures OUT.jpg`.
 
-Run `python -m benchmarks.pictures OUT.jpg`; the store is that of the settings
-(CLUT_MODELS_STORE). Models whose licence is not stated are left out.
+CLUT_MODELS_STORE is the store. Models without a stated licence are left out.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from app.luts.apply import apply
 from app.networks.store import Model
 from app.policies import DevicePolicy
 from app.serving.device import Device
-from benchmarks.models import pixels, predicted, stored
+from benchmarks.models import predict, read_models, read_pixels
 
 PHOTOS = Path(__file__).parent.parent / "tests" / "photos"
 TILE = (320, 180)
@@ -26,14 +25,14 @@ HEADING = 32
 QUALITY = 85
 
 
-async def enhanced(device: Device, model: Model, photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """What a model makes of a photo (H, W, 3)."""
-    answer = photo.copy()
-    apply(answer, await predicted(device, model, photo), "trilinear")
-    return answer
+async def enhance(device: Device, model: Model, photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Enhance an image (H, W, 3) with a model."""
+    output = photo.copy()
+    apply(output, await predict(device, model, photo), "trilinear")
+    return output
 
 
-def heading(sheet: Image.Image, labels: list[str]) -> None:
+def draw_heading(sheet: Image.Image, labels: list[str]) -> None:
     """Write the names of the columns."""
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=18)
@@ -42,16 +41,16 @@ def heading(sheet: Image.Image, labels: list[str]) -> None:
         draw.text(middle, label, fill="black", font=font, anchor="mm")
 
 
-async def page(models: list[Model]) -> Image.Image:
-    """A row for each photo: as it is, then through each model."""
+async def draw_page(models: list[Model]) -> Image.Image:
+    """Draw a row for each image: the original, then the output of each model."""
     files = sorted(PHOTOS.glob("*.jpg"))
     size = ((1 + len(models)) * TILE[0], HEADING + len(files) * TILE[1])
     sheet = Image.new("RGB", size, "white")
-    heading(sheet, ["as it is", *(model.card.name for model in models)])
+    draw_heading(sheet, ["original", *(model.card.name for model in models)])
     async with Device(DevicePolicy(name="cpu")) as device:
         for row, path in enumerate(files):
-            photo = pixels(path)
-            tiles = [photo, *[await enhanced(device, model, photo) for model in models]]
+            photo = read_pixels(path)
+            tiles = [photo, *[await enhance(device, model, photo) for model in models]]
             for column, tile in enumerate(tiles):
                 fitted = ImageOps.fit(Image.fromarray(tile), TILE)
                 sheet.paste(fitted, (column * TILE[0], HEADING + row * TILE[1]))
@@ -60,8 +59,8 @@ async def page(models: list[Model]) -> Image.Image:
 
 def main(output: Path) -> None:
     """Write the page."""
-    models = [model for model in stored() if model.card.licence != "not stated"]
-    asyncio.run(page(models)).save(output, quality=QUALITY, optimize=True)
+    models = [model for model in read_models() if model.card.licence != "not stated"]
+    asyncio.run(draw_page(models)).save(output, quality=QUALITY, optimize=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""How soon a replica is ready, answers its probes under full load, and is gone.
+"""Times of start, probes under full load, and shutdown: `python -m benchmarks.probes`.
 
-Run `python -m benchmarks.probes`. 64 clients, as many as are let in, send a 12 MP photograph again
-and again, while another asks /livez, /readyz and /metrics in turn. Then SIGTERM. These are the
-figures behind the probes in deploy/k8s. The load generator runs on the same cores.
+64 clients, the maximum in flight, send an image of 12 MP repeatedly, while another client requests
+/livez, /readyz and /metrics. The timeouts of the probes in deploy/k8s follow from these figures.
+The load generator runs on the same cores.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from time import perf_counter, sleep
 
 import httpx
 
-from benchmarks.photos import jpeg
+from benchmarks.photos import make_jpeg
 from tests.helpers.server import PATIENCE, Server, serving
 
 CLIENTS = 64
 PROBES = ("/livez", "/readyz", "/metrics")
-SECONDS, PAUSE = 40.0, 0.05  # between probes, which are not to be the load
+SECONDS, PAUSE = 40.0, 0.05  # the pause between probes keeps their own load low
 
 
 @contextmanager
-def full_load(server: Server) -> Iterator[None]:
-    """Keeps the house full, and says what that came to."""
-    body, stop = jpeg(12), Event()
+def keep_loaded(server: Server) -> Iterator[None]:
+    """Keep the maximum of requests in flight, and print their statuses."""
+    body, stop = make_jpeg(12), Event()
 
     def client() -> Counter[int]:
         statuses: Counter[int] = Counter()
@@ -43,13 +43,11 @@ def full_load(server: Server) -> Iterator[None]:
             yield
         finally:
             stop.set()
-    print(
-        "answers to photographs meanwhile:", dict(sum((it.result() for it in running), Counter()))
-    )
+    print("responses to POST /enhance:", dict(sum((it.result() for it in running), Counter())))
 
 
-def probed(server: Server) -> dict[str, list[float]]:
-    """Milliseconds of each probe's answers."""
+def measure_probes(server: Server) -> dict[str, list[float]]:
+    """Return the milliseconds of each response, by probe."""
     times: dict[str, list[float]] = {path: [] for path in PROBES}
     with httpx.Client(base_url=server.client.base_url, timeout=PATIENCE) as probe:
         end = perf_counter() + SECONDS
@@ -72,19 +70,18 @@ def main() -> None:
             timeout=PATIENCE,
             limits=httpx.Limits(max_connections=None),
         ) as many:
-            crowded = Server(server.process, many, server.port)
-            with full_load(crowded):
-                times = probed(server)
-        print(
-            "| probe | median ms | p99 ms | longest ms | asked |\n| --- | --- | --- | --- | --- |"
-        )
-        for path, of_one in times.items():
-            median, p99 = statistics.median(of_one), statistics.quantiles(of_one, n=100)[98]
-            print(f"| {path} | {median:.1f} | {p99:.0f} | {max(of_one):.0f} | {len(of_one)} |")
+            loaded = Server(server.process, many, server.port)
+            with keep_loaded(loaded):
+                times = measure_probes(server)
+        print("| probe | median ms | p99 ms | maximum ms | requests |")
+        print("| --- | ---: | ---: | ---: | ---: |")
+        for path, taken in times.items():
+            median, p99 = statistics.median(taken), statistics.quantiles(taken, n=100)[98]
+            print(f"| {path} | {median:.1f} | {p99:.0f} | {max(taken):.0f} | {len(taken)} |")
         begun = perf_counter()
         server.process.send_signal(signal.SIGTERM)
         server.process.wait(PATIENCE)
-        print(f"gone after {perf_counter() - begun:.1f} s, idle")
+        print(f"exit after {perf_counter() - begun:.1f} s, idle")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 
-from benchmarks.photos import jpeg
+from benchmarks.photos import make_jpeg
 from tests.helpers.server import Server, serving
 
 OVERLOAD = 10  # times capacity
@@ -159,7 +159,7 @@ async def overload_of(
     port: int, megapixels: float, spells: list[float], processes: ProcessPoolExecutor
 ) -> None:
     """Each spell between two measurements of the capacity."""
-    photo, loop = jpeg(megapixels), asyncio.get_running_loop()
+    photo, loop = make_jpeg(megapixels), asyncio.get_running_loop()
     crowd, probes, goodputs = Outcomes(), Outcomes(), []
     seen, probes_seen = Outcomes(), Outcomes()
     before = await capacity(port, photo, CAPACITY_SECONDS)
@@ -221,7 +221,7 @@ def cpu_seconds(server: Server) -> float:
 
 async def departures(server: Server, seconds: float) -> None:
     """A queue of which every other caller hangs up early: what their departure saves."""
-    photo, count = jpeg(DEPARTING_MEGAPIXELS), int(seconds * 8)
+    photo, count = make_jpeg(DEPARTING_MEGAPIXELS), int(seconds * 8)
     await capacity(server.port, photo, 3)
     for share in (0, 2):
         before = cpu_seconds(server)
@@ -248,7 +248,7 @@ def resident(server: Server) -> tuple[int, int, int]:
 async def soak(server: Server, requests: int) -> None:
     """Requests of all kinds, for a long time: what must not grow."""
     chance = random.Random(0)  # noqa: S311 -- repeatable, not secret
-    photos = [jpeg(megapixels) for megapixels in (0.3, 1, 3)]
+    photos = [make_jpeg(megapixels) for megapixels in (0.3, 1, 3)]
     kinds = [
         lambda: ("POST", "/enhance", chance.choice(photos), 0),
         lambda: (

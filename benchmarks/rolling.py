@@ -1,7 +1,7 @@
 """A rolling restart of two replicas behind HAProxy, under load: `python -m benchmarks.rolling`.
 
-Each replica is stopped with SIGTERM and started again, one after the other, while callers go on
-through the proxy. It prints how their requests ended, and ends with 1 unless all were answered 200.
+Each replica is stopped with SIGTERM and started again, while clients send requests through the
+proxy. The command prints the statuses and exits with 1 unless all are 200.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.photos import jpeg
+from benchmarks.photos import make_jpeg
 from tests.helpers.server import free_port
 
-CALLERS = 4
+CLIENTS = 4
 ROUNDS = 2
-DRAIN = 4  # seconds; the proxy needs two failed checks, a second apart, to turn away
+DRAIN = 4  # seconds; the proxy removes a replica after two failed checks, a second apart
 
 PROXY = """
 defaults
@@ -44,8 +44,8 @@ backend replicas
 """
 
 
-def replica(port: int) -> subprocess.Popen[bytes]:
-    """Starts the service, and waits until it is ready."""
+def start_replica(port: int) -> subprocess.Popen[bytes]:
+    """Start the service, and wait until it is ready."""
     environment = os.environ | {"CLUT_HTTP_DRAIN_SECONDS": str(DRAIN)}
     command = [sys.executable, "-m", "app", "serve", "--port", str(port)]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
@@ -58,8 +58,8 @@ def replica(port: int) -> subprocess.Popen[bytes]:
             assert process.poll() is None
 
 
-def call(front: int, photo: bytes, outcomes: Counter[str], stop: threading.Event) -> None:
-    """Sends photos through the proxy until told to stop."""
+def send_requests(front: int, photo: bytes, outcomes: Counter[str], stop: threading.Event) -> None:
+    """Send images through the proxy until the event is set."""
     with httpx.Client(base_url=f"http://127.0.0.1:{front}", timeout=60) as client:
         while not stop.is_set():
             try:
@@ -69,38 +69,38 @@ def call(front: int, photo: bytes, outcomes: Counter[str], stop: threading.Event
 
 
 def main() -> None:
-    """Restarts, and counts."""
+    """Restart the replicas and count the statuses."""
     front, *ports = (free_port() for _ in range(3))
     outcomes: Counter[str] = Counter()
     stop = threading.Event()
-    replicas = [replica(port) for port in ports]
+    replicas = [start_replica(port) for port in ports]
     with tempfile.TemporaryDirectory() as folder:
         configuration = Path(folder) / "haproxy.cfg"
         configuration.write_text(PROXY.format(front=front, one=ports[0], two=ports[1]))
         proxy = subprocess.Popen(["haproxy", "-db", "-f", str(configuration)])
-        time.sleep(2)  # until both are found healthy
-        photo = jpeg(1)
-        callers = [
-            threading.Thread(target=call, args=(front, photo, outcomes, stop))
-            for _ in range(CALLERS)
+        time.sleep(2)  # until the proxy has found both healthy
+        photo = make_jpeg(1)
+        clients = [
+            threading.Thread(target=send_requests, args=(front, photo, outcomes, stop))
+            for _ in range(CLIENTS)
         ]
-        for caller in callers:
-            caller.start()
+        for client in clients:
+            client.start()
         for _ in range(ROUNDS):
             for number, port in enumerate(ports):
                 replicas[number].send_signal(signal.SIGTERM)
                 assert replicas[number].wait(60) == 0
-                replicas[number] = replica(port)
-                time.sleep(2)  # until the proxy has seen it
+                replicas[number] = start_replica(port)
+                time.sleep(2)  # until the proxy has found it healthy
         stop.set()
-        for caller in callers:
-            caller.join()
+        for client in clients:
+            client.join()
         proxy.terminate()
         proxy.wait(30)
     for process in replicas:
         process.terminate()
         process.wait(60)
-    print(f"{2 * ROUNDS} restarts; requests by outcome:", dict(outcomes))
+    print(f"{2 * ROUNDS} restarts; requests by status:", dict(outcomes))
     sys.exit(0 if set(outcomes) == {"200"} else 1)
 
 

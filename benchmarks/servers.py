@@ -1,4 +1,4 @@
-"""Ours and the peers as processes on real sockets, their CPU time, and the load on them."""
+"""The service and comparable servers as processes, their CPU time, and the load on them."""
 
 from __future__ import annotations
 
@@ -19,15 +19,19 @@ import psutil
 from tests.helpers.paths import ROOT
 from tests.helpers.server import free_port
 
-PATIENCE = 120.0  # seconds until a server answers
+PATIENCE = 120.0  # seconds until a server has started
 
 _UVICORN = ("-m", "uvicorn", "--workers", "2", "--log-level", "warning", "--port")
 
 COMMANDS: dict[str, Callable[[int], list[str]]] = {
-    "ours": lambda port: ["-m", "app", "serve", "--port", str(port)],
-    "LitServe + Pillow": lambda port: ["-m", "benchmarks.peers.litserve_pillow", str(port)],
-    "FastAPI + Pillow": lambda port: [*_UVICORN, str(port), "benchmarks.peers.fastapi_pillow:app"],
-    "FastAPI + grid_sample": lambda port: [
+    "clut-enhance": lambda port: ["-m", "app", "serve", "--port", str(port)],
+    "LitServe with Pillow": lambda port: ["-m", "benchmarks.peers.litserve_pillow", str(port)],
+    "FastAPI with Pillow": lambda port: [
+        *_UVICORN,
+        str(port),
+        "benchmarks.peers.fastapi_pillow:app",
+    ],
+    "FastAPI with grid_sample": lambda port: [
         *_UVICORN,
         str(port),
         "benchmarks.peers.fastapi_torch:app",
@@ -36,38 +40,38 @@ COMMANDS: dict[str, Callable[[int], list[str]]] = {
 
 
 @dataclass(frozen=True)
-class Running:
-    """A server that answers."""
+class RunningServer:
+    """A server that has started."""
 
     process: psutil.Process
     port: int
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """The address of the server."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def cpu_seconds(self) -> float:
-        """User and system time so far, of all its processes."""
+        """The user and system time of all its processes so far."""
         family = [self.process, *self.process.children(recursive=True)]
         return sum(sum(it.cpu_times()[:2]) for it in family)
 
     @property
     def memory(self) -> int:
-        """Resident bytes of all its processes."""
+        """The resident bytes of all its processes."""
         family = [self.process, *self.process.children(recursive=True)]
         return sum(it.memory_info().rss for it in family)
 
 
 @contextmanager
-def running(
+def run_server(
     name: str,
     photo: bytes,
     environment: dict[str, str] | None = None,
     cores: list[int] | None = None,
     tree: Path = ROOT,
-) -> Iterator[Running]:
+) -> Iterator[RunningServer]:
     """Start one of `COMMANDS`, wait until it enhances an image, and stop it in the end.
 
     Args:
@@ -85,9 +89,9 @@ def running(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    server = Running(process, port)
+    server = RunningServer(process, port)
     try:
-        _until_it_answers(server, photo)
+        _wait_until_started(server, photo)
         yield server
     finally:
         family = [process, *process.children(recursive=True)]
@@ -101,29 +105,31 @@ def _pinned(cores: list[int] | None) -> list[str]:
     return [] if cores is None else ["taskset", "-c", ",".join(map(str, cores))]
 
 
-def _until_it_answers(server: Running, photo: bytes) -> None:
+def _wait_until_started(server: RunningServer, photo: bytes) -> None:
     give_up = time.monotonic() + PATIENCE
     while time.monotonic() < give_up:
         try:
             headers = {"Content-Type": "image/jpeg"}
-            answer = httpx.post(f"{server.url}/enhance", content=photo, headers=headers, timeout=60)
-            answer.raise_for_status()
+            response = httpx.post(
+                f"{server.url}/enhance", content=photo, headers=headers, timeout=60
+            )
+            response.raise_for_status()
         except httpx.HTTPError:
             time.sleep(0.2)
         else:
             return
-    raise TimeoutError(f"{server.url} does not answer")
+    raise TimeoutError(f"{server.url} has not started")
 
 
 @dataclass(frozen=True)
 class Load:
-    """What wrk measured.
+    """The figures of wrk.
 
     Attributes:
-        requests_per_second: answered with 2xx.
+        requests_per_second: responses with status 2xx.
         p50, p90, p99: latencies in seconds.
-        failed: answers that were not 2xx, and broken connections.
-        server_cpu: CPU seconds of the server for each answer.
+        failed: other responses, and broken connections.
+        server_cpu: CPU seconds of the server per response.
         generator_share: CPU of the generator, in cores.
     """
 
@@ -137,7 +143,7 @@ class Load:
 
 
 def load(
-    server: Running,
+    server: RunningServer,
     path: str,
     *,
     body: bytes | None = None,
@@ -145,9 +151,9 @@ def load(
     seconds: float = 10,
     headers: dict[str, str] | None = None,
 ) -> Load:
-    """Loads a server by wrk in a closed loop: each client asks again once it is answered.
+    """Load a server with wrk in a closed loop: a client sends a request after each response.
 
-    wrk uses one thread of its own, on the same cores.
+    wrk uses one thread on the same cores.
     """
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "load.lua"
@@ -155,13 +161,13 @@ def load(
         command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "60s", "-s"]
         cpu_before, begun = server.cpu_seconds, time.monotonic()
         wrk = psutil.Popen([*command, str(script), server.url + path], stdout=subprocess.PIPE)
-        output, own_cpu = _ended(wrk)
+        output, own_cpu = _wait_for(wrk)
         took, cpu = time.monotonic() - begun, server.cpu_seconds - cpu_before
     fields = re.search(r"RESULT (\S+) (\S+) (\S+) (\S+) (\S+) (\S+)", output)
     if fields is None:
-        raise RuntimeError(f"wrk said: {output}")
-    answers, duration, p50, p90, p99, failed = map(float, fields.groups())
-    good = max(answers - failed, 1)
+        raise RuntimeError(f"wrk printed: {output}")
+    responses, duration, p50, p90, p99, failed = map(float, fields.groups())
+    good = max(responses - failed, 1)
     return Load(
         requests_per_second=good / duration * 1e6,
         p50=p50 / 1e6,
@@ -173,8 +179,8 @@ def load(
     )
 
 
-def _ended(wrk: psutil.Popen) -> tuple[str, float]:
-    """What it printed, and its CPU seconds."""
+def _wait_for(wrk: psutil.Popen) -> tuple[str, float]:
+    """Return the output of wrk and its CPU seconds."""
     cpu = 0.0
     while wrk.poll() is None:
         try:
@@ -186,7 +192,7 @@ def _ended(wrk: psutil.Popen) -> tuple[str, float]:
 
 
 def _script(folder: Path, body: bytes | None, headers: dict[str, str]) -> str:
-    """A script for wrk that sends the body and prints one line of figures."""
+    """Return a script for wrk that sends the body and prints one line of figures."""
     lines = [f'wrk.headers["{name}"] = "{value}"' for name, value in headers.items()]
     if body is not None:
         (folder / "body").write_bytes(body)

@@ -1,7 +1,7 @@
-"""Requests a second against the peers: `python -m benchmarks.service [--quick]`.
+"""Requests per second compared with other servers: `python -m benchmarks.service [--quick]`.
 
-Four clients in a closed loop (wrk), JPEG in and out. All servers run the embedded network. They
-take turns, one server at a time, in every round; the figures are medians of the rounds.
+Four clients in a closed loop (wrk), JPEG in and out. All servers run the embedded network. Each
+round measures one server after the other; the figures are medians of the rounds.
 """
 
 from __future__ import annotations
@@ -9,40 +9,40 @@ from __future__ import annotations
 import statistics
 import sys
 
-from benchmarks.photos import jpeg
-from benchmarks.servers import COMMANDS, Load, load, running
+from benchmarks.photos import make_jpeg
+from benchmarks.servers import COMMANDS, Load, load, run_server
 
 SIZES = (1, 3, 12, 24)
 ROUNDS, SECONDS = 3, 5
 QUICK_ROUNDS, QUICK_SECONDS = 1, 2
-SLOW = "FastAPI + grid_sample"  # asked only at 12 MP: a second a photo
+SLOW = "FastAPI with grid_sample"  # measured at 12 MP only: one second per image
 
 
-def asked(name: str, megapixels: float) -> bool:
-    """Whether a server is measured at a size."""
+def is_measured(name: str, megapixels: float) -> bool:
+    """Return whether a server is measured at a size."""
     return name != SLOW or megapixels == 12
 
 
-def measured(rounds: int, seconds: float) -> dict[tuple[str, float], list[Load]]:
-    """The loads of every round, by server and size."""
+def measure(rounds: int, seconds: float) -> dict[tuple[str, float], list[Load]]:
+    """Return the loads of all rounds, by server and size."""
     loads: dict[tuple[str, float], list[Load]] = {}
     for _ in range(rounds):
         for name in COMMANDS:
-            with running(name, jpeg(1)) as server:
+            with run_server(name, make_jpeg(1)) as server:
                 for megapixels in SIZES:
-                    if asked(name, megapixels):
-                        one = load(server, "/enhance", body=jpeg(megapixels), seconds=seconds)
+                    if is_measured(name, megapixels):
+                        one = load(server, "/enhance", body=make_jpeg(megapixels), seconds=seconds)
                         loads.setdefault((name, megapixels), []).append(one)
     return loads
 
 
 def report(loads: dict[tuple[str, float], list[Load]]) -> None:
-    """Prints the table."""
-    print("| MP | | requests/s | times ours | CPU ms | p50 ms | p99 ms | failed | wrk's cores |")
+    """Print the table."""
+    print("| MP | server | requests/s | relative | CPU ms | p50 ms | p99 ms | failed | wrk |")
     print("|---:|---|---:|---:|---:|---:|---:|---:|---:|")
     for megapixels in SIZES:
         for name in COMMANDS:
-            if asked(name, megapixels):
+            if is_measured(name, megapixels):
                 print(_row(loads, name, megapixels))
 
 
@@ -50,7 +50,7 @@ def _row(loads: dict[tuple[str, float], list[Load]], name: str, megapixels: floa
     def median(key: tuple[str, float], field: str) -> float:
         return statistics.median(getattr(one, field) for one in loads[key])
 
-    own = median(("ours", megapixels), "requests_per_second")
+    own = median(("clut-enhance", megapixels), "requests_per_second")
     here = (name, megapixels)
     rate = median(here, "requests_per_second")
     return (
@@ -62,8 +62,8 @@ def _row(loads: dict[tuple[str, float], list[Load]], name: str, megapixels: floa
 
 
 def main(quick: bool) -> None:
-    """Measures and prints."""
-    report(measured(QUICK_ROUNDS, QUICK_SECONDS) if quick else measured(ROUNDS, SECONDS))
+    """Measure and print."""
+    report(measure(QUICK_ROUNDS, QUICK_SECONDS) if quick else measure(ROUNDS, SECONDS))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """From exec to ready: `python -m benchmarks.start [--quick]`.
 
-Warm: the kernel's compiled loops are on disk, as after an install or in an image. Cold: they are
-not. Imports are what `python -X importtime` says of the largest.
+With the kernel cached on disk, as after the first start or in the image, and without. The imports
+are the largest that `python -X importtime` prints.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ ROUNDS = 5
 LARGEST = 6
 
 
-def until_ready(cache: str | None) -> float:
-    """Seconds from exec until /readyz says 200."""
+def time_start(cache: str | None) -> float:
+    """Return the seconds from exec until /readyz returns 200."""
     port = free_port()
     environment = os.environ | ({"NUMBA_CACHE_DIR": cache} if cache else {})
     begun = time.perf_counter()
     process = psutil.Popen(
-        [sys.executable, *COMMANDS["ours"](port)],
+        [sys.executable, *COMMANDS["clut-enhance"](port)],
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -48,29 +48,29 @@ def until_ready(cache: str | None) -> float:
         process.wait()
 
 
-def imports() -> list[tuple[float, str]]:
-    """Seconds and names of the packages that take longest to import, with all they import."""
+def largest_imports() -> list[tuple[float, str]]:
+    """Return seconds and names of the packages that take longest to import."""
     command = [sys.executable, "-X", "importtime", "-c", "import app.cli.main"]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stderr
-    found = re.findall(r"\|\s+(\d+) \| +([a-z_]+)\n", told)
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    found = re.findall(r"\|\s+(\d+) \| +([a-z_]+)\n", printed)
     return sorted(((int(micros) / 1e6, name) for micros, name in found), reverse=True)[:LARGEST]
 
 
 def main(quick: bool) -> None:
-    """Measures and prints."""
+    """Measure and print."""
     rounds = 1 if quick else ROUNDS
-    until_ready(None)  # files are in the page cache from now on
-    warm = [until_ready(None) for _ in range(rounds)]
+    time_start(None)  # fills the page cache
+    warm = [time_start(None) for _ in range(rounds)]
     cold = []
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as empty:
-            cold.append(until_ready(empty))
+            cold.append(time_start(empty))
     print("| from exec to ready | s |")
     print("|---|---:|")
-    print(f"| compiled loops on disk | {statistics.median(warm):.1f} |")
-    print(f"| to be compiled | {statistics.median(cold):.1f} |")
-    for seconds, name in imports():
-        print(f"| of which importing {name} | {seconds:.2f} |")
+    print(f"| kernel cached | {statistics.median(warm):.1f} |")
+    print(f"| kernel to be compiled | {statistics.median(cold):.1f} |")
+    for seconds, name in largest_imports():
+        print(f"| importing {name} | {seconds:.2f} |")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Images a second in training: `python -m benchmarks.training PHOTOS TEACHERS`.
+"""Images per second in training: `python -m benchmarks.training PHOTOS TEACHERS`.
 
-Our pipeline (random pixels, images decoded once, batches of 16, a second process that prepares
-them, cached batches) against the plain loop of the method's own code: one image at a time, read
-from its file, and every pixel of it interpolated. Student, teachers and losses are the same, and
-both may use all cores. PHOTOS is a folder, TEACHERS a model store.
+The training of this project (random pixels, images decoded once, batches of 16, a second process
+that prepares them, cached batches) and the plain loop of the method's published code: one image at
+a time, read from its file, and every pixel of it interpolated. Student, teachers and losses are the
+same, and both may use all cores. PHOTOS is a folder, TEACHERS a model store.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ RECIPE = Path(__file__).parents[1] / "app" / "training" / "recipes" / "default.t
 SECONDS = 30.0
 
 
-def plain(config: DistilConfig) -> float:
-    """Measure images a second of the plain loop."""
+def measure_plain(config: DistilConfig) -> float:
+    """Return the images per second of the plain loop."""
     torch.set_num_threads(cpu_count())
     teachers = [model.network for model in read_store(config.teachers.store)]
     network = new_network(**config.network.model_dump(), seed=0)
@@ -50,8 +50,8 @@ def plain(config: DistilConfig) -> float:
         small = resize_square(image, 256, antialias=False)[None]
         colours = image.flatten(1).T[None]
         with torch.no_grad():
-            answers = [trilinear(it(small), colours).clamp(0, 1) for it in teachers]
-            target = torch.stack(answers).mean(dim=0)
+            outputs = [trilinear(it(small), colours).clamp(0, 1) for it in teachers]
+            target = torch.stack(outputs).mean(dim=0)
         loss = colour_loss(trilinear(network(small), colours), target)
         optimizer.zero_grad()
         loss.backward()
@@ -61,8 +61,8 @@ def plain(config: DistilConfig) -> float:
     raise AssertionError("cycle never ends")
 
 
-def ours(config: DistilConfig, cache: Path) -> float:
-    """Measure images a second of our steps, with a second process for the batches."""
+def measure_training(config: DistilConfig, cache: Path) -> float:
+    """Return the images per second of our steps, with a second process for the batches."""
     torch.set_num_threads(1)
     photos, teachers = Photos(config.photos), Teachers(config.teachers)
     task = Distillation(config, make_dataset(config, photos, teachers, cache))
@@ -70,7 +70,7 @@ def ours(config: DistilConfig, cache: Path) -> float:
         task.batch(step)
     optimizer = Adam(task.network.parameters())
     batches = iter(DataLoader(_Steps(task), batch_size=None, num_workers=1))
-    next(batches)  # the process has started
+    next(batches)  # starts the process
     start, done = time.monotonic(), 0
     for batch in batches:
         optimizer.zero_grad()
@@ -112,14 +112,14 @@ def main(photos: Path, store: Path) -> None:
         )
 
     with tempfile.TemporaryDirectory() as folder:
-        before = plain(variant(None))
-        fresh = ours(variant(None), Path(folder))
-        again = ours(variant(8), Path(folder))
-    print("| | images/s | times the plain loop |")
+        before = measure_plain(variant(None))
+        fresh = measure_training(variant(None), Path(folder))
+        again = measure_training(variant(8), Path(folder))
+    print("| | images/s | relative |")
     print("|---|---:|---:|")
     print(f"| every pixel, one at a time | {before:.1f} | 1 |")
-    print(f"| ours, new batches | {fresh:.1f} | {fresh / before:.1f} |")
-    print(f"| ours, cached batches | {again:.1f} | {again / before:.1f} |")
+    print(f"| this project, new batches | {fresh:.1f} | {fresh / before:.1f} |")
+    print(f"| this project, cached batches | {again:.1f} | {again / before:.1f} |")
 
 
 if __name__ == "__main__":

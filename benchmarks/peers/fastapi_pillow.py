@@ -1,6 +1,6 @@
-"""FastAPI and Pillow: `uvicorn benchmarks.peers.fastapi_pillow:app --workers 2`.
+"""FastAPI with Pillow: `uvicorn benchmarks.peers.fastapi_pillow:app --workers 2`.
 
-The endpoint is a plain function, so FastAPI runs it in its thread pool; a process a core, as
+The endpoint is a plain function, so FastAPI runs it in its thread pool; one process per core, as
 FastAPI's page on deployment advises.
 """
 
@@ -13,19 +13,19 @@ from fastapi import Body, FastAPI, Response
 from benchmarks.peers import enhancing
 
 app = FastAPI()
-net = enhancing.network()
+net = enhancing.load_network()
 
 
 @app.post("/enhance")
 def enhance(body: Annotated[bytes, Body(media_type="image/jpeg")]) -> Response:
-    """Answers the photo through its LUT."""
-    pixels = enhancing.opened(body)
-    table = enhancing.tables(net, enhancing.thumbnail(pixels))[0]
-    answer = enhancing.saved(enhancing.through_pillow(pixels, table))
-    return Response(answer, media_type="image/jpeg")
+    """Return the image with its LUT applied."""
+    pixels = enhancing.decode(body)
+    table = enhancing.predict(net, enhancing.make_thumbnail(pixels))[0]
+    output = enhancing.encode(enhancing.apply_pillow(pixels, table))
+    return Response(output, media_type="image/jpeg")
 
 
 @app.get("/health")
 def health() -> str:
-    """Answers once the network is there."""
+    """Return when the network is loaded."""
     return "ok"

@@ -1,7 +1,7 @@
-"""FastAPI and grid_sample: `uvicorn benchmarks.peers.fastapi_torch:app --workers 2`.
+"""FastAPI with grid_sample: `uvicorn benchmarks.peers.fastapi_torch:app --workers 2`.
 
-As the methods' authors apply LUTs. The endpoint is a plain function, so FastAPI runs it in its
-thread pool; a process a core, as FastAPI's page on deployment advises.
+The test code of the methods applies LUTs in this way. The endpoint is a plain function, so FastAPI
+runs it in its thread pool; one process per core, as FastAPI's page on deployment advises.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from fastapi import Body, FastAPI, Response
 from benchmarks.peers import enhancing
 
 app = FastAPI()
-net = enhancing.network()
+net = enhancing.load_network()
 
 
 @app.post("/enhance")
 def enhance(body: Annotated[bytes, Body(media_type="image/jpeg")]) -> Response:
-    """Answers the photo through its LUT."""
-    pixels = enhancing.opened(body)
-    table = enhancing.tables(net, enhancing.thumbnail(pixels))[0]
-    answer = enhancing.saved(enhancing.through_torch(pixels, table))
-    return Response(answer, media_type="image/jpeg")
+    """Return the image with its LUT applied."""
+    pixels = enhancing.decode(body)
+    table = enhancing.predict(net, enhancing.make_thumbnail(pixels))[0]
+    output = enhancing.encode(enhancing.apply_torch(pixels, table))
+    return Response(output, media_type="image/jpeg")
 
 
 @app.get("/health")
 def health() -> str:
-    """Answers once the network is there."""
+    """Return when the network is loaded."""
     return "ok"

@@ -1,7 +1,7 @@
-"""LitServe and Pillow: `python -m benchmarks.peers.litserve_pillow PORT`.
+"""LitServe with Pillow: `python -m benchmarks.peers.litserve_pillow PORT`.
 
 Two workers and dynamic batching, as LitServe's documentation of its speed advises: `batch` and
-`unbatch` are spelled out, so that thumbnails run together and photos of any sizes do not matter.
+`unbatch` are defined, so that images of different sizes share a batch of thumbnails.
 """
 
 # LitServe reads the annotation of `decode_request` itself, so it must not be a string.
@@ -29,32 +29,32 @@ class Enhance(litserve.LitAPI):
     """Decode, predict in batches, apply and encode, in LitServe's own steps."""
 
     def setup(self, device: str) -> None:
-        """Loads the network."""
-        self.net = enhancing.network().to(device)
+        """Load the network."""
+        self.net = enhancing.load_network().to(device)
 
     def decode_request(
         self, request: Annotated[bytes, Body(media_type="image/jpeg")]
     ) -> NDArray[np.uint8]:
-        """Bytes to pixels."""
-        return enhancing.opened(request)
+        """Decode an image."""
+        return enhancing.decode(request)
 
     def batch(self, inputs: Photos) -> tuple[Photos, Tensor]:
-        """Photos of any size share a batch of thumbnails."""
-        return inputs, torch.cat([enhancing.thumbnail(photo) for photo in inputs])
+        """Collect the thumbnails of images of any size."""
+        return inputs, torch.cat([enhancing.make_thumbnail(photo) for photo in inputs])
 
     def predict(self, batch: tuple[Photos, Tensor]) -> list[bytes]:
-        """The LUTs of all, then each photo through its own."""
+        """Predict all LUTs, then apply each to its image."""
         photos, thumbnails = batch
-        tables = enhancing.tables(self.net, thumbnails)
+        tables = enhancing.predict(self.net, thumbnails)
         pairs = zip(photos, tables, strict=True)
-        return [enhancing.saved(enhancing.through_pillow(*pair)) for pair in pairs]
+        return [enhancing.encode(enhancing.apply_pillow(*pair)) for pair in pairs]
 
     def unbatch(self, output: list[bytes]) -> list[bytes]:
-        """Nothing is left to split."""
+        """Return the output, which is a list already."""
         return output
 
     def encode_response(self, output: bytes) -> Any:
-        """The bytes as they are."""
+        """Return the bytes as a response."""
         return Response(output, media_type="image/jpeg")
 
 
