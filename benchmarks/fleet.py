@@ -48,8 +48,8 @@ class Cost:
         return self.decode + self.rest
 
 
-class PixelBudget:
-    """The pixel budget of app/serving/admission.py."""
+class MemoryBudget:
+    """The memory budget of app/serving/admission.py."""
 
     def __init__(self, env: simpy.Environment, budget: int) -> None:
         self._env, self._budget = env, budget
@@ -83,7 +83,7 @@ class Replica:
     def __init__(self, env: simpy.Environment, policy: AdmissionPolicy) -> None:
         self.env, self._most = env, policy.max_requests
         self.cores = simpy.PriorityResource(env, CORES)
-        self.budget = PixelBudget(env, policy.memory_bytes // BYTES_PER_PIXEL)
+        self.budget = MemoryBudget(env, policy.memory_bytes // BYTES_PER_PIXEL)
         self.requests = 0
 
     def enhance(self, pixels: int, cost: Cost, result: Result) -> Iterator[simpy.Event]:

@@ -23,8 +23,8 @@ import imagecodecs
 import numpy as np
 from PIL import Image
 
-from benchmarks.photos import jpeg
-from benchmarks.servers import Running, running
+from benchmarks.photos import make_jpeg
+from benchmarks.servers import RunningServer, run_server
 
 CLIENTS = 16
 SIDE = 7700  # of a square with 59 megapixels
@@ -37,7 +37,7 @@ def main(kind: str = "") -> None:
     limit = memory_limit()
     print(f"| {CLIENTS} clients send | statuses | peak, MiB | of the limit |")
     print("|---|---|---:|---:|")
-    with running("ours", jpeg(1)) as server:
+    with run_server("clut-enhance", make_jpeg(1)) as server:
         print_row("nothing", "", memory_of(server), limit)
         for name, (path, make) in KINDS.items():
             if kind not in name:
@@ -52,7 +52,7 @@ def print_row(name: str, statuses: str, peak: int, limit: int) -> None:
     print(f"| {name} | {statuses} | {peak >> 20} | {100 * peak / limit:.0f} % |", flush=True)
 
 
-def send_at_once(server: Running, path: str, body: bytes) -> tuple[Counter[int], int]:
+def send_at_once(server: RunningServer, path: str, body: bytes) -> tuple[Counter[int], int]:
     """Send a body from all clients; return the statuses, and the peak memory in bytes."""
     with ThreadPoolExecutor(CLIENTS) as pool:
         url = server.url + path
@@ -64,7 +64,7 @@ def send_at_once(server: Running, path: str, body: bytes) -> tuple[Counter[int],
     return Counter(future.result().status_code for future in futures), peak
 
 
-def memory_of(server: Running) -> int:
+def memory_of(server: RunningServer) -> int:
     """Return the resident bytes of the process tree, with shared pages counted once."""
     total = 0
     for process in (server.process, *server.process.children(recursive=True)):
@@ -110,13 +110,13 @@ def jpeg_large() -> bytes:
 
 
 KINDS: dict[str, tuple[str, Callable[[], bytes]]] = {
-    "JPEG, 24 MP": ("/enhance", lambda: jpeg(24)),
+    "JPEG, 24 MP": ("/enhance", lambda: make_jpeg(24)),
     "JPEG, 100 MP, reduced by a pixel": ("/enhance?max_side=9999", jpeg_large),
     "JPEG, 100 MP, to AVIF": ("/enhance?format=avif", jpeg_large),
     "JPEG, CMYK, 100 MP": ("/enhance", jpeg_cmyk),
     "WebP with alpha, 59 MP": ("/enhance", webp_alpha),
     "PNG, 16 bits, alpha, 59 MP, reduced by a pixel": (f"/enhance?max_side={SIDE - 1}", png_16bit),
-    "LUT of 129 points": ("/lut?size=129&format=3dl", lambda: jpeg(1)),
+    "LUT of 129 points": ("/lut?size=129&format=3dl", lambda: make_jpeg(1)),
 }
 
 if __name__ == "__main__":
