@@ -7,17 +7,19 @@ on the same cores; the first row, without any input, is the noise of the machine
 from __future__ import annotations
 
 import gzip
+import multiprocessing
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
-from threading import Event, Thread
 from time import perf_counter, sleep
 
 import httpx
 
 from tests.helpers.server import PATIENCE, Server, serving
 
+SPAWN = multiprocessing.get_context("spawn")  # without the threads of this process
 REPEATS = 4  # of each input
 PAUSE = 0.01  # seconds between probes
 FORM = "multipart/form-data; boundary=limit"
@@ -30,79 +32,75 @@ def post(body: bytes, target: str = "/enhance", **headers: str) -> Callable[[htt
     return lambda client: client.post(target, content=body, headers=named)
 
 
-INPUTS: dict[str, Callable[[httpx.Client], object]] = {
-    "none": lambda _: sleep(1.0),
-    "charset=punycode, name of 400 KB": post(
-        FIELD % (b"a" * 400_000, b"x"), content_type=f"{FORM}; charset=punycode"
-    ),
-    "charset=punycode, value of 400 KB": post(
-        FIELD % (b"x", b"a" * 400_000), content_type=f"{FORM}; charset=punycode"
-    ),
-    "charset=undefined": post(FIELD % (b"x", b"x"), content_type=f"{FORM}; charset=undefined"),
-    "near-boundaries, 16 MB": post(b"\r\n--limi" * 2_000_000, content_type=FORM),
-    "near-boundaries, 60 MB": post(b"\r\n--limi" * 7_500_000, content_type=FORM),
-    "line breaks, 60 MB": post(FIELD % (b"file", b"\r\n" * 30_000_000), content_type=FORM),
-    "Content-Type of 60 KB": post(b"x", content_type=FORM + ';"' * 30_000),
-    "30,000 parameters": post(b"", "/enhance?" + "a&" * 30_000),
-    "60 parameters of 1 KB": post(b"", "/enhance?" + ("a" * 1000 + "&") * 60),
-    "gzip of 60 MB zeros": post(gzip.compress(bytes(60_000_000)), content_encoding="gzip"),
-    "path of 60 KB": lambda client: client.get("/" + "a" * 60_000),
-    "X-Forwarded-For of 60 KB": lambda client: client.get(
-        "/models", headers={"X-Forwarded-For": "1," * 30_000}
-    ),
-}
+def inputs() -> dict[str, Callable[[httpx.Client], object]]:
+    """Return the inputs by their names."""
+    return {
+        "none": lambda _: sleep(1.0),
+        "charset=punycode, name of 400 KB": post(
+            FIELD % (b"a" * 400_000, b"x"), content_type=f"{FORM}; charset=punycode"
+        ),
+        "charset=punycode, value of 400 KB": post(
+            FIELD % (b"x", b"a" * 400_000), content_type=f"{FORM}; charset=punycode"
+        ),
+        "charset=undefined": post(FIELD % (b"x", b"x"), content_type=f"{FORM}; charset=undefined"),
+        "near-boundaries, 16 MB": post(b"\r\n--limi" * 2_000_000, content_type=FORM),
+        "near-boundaries, 60 MB": post(b"\r\n--limi" * 7_500_000, content_type=FORM),
+        "line breaks, 60 MB": post(FIELD % (b"file", b"\r\n" * 30_000_000), content_type=FORM),
+        "Content-Type of 60 KB": post(b"x", content_type=FORM + ';"' * 30_000),
+        "30,000 parameters": post(b"", "/enhance?" + "a&" * 30_000),
+        "60 parameters of 1 KB": post(b"", "/enhance?" + ("a" * 1000 + "&") * 60),
+        "gzip of 60 MB zeros": post(gzip.compress(bytes(60_000_000)), content_encoding="gzip"),
+        "path of 60 KB": lambda client: client.get("/" + "a" * 60_000),
+        "X-Forwarded-For of 60 KB": lambda client: client.get(
+            "/models", headers={"X-Forwarded-For": "1," * 30_000}
+        ),
+    }
 
 
-@contextmanager
-def probing(server: Server) -> Iterator[list[float]]:
-    """Probe /livez in a thread; yields the latencies in milliseconds."""
+def probe(url: str, connection: Connection) -> None:
+    """Probe /livez until a message arrives, then send the latencies in milliseconds."""
     times: list[float] = []
-    stop = Event()
-
-    def probe() -> None:
-        with httpx.Client(base_url=server.client.base_url, timeout=PATIENCE) as client:
-            while not stop.is_set():
-                begin = perf_counter()
-                client.get("/livez").raise_for_status()
-                times.append((perf_counter() - begin) * 1000)
-                sleep(PAUSE)
-
-    thread = Thread(target=probe)
-    thread.start()
-    try:
-        yield times
-    finally:
-        stop.set()
-        thread.join()
+    with httpx.Client(base_url=url, timeout=PATIENCE) as client:
+        client.get("/livez")
+        connection.send("started")
+        while not connection.poll(PAUSE):
+            begin = perf_counter()
+            client.get("/livez").raise_for_status()
+            times.append((perf_counter() - begin) * 1000)
+    connection.send(times)
 
 
-def send_all(server: Server, send: Callable[[httpx.Client], object]) -> None:
-    """Send an input several times, from a process of its own: building it takes time as well."""
-    child = os.fork()
-    if not child:
-        try:
-            with httpx.Client(base_url=server.client.base_url, timeout=PATIENCE) as client:
-                for _ in range(REPEATS):
-                    send(client)
-        finally:
-            os._exit(0)
-    os.waitpid(child, 0)
+def measure(server: Server, send: Callable[[], object]) -> list[float]:
+    """Return the latencies of probes, which a process of its own sends, during a call."""
+    here, there = SPAWN.Pipe()
+    prober = SPAWN.Process(target=probe, args=(str(server.client.base_url), there))
+    prober.start()
+    here.recv()
+    send()
+    here.send("stop")
+    times: list[float] = here.recv()
+    prober.join()
+    return times
+
+
+def repeat(
+    client: httpx.Client, send: Callable[[httpx.Client], object], times: int = REPEATS
+) -> None:
+    """Send an input several times."""
+    for _ in range(times):
+        send(client)
 
 
 def main() -> None:
     """Print a table."""
     print("| input | median ms | longest ms |\n| --- | --- | --- |")
     with serving(Path(os.devnull)) as server:
-        for name, send in INPUTS.items():
-            with probing(server) as times:
-                send_all(server, send)
-            print_row(name, times)
+        for name, send in inputs().items():
+            print_row(name, measure(server, partial(repeat, server.client, send)))
     reader, writer = os.pipe()
     with serving(Path(f"/dev/fd/{writer}")) as server:
-        with probing(server) as times:
-            for _ in range(3000):
-                server.client.get("/models")
-        print_row("standard output not read, 3,000 requests", times)
+        send = partial(repeat, server.client, lambda client: client.get("/models"), 3000)
+        print_row("standard output not read, 3,000 requests", measure(server, send))
     os.close(reader)
     os.close(writer)
 

@@ -39,7 +39,8 @@ def read_form_file(content_type: str, body: bytes) -> bytes:
         headers, begin = _part_headers(body, begin, end)
         is_image = headers.get_param("name", header="content-disposition") == PART
         if is_image and found is None:
-            found = body[begin:end]
+            # Unlike a slice, `join` does not hold the interpreter's lock while it copies.
+            found = b"".join((memoryview(body)[begin:end],))
         elif is_image or headers.get_param("filename", header="content-disposition") is not None:
             raise BadRequestBody(f"The form has a file beside the part {PART!r}.")
         begin = _next_part(body, end + len(delimiter))
