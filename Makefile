@@ -1,17 +1,17 @@
-# Two commands do everything on a fresh machine: `make serve` and `make test`.
-# PIP_ARGS chooses where wheels come from, e.g. the CPU-only build of torch on Linux:
+# On a fresh machine, `make serve` installs and serves, and `make test` installs and tests.
+# PIP_ARGS selects the package index, for example of the CPU build of torch on Linux:
 #   make serve PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 
 PYTHON ?= python3
 PIP_ARGS ?=
 BIN := .venv/bin
 PIP := $(BIN)/pip --quiet --disable-pip-version-check
-# In the environment, so that it holds for what builds the project, too; newer pips ask by a name
-# of its own.
+# Environment variables, so that the constraints apply to build dependencies as well; newer versions
+# of pip read the second one.
 PIP_INSTALL := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 	$(PIP) install $(PIP_ARGS)
-# Everything but torch, whose wheel depends on the index and so has no hash of ours, and what torch
-# alone needs: file by file as it was when the tests passed.
+# Installs the locked packages by hash. torch and its own dependencies are not locked, since the wheel
+# depends on the index.
 PIP_INSTALL_LOCKED := $(PIP) install --no-deps --require-hashes $(PIP_ARGS)
 
 .PHONY: serve test test-fast check policies readme format tools image-check compare bench bench-quick bench-ray lock sbom audit \
@@ -20,7 +20,7 @@ PIP_INSTALL_LOCKED := $(PIP) install --no-deps --require-hashes $(PIP_ARGS)
 serve: .venv/server
 	$(BIN)/clut-enhance serve
 
-# The numeric tests run twice: matrix products round by instruction set and number of threads.
+# The numeric tests run twice: rounding depends on the instruction set and the number of threads.
 test: .venv/dev tools
 	$(BIN)/pytest
 	TEST_PROCESSOR=generic TEST_THREADS=2 $(BIN)/pytest -m 'not slow' $(NUMERIC_TESTS)
@@ -39,11 +39,11 @@ check: .venv/dev
 	$(PIP) check
 	$(BIN)/pytest --quiet tests/test_dependencies.py
 
-# Programs that tests run and that pip has not.
+# Programs of the tests that are not Python packages.
 tools:
 	deploy/check/tools.sh deploy/check/packages.txt
 
-# The manifests and the Dockerfile against a linter's policies.
+# Lints the manifests and the Dockerfile.
 policies: .venv/dev .venv/checkov
 	rm -rf .venv/manifests
 	for overlay in dev prod; do \
@@ -55,12 +55,12 @@ policies: .venv/dev .venv/checkov
 	.venv/checkov/bin/checkov --config-file deploy/check/checkov.yaml \
 		--framework dockerfile --file Dockerfile
 
-# Builds the image and runs it without a Docker engine: as root, on Debian, with 6 GB to spare.
+# Builds and runs the image without a Docker engine. Needs root, Debian and 6 GB.
 image-check: .venv/dev
 	deploy/check/tools.sh deploy/check/image-packages.txt
 	$(BIN)/python deploy/check/image.py
 
-# The tables of the README that are generated from the code.
+# Updates the tables of the README that are generated from the code.
 readme: .venv/dev
 	$(BIN)/python -m tests.helpers.readme
 
@@ -68,8 +68,8 @@ format: .venv/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The networks of the CLUT-Net paper, trained alike: docs/compare.md and .png. It goes on where it
-# was interrupted. TEACHERS is a model store with lut3, adaint and seplut.
+# Trains the networks of the CLUT-Net paper and writes docs/compare.md and .png. Resumes when it was
+# interrupted. TEACHERS is a model store with lut3, adaint and seplut.
 PHOTOS ?= photos
 TEACHERS ?= teachers
 PAIRS ?= pairs
@@ -78,7 +78,7 @@ compare: .venv/dev
 	$(BIN)/clut-enhance compare app/training/recipes/compare.toml \
 		--photos $(PHOTOS) --teachers $(TEACHERS) --pairs $(PAIRS)
 
-# The hashes, after a change of constraints.txt.
+# Updates the hashes after a change of constraints.txt.
 lock: .venv/tools
 	echo torch > .venv/unlocked
 	echo 'checkov==3.3.30' | .venv/tools/bin/uv pip compile - --output-file locked/checkov.txt \
@@ -90,17 +90,16 @@ lock: .venv/tools
 LOCK_ARGS := pyproject.toml --extra bulk --extra heif --extra telemetry --constraint constraints.txt \
 	--excludes .venv/unlocked --generate-hashes --no-annotate --no-header --quiet
 
-# What is installed, for those who keep books: CycloneDX.
+# Lists the installed packages (CycloneDX).
 sbom: .venv/server .venv/tools
 	.venv/tools/bin/cyclonedx-py environment --pyproject pyproject.toml \
 		--output-file sbom.json $(BIN)/python
 
-# Known vulnerabilities of what is pinned; asks PyPI, so it is no part of `make check`. It fails
-# where something could not be asked about, too.
+# Asks PyPI for known vulnerabilities of the pinned packages; fails without an answer.
 audit: .venv/tools
 	.venv/tools/bin/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
 
-# Test images that nobody here made, with their damaged and fuzzed ones; never committed.
+# Downloads the test images of other projects and sends them to the service, damaged as well.
 corpora: .venv/dev
 	mkdir -p corpora/sources
 	$(PIP) download --no-binary :all: --no-deps --dest corpora/sources Pillow pillow-heif Wand
@@ -110,7 +109,7 @@ corpora: .venv/dev
 	benchmarks/debian_sources.sh corpora libheif opencv
 	$(BIN)/python -m benchmarks.corpora corpora
 
-# Coverage-guided fuzzing, SECONDS for each target; what fails is left in a file crash-*.
+# Coverage-guided fuzzing, SECONDS per target; a failing input is written to a file crash-*.
 SECONDS ?= 60
 
 fuzz: .venv/dev
@@ -120,22 +119,43 @@ fuzz: .venv/dev
 		$(BIN)/python -m tests.fuzz $$target -max_total_time=$(SECONDS) .venv/seeds/$$target; \
 	done
 
-# Too much load, callers that hang up, the long run: docs/reliability.md has the figures.
+# docs/reliability.md has the figures of these.
 overload departures soak: .venv/dev
 	$(BIN)/python -m benchmarks.reliability $@
 
-# Needs haproxy, as Debian has it.
+# Needs Debian's haproxy.
 rolling: .venv/dev
 	$(BIN)/python -m benchmarks.rolling
 
-# The tables of docs/performance.md, in 15 minutes or in 2. They need the load generator wrk.
+.PHONY: hostile hot-path worst-case event-loop
+
+# Sends files that are made to harm the service: docs/security.md has the figures.
+HOSTILE ?= ../shared/cases/hostile
+
+hostile: .venv/dev
+	$(BIN)/python -m benchmarks.hostile $(HOSTILE)
+
+# Peak memory under concurrent worst-case images, and probes under inputs for the event loop.
+worst-case: .venv/dev
+	$(BIN)/python -m benchmarks.worst_case
+
+event-loop: .venv/dev
+	$(BIN)/python -m benchmarks.event_loop
+
+# Requests per second compared with an earlier commit: docs/performance.md has the figures.
+BASELINE ?= 878ec6c
+
+hot-path: .venv/bench
+	$(BIN)/python -m benchmarks.hot_path $(BASELINE)
+
+# The tables of docs/performance.md, in 15 minutes or in 2. Needs the load generator wrk.
 bench: .venv/bench
 	$(BIN)/python -m benchmarks
 
 bench-quick: .venv/bench
 	$(BIN)/python -m benchmarks --quick
 
-# The tables of docs/ray.md: Ray Serve on two nodes that share this machine.
+# Ray Serve on two nodes that share this machine.
 bench-ray: .venv/bench
 	$(BIN)/python -m benchmarks.ray_serve
 
@@ -146,7 +166,7 @@ clean:
 	$(PYTHON) -m venv .venv
 	touch $@
 
-# What runs the service: no training, no tests.
+# The packages of the service.
 .venv/server: .venv/python pyproject.toml constraints.txt locked/server.txt
 	$(PIP_INSTALL_LOCKED) --requirement locked/server.txt
 	$(PIP_INSTALL) --editable '.[bulk,heif,telemetry]'
@@ -157,7 +177,7 @@ clean:
 	$(PIP_INSTALL) --editable '.[bulk,heif,telemetry,training,ray,dev]'
 	touch $@
 
-# An environment of its own: it wants other versions of much that we use.
+# A separate environment: checkov needs other versions of shared packages.
 .venv/checkov: .venv/python locked/checkov.txt
 	$(PYTHON) -m venv $@
 	$@/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes $(PIP_ARGS) \
@@ -169,7 +189,7 @@ clean:
 	$(PIP_INSTALL) --editable '.[bench]'
 	touch $@
 
-# In an environment of their own, so that they are in no list of what the service needs.
+# A separate environment, so that lists of the service's packages do not include these tools.
 .venv/tools: .venv/python
 	$(PYTHON) -m venv $@
 	$@/bin/pip install --quiet --disable-pip-version-check uv cyclonedx-bom pip-audit
