@@ -134,6 +134,7 @@ def _to_image(source: EncodedImage, raster: Raster) -> Image:
         metadata=reset_orientation(header.metadata),
         format=source.format,
         subsampling=header.subsampling,
+        gain_map=header.gain_map if header.orientation == 1 else None,
         notes=() if header.hdr is None else (TONE_MAPPED,),
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +12,13 @@ from app.imaging.codecs import ImageFormat
 from app.imaging.icc import srgb_profile
 from app.imaging.raster import EncodeSettings, Samples
 from app.imaging.types import Image
+
+
+class HdrPolicy(StrEnum):
+    """What is done with the gain map of a JPEG."""
+
+    KEEP = "keep"
+    DROP = "drop"
 
 
 def encode(image: Image, image_format: ImageFormat, quality: int | None) -> bytes:
@@ -37,6 +46,7 @@ def encode(image: Image, image_format: ImageFormat, quality: int | None) -> byte
         subsampling=image.subsampling or "420",
         metadata=image.metadata,
         profile=srgb_profile(),
+        gain_map=image.gain_map,
     )
     return codec.encode(samples if codec.bit_depth == 16 else _to_8bit(samples), settings)
 

@@ -75,6 +75,7 @@ class Header:
         profile: an ICC profile, or None for sRGB.
         hdr: how the samples are coded if they are HDR; then the profile is not used.
         metadata: EXIF and XMP as found.
+        gain_map: of a JPEG: a second JPEG that makes an HDR image of it, or None.
         subsampling: chroma subsampling of a JPEG: "444", "422", "420", "440" or "411".
     """
 
@@ -88,6 +89,7 @@ class Header:
     profile: bytes | None = None
     hdr: HdrCoding | None = None
     metadata: Metadata = field(default_factory=Metadata)
+    gain_map: bytes | None = None
     subsampling: str | None = None
 
 
@@ -100,12 +102,14 @@ class EncodeSettings:
         subsampling: chroma subsampling of a JPEG, as in `Header`.
         metadata: what to write.
         profile: the ICC profile of the samples.
+        gain_map: as in `Header`; formats other than JPEG leave it out.
     """
 
     quality: int
     subsampling: str
     metadata: Metadata
     profile: bytes
+    gain_map: bytes | None = None
 
 
 @dataclass(frozen=True, eq=False)

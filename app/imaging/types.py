@@ -19,6 +19,7 @@ class Image:
         metadata: EXIF (orientation 1) and XMP of the source.
         format: the format that it was read from.
         subsampling: chroma subsampling of a JPEG source, as in `Header`.
+        gain_map: as in `Header`; None if the image was turned, because it would have to be, too.
         notes: what was done to the image that clients may not expect, such as "tone-mapped".
     """
 
@@ -27,4 +28,5 @@ class Image:
     metadata: Metadata
     format: ImageFormat
     subsampling: str | None = None
+    gain_map: bytes | None = None
     notes: tuple[str, ...] = ()

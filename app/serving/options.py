@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer, WithJso
 
 from app.imaging.codecs import ImageFormat
 from app.imaging.decode import TruncatedPolicy
+from app.imaging.encode import HdrPolicy
 from app.imaging.metadata import MetadataPolicy
 from app.luts.export import LutOptions, Strength
 
@@ -67,6 +68,11 @@ class EnhanceOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False
         default=MetadataPolicy.KEEP,
         description="keep preserves EXIF and XMP; safe removes GPS, serial numbers, thumbnails "
         "and maker notes; strip removes all.",
+    )
+    hdr: HdrPolicy = Field(
+        default=HdrPolicy.KEEP,
+        description="Whether a JPEG keeps its gain map (Ultra HDR), which makes it HDR on displays "
+        "that can show it. It is dropped where the image had to be turned upright.",
     )
     truncated: TruncatedPolicy = Field(
         default=TruncatedPolicy.REFUSE,

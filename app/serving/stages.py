@@ -9,7 +9,7 @@ import numpy as np
 
 from app.imaging.codecs import ImageFormat
 from app.imaging.decode import prepare, prepare_thumbnail
-from app.imaging.encode import encode
+from app.imaging.encode import HdrPolicy, encode
 from app.imaging.metadata import MetadataPolicy, filter_metadata
 from app.imaging.probe import EncodedImage
 from app.imaging.types import Image
@@ -81,7 +81,9 @@ def measure_change(pixels: Pixels, applier: Callable[[Pixels], None]) -> float:
 def encode_image(image: Image, image_format: ImageFormat, options: EnhanceOptions) -> bytes:
     """Encode an image in a format, with the metadata that the options keep."""
     metadata = filter_metadata(image.metadata, options.metadata)
-    return encode(replace(image, metadata=metadata), image_format, options.quality)
+    gain_map = image.gain_map if options.hdr is HdrPolicy.KEEP else None
+    kept = replace(image, metadata=metadata, gain_map=gain_map)
+    return encode(kept, image_format, options.quality)
 
 
 def is_as_asked(source: EncodedImage, image_format: ImageFormat, options: EnhanceOptions) -> bool:

@@ -14,7 +14,7 @@ import simplejpeg
 from PIL.JpegImagePlugin import JpegImageFile
 
 from app.errors import NotAnImage
-from app.imaging.codecs import jpeg_segments
+from app.imaging.codecs import gain_map, jpeg_segments
 from app.imaging.codecs.base import Codec
 from app.imaging.codecs.jpeg_segments import APP1, APP2, EXIF, ICC, SOS, Segment
 from app.imaging.metadata import read_orientation
@@ -66,6 +66,7 @@ def read_header(body: bytes) -> Header:
         orientation=read_orientation(metadata),
         profile=jpeg_segments.read_profile(segments),
         metadata=metadata,
+        gain_map=gain_map.read_gain_map(body, segments),
         subsampling=_subsampling(frame),
     )
 
@@ -121,12 +122,14 @@ def encode(samples: Samples, settings: EncodeSettings) -> bytes:
     metadata = settings.metadata
     (jfif_length,) = struct.unpack_from(">H", jpeg, 4)
     split = 4 + jfif_length  # SOI and JFIF's APP0 come first, as every reader expects
+    packet, hdr = metadata.xmp, settings.gain_map
     segments = (
         jpeg_segments.build_segment(APP1, EXIF, metadata.exif),
-        jpeg_segments.build_xmp(metadata.xmp),
+        jpeg_segments.build_xmp(gain_map.describe(packet, hdr) if hdr else packet),
         jpeg_segments.build_segment(APP2, ICC + b"\1\1", settings.profile),
     )
-    return b"".join((jpeg[:split], *segments, jpeg[split:]))
+    file = b"".join((jpeg[:split], *segments, jpeg[split:]))
+    return gain_map.append(file, split, hdr) if hdr else file
 
 
 def _check_kind(frame: Segment) -> None:
