@@ -37,6 +37,7 @@ from app.web.observability import is_probe
 from app.web.probes import create_probes_app, metrics_router, probe_router
 from app.web.rate_limits import RateLimits
 from app.web.request_checks import RequestChecks
+from app.web.response_memory import ResponseMemory
 from app.web.routes import image_router, router
 from app.web.uploads import Uploads
 
@@ -128,6 +129,9 @@ def _add_middleware(
     app: FastAPI, settings: Settings, service: EnhancementService, metrics: Metrics
 ) -> None:
     """Add the middleware, innermost first."""
+    app.add_middleware(
+        ResponseMemory, admission=service.admission, min_rate=settings.connection.min_read_rate
+    )
     app.add_middleware(HeadRequests)
     app.add_middleware(
         LoadShedding, admission=service.admission, metrics=metrics, routes=image_router.routes

@@ -115,6 +115,11 @@ class ConnectionPolicy(Policy):
         description="Seconds that a response may wait for its client to read any of it; then the "
         "connection is closed and the memory of the response is released.",
     )
+    min_read_rate: PositiveInt = Field(
+        default=16 * 2**10,
+        description="Bytes per second that a client has to read of a large response, on average "
+        "over 256 KiB; a slower one is disconnected, since its response occupies memory.",
+    )
 
 
 class Scope(StrEnum):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
@@ -139,6 +141,15 @@ class Admission:
         """Give memory back; for `Permit`."""
         self.reserved -= memory
         self._wake()
+
+    @contextmanager
+    def hold(self, memory: int) -> Iterator[None]:
+        """Account for memory that is in use already, such as a response, in the context."""
+        self.reserved += memory
+        try:
+            yield
+        finally:
+            self.release(memory)
 
     def _check(self) -> None:
         if self.closed:
