@@ -28,7 +28,9 @@ class DegradeConfig(BaseModel):
         shoulder: probability that over-exposure rolls off to white instead of clipping.
         white_balance: standard deviation of each channel's own exposure, in stops.
         brightness: factor on the coded values.
-        contrast: factor about mid gray.
+        gamma: exponent of the coded values; above 1 darkens the midtones.
+        contrast: factor about the pivot.
+        pivot: the coded value that contrast leaves as it is.
         saturation: factor about the luma.
         hue: standard deviation of a rotation about the gray axis, in degrees.
     """
@@ -42,7 +44,9 @@ class DegradeConfig(BaseModel):
     shoulder: float = Field(default=0.0, ge=0, le=1)
     white_balance: float = 0.0
     brightness: Range = (1.0, 1.0)
+    gamma: Range = (1.0, 1.0)
     contrast: Range = (1.0, 1.0)
+    pivot: Range = (0.5, 0.5)
     saturation: Range = (1.0, 1.0)
     hue: float = 0.0
 
@@ -72,7 +76,9 @@ def make_degradation(
     stops: float | tuple[float, float, float] = 0.0,
     shoulder: bool = False,
     brightness: float = 1.0,
+    gamma: float = 1.0,
     contrast: float = 1.0,
+    pivot: float = 0.5,
     saturation: float = 1.0,
     hue: float = 0.0,
 ) -> Degradation:
@@ -80,7 +86,8 @@ def make_degradation(
     flat = _LEVELS + flattening * (_inverse_smoothstep(_LEVELS) - _LEVELS)
     light = _linear(flat) * 2.0 ** np.broadcast_to(stops, 3)[:, None]
     exposed = _coded(_roll_off(light) if shoulder else np.minimum(light, 1.0))
-    contrasted = 0.5 + (exposed * brightness - 0.5) * contrast
+    toned = (exposed * brightness) ** gamma
+    contrasted = pivot + (toned - pivot) * contrast
     return Degradation(
         torch.from_numpy(contrasted.clip(0.0, 1.0)).float(),
         torch.from_numpy(_mix(saturation, np.radians(hue))).float(),
@@ -106,7 +113,9 @@ def random_degradation(config: DegradeConfig, rng: np.random.Generator) -> Degra
         stops=tuple(stops),
         shoulder=bool(rng.random() < config.shoulder),
         brightness=uniform(config.brightness, 1.0),
+        gamma=uniform(config.gamma, 1.0),
         contrast=uniform(config.contrast, 1.0),
+        pivot=float(rng.uniform(*config.pivot)),
         saturation=uniform(config.saturation, 1.0),
         hue=rng.normal(0.0, config.hue) if occurs() else 0.0,
     )

@@ -60,7 +60,7 @@ def test_no_saturation_is_gray_of_the_same_luma():
 
 def test_a_turned_hue_leaves_grays_alone():
     """Given a turn of the colours, grays stay and red is red no more."""
-    turned = random_degradation(DegradeConfig(hue=60.0), RNG(0))
+    turned = make_degradation(hue=60.0)
     red = torch.tensor([180, 40, 40], dtype=torch.uint8)[:, None, None]
 
     assert (turned(LEVELS) * 255 - LEVELS).abs().max() <= 1
@@ -117,3 +117,17 @@ def test_each_kind_of_damage_may_occur_alone():
     }
 
     assert len(seen) == 4
+
+
+def test_contrast_may_turn_about_another_pivot():
+    """Given half the contrast about 0.2, that value stays and white comes down to 0.6."""
+    flat = make_degradation(contrast=0.5, pivot=0.2)(LEVELS)
+
+    assert flat[0, 0, [0, 51, 255]].tolist() == pytest.approx([0.1, 0.2, 0.6], abs=1 / 255)
+
+
+def test_gamma_darkens_the_midtones_alone():
+    """Given an exponent of 2, black and white stay and a half becomes a quarter."""
+    dark = make_degradation(gamma=2.0)(LEVELS)
+
+    assert dark[0, 0, [0, 128, 255]].tolist() == pytest.approx([0, 0.25, 1], abs=1 / 128)
