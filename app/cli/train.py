@@ -30,6 +30,9 @@ Inventory = Annotated[
     Path | None,
     typer.Option(help="Inventory of the folder; measures the good photos that it lists."),
 ]
+HeldOut = Annotated[
+    bool, typer.Option("--held-out", help="Only the photos that `distil` holds out.")
+]
 
 
 def train(recipe: Recipe) -> None:
@@ -90,9 +93,7 @@ def recover(
     names: Models,
     photos: Photos,
     inventory: Inventory = None,
-    held_out: Annotated[
-        bool, typer.Option("--held-out", help="Only the photos that `distil` holds out.")
-    ] = False,
+    held_out: HeldOut = False,
 ) -> None:
     """Damage photos in ten known ways, and measure how much is left.
 
@@ -110,13 +111,15 @@ def measure(
     data: Annotated[Path, typer.Option(help="Folder of pairs: NAME-input, NAME-target.")],
     photos: Photos,
     inventory: Inventory = None,
+    held_out: HeldOut = False,
 ) -> None:
     """Measure a model, and write the figures into its card.
 
     Runs `evaluate`, `survey` and `recover`.
     """
     with exit_on_error():
-        ensemble, files = _ensemble([name]), good_photos(photos, inventory)
+        ensemble = _ensemble([name])
+        files = good_photos(photos, inventory, held_out=held_out)
         recovered = evaluation.recover(ensemble, files)
         figures = {
             "expert": evaluation.evaluate(ensemble, data).mean._asdict(),

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 Floats: TypeAlias = NDArray[np.float64]
 
-_TO_XYZ = np.array(  # of linear sRGB, relative to the white point D65 (IEC 61966-2-1)
+SRGB_TO_XYZ = np.array(  # of linear sRGB, relative to the white point D65 (IEC 61966-2-1)
     [
         [0.4124564 / 0.95047, 0.3575761 / 0.95047, 0.1804375 / 0.95047],
         [0.2126729, 0.7151522, 0.0721750],
         [0.0193339 / 1.08883, 0.1191920 / 1.08883, 0.9503041 / 1.08883],
     ]
 )
-_LAB = np.array([[0.0, 116.0, 0.0], [500.0, -500.0, 0.0], [0.0, 200.0, -200.0]])
+XYZ_TO_LAB = np.array([[0.0, 116.0, 0.0], [500.0, -500.0, 0.0], [0.0, 200.0, -200.0]])
 _25_TO_7 = 25.0**7
 
 
@@ -33,9 +33,9 @@ def srgb_to_lab(colours: NDArray[Any]) -> Floats:
     """Convert sRGB (..., 3) in 0..1 to CIELAB of the white point D65."""
     coded = colours.astype(np.float64)
     linear = np.where(coded <= 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4)
-    xyz = linear @ _TO_XYZ.T
+    xyz = linear @ SRGB_TO_XYZ.T
     roots = np.where(xyz > 216 / 24389, np.cbrt(xyz), xyz * (841 / 108) + 4 / 29)
-    lab: Floats = roots @ _LAB.T - (16.0, 0.0, 0.0)
+    lab: Floats = roots @ XYZ_TO_LAB.T - (16.0, 0.0, 0.0)
     return lab
 
 

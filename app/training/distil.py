@@ -24,6 +24,7 @@ from app.training.losses import (
     colour_loss,
     curvature_loss,
     excess_variation,
+    lab_loss,
     ramps,
 )
 from app.training.trainer import Trainer
@@ -33,6 +34,7 @@ class DistilLosses(BaseModel):
     """The weights of the losses beside L1 + cosine.
 
     Attributes:
+        lab: the mean colour difference in CIELAB, where eyes see it.
         clipping: against shadows and highlights without detail.
         curvature: of the tables; against bands, as is the next.
         excess_variation: of the output along ramps.
@@ -41,6 +43,7 @@ class DistilLosses(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    lab: NonNegativeFloat = 0.0
     clipping: NonNegativeFloat = 5.0
     curvature: NonNegativeFloat = 10.0
     excess_variation: NonNegativeFloat = 1.0
@@ -138,6 +141,7 @@ class Distillation:
         some = LutBatch(tables.table[:: -(-len(tables.table) // weights.tables)])
         return (
             colour_loss(answers, batch.targets)
+            + weights.lab * lab_loss(answers, batch.targets)
             + weights.clipping * clipping(answers, batch.targets)
             + weights.curvature * curvature_loss(some.table)
             + weights.excess_variation * excess_variation(self._along_ramps(some))

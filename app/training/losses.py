@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from app.luts.colour_difference import SRGB_TO_XYZ, XYZ_TO_LAB
+
 _AXES = (-3, -2, -1)  # blue, green, red
 _HUELESS = 5 / 255  # colours darker than this have no angle to speak of
 _HALF_LEVEL = 0.5 / 255
@@ -31,6 +33,15 @@ def colour_loss(answers: Tensor, targets: Tensor) -> Tensor:
     """
     cosine = functional.cosine_similarity(answers, targets, dim=-1, eps=_HUELESS)
     return functional.l1_loss(answers, targets) + (1.0 - cosine).mean()
+
+
+def lab_loss(answers: Tensor, targets: Tensor) -> Tensor:
+    """Mean colour difference CIE 1976 of colours (..., 3) in sRGB, over 100.
+
+    A hundredth under the root bounds its gradient where answer and target are equal.
+    """
+    squares = (_to_lab(answers) - _to_lab(targets)).square().sum(dim=-1)
+    return (squares + 0.01).sqrt().mean() / 100.0
 
 
 def clipping(answers: Tensor, targets: Tensor) -> Tensor:
@@ -91,6 +102,16 @@ def ramps(seed: int, inner: int = 36) -> Tensor:
     corners = np.array(list(combinations(product((0.0, 1.0), repeat=3), 2)))  # (28, 2, 3)
     ends = np.concatenate((corners, np.random.default_rng(seed).random((inner, 2, 3))))
     return torch.from_numpy(np.linspace(ends[:, 0], ends[:, 1], _RAMP_POINTS, axis=1)).float()
+
+
+def _to_lab(colours: Tensor) -> Tensor:
+    """Convert sRGB (..., 3), clamped to 0..1, to CIELAB of the white point D65."""
+    coded = colours.clamp(0.0, 1.0)
+    linear = torch.where(coded <= 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4)
+    xyz = linear @ linear.new_tensor(SRGB_TO_XYZ).T
+    roots = xyz.clamp(min=216 / 24389) ** (1 / 3)
+    roots = torch.where(xyz > 216 / 24389, roots, xyz * (841 / 108) + 4 / 29)
+    return roots @ roots.new_tensor(XYZ_TO_LAB).T  # lightness without its offset of -16
 
 
 def _steps(tables: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from skimage.color import deltaE_cie76, rgb2lab
 
 from app.networks.base import identity_table
 from app.training.losses import (
@@ -9,6 +10,7 @@ from app.training.losses import (
     colour_loss,
     curvature_loss,
     excess_variation,
+    lab_loss,
     monotonicity,
     ramps,
     smoothness,
@@ -37,6 +39,24 @@ def test_colour_loss_has_a_bounded_gradient_at_black():
 
     assert answers.grad is not None
     assert answers.grad.abs().max() < 100
+
+
+def test_lab_loss_is_the_difference_of_cie_1976():
+    """Given random colours, it is a hundredth of what scikit-image computes."""
+    answers, targets = torch.rand(2, 500, 3, generator=torch.Generator().manual_seed(0))
+    expected = deltaE_cie76(rgb2lab(answers.numpy()), rgb2lab(targets.numpy())).mean() / 100
+
+    assert lab_loss(answers, targets).item() == pytest.approx(expected, rel=1e-3)
+
+
+def test_lab_loss_has_a_bounded_gradient_everywhere():
+    """Given black, white and equal colours, the gradient is finite."""
+    answers = torch.tensor([[0.0] * 3, [1.0] * 3, [0.2, 0.4, 0.6]], requires_grad=True)
+
+    lab_loss(answers, torch.tensor([[1.0] * 3, [0.0] * 3, [0.2, 0.4, 0.6]])).backward()
+
+    assert answers.grad is not None
+    assert answers.grad.isfinite().all()
 
 
 def test_smoothness_weighs_the_steps_at_both_ends_double():
