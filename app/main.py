@@ -15,14 +15,14 @@ from app.imaging.sandbox import Sandbox
 from app.networks.store import read_registry
 from app.serving.admission import Admission
 from app.serving.device import Device
-from app.serving.lut_export import LutCache
+from app.serving.looks import LutCache
 from app.serving.model_runners import ModelRunners
 from app.serving.service import EnhancementService
 from app.serving.thread_pool import PriorityThreadPool
 from app.settings import Settings
 from app.web import api_docs, openapi, problems
 from app.web.api_keys import ApiKeyStore, check_exposure
-from app.web.auth import Authenticator
+from app.web.auth import Authenticator, RateLimits
 from app.web.dependencies import State
 from app.web.load_shedding import LoadShedding
 from app.web.metrics import Metrics
@@ -35,7 +35,6 @@ from app.web.middleware import (
 )
 from app.web.observability import is_probe
 from app.web.probes import create_probes_app, metrics_router, probe_router
-from app.web.rate_limits import RateLimits
 from app.web.request_checks import RequestChecks
 from app.web.response_memory import ResponseMemory
 from app.web.routes import image_router, router

@@ -24,7 +24,7 @@ from app.main import create_app, create_service
 from app.serving.tuning import tune_process
 from app.settings import Settings
 from app.web import observability
-from app.web.request_id import HEADER
+from app.web.problems import HEADER
 
 UTILISATION = 0.7  # target share of busy cores: docs/performance.md
 START_SECONDS = 10.0  # until a new replica is warm

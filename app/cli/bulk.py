@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 from loky import cpu_count
 
-from app.bulk import ray_executor
+from app.bulk import executors
+from app.bulk.executors import run_in_processes
 from app.bulk.job import Job, Status
-from app.bulk.process_executor import run_in_processes
 from app.bulk.runner import Executor, Runner
 from app.cli.console import exit_on_error, progress
 from app.cli.options import with_options
@@ -73,8 +73,8 @@ def _execute(runner: Runner, executor: Executor) -> None:
 
 
 def _executor(engine: Engine, processes: int | None) -> Executor:
-    if engine is Engine.RAY or (engine is Engine.AUTO and ray_executor.is_available()):
-        return ray_executor.run_on_ray
+    if engine is Engine.RAY or (engine is Engine.AUTO and executors.is_available()):
+        return executors.run_on_ray
     return partial(run_in_processes, processes or cpu_count())
 
 

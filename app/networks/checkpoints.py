@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from app.errors import BadModel
-from app.networks.backbone import Backbone
+from app.networks.base import Backbone
 
 
 class Checkpoint:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from app.networks.backbone import Backbone
-from app.networks.base import LutBatch, Network, identity_table
+from app.networks.base import Backbone, LutBatch, Network, identity_table
 from app.networks.checkpoints import Checkpoint
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

@@ -9,8 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from app.networks.backbone import Backbone
-from app.networks.base import LutBatch, Network
+from app.networks.base import Backbone, LutBatch, Network
 from app.networks.checkpoints import Checkpoint
 
 

@@ -21,8 +21,15 @@ from app.luts.export import LutOptions
 from app.networks.store import Model
 from app.policies import BYTES_PER_PIXEL, Limits
 from app.serving.admission import Admission
-from app.serving.looks import check_model_of_look, find_token_model, rebuild_look, to_look
-from app.serving.lut_export import LutCache, export_lut, export_memory
+from app.serving.looks import (
+    LutCache,
+    check_model_of_look,
+    export_lut,
+    export_memory,
+    find_token_model,
+    rebuild_look,
+    to_look,
+)
 from app.serving.memory import enhance_memory, thumbnail_memory
 from app.serving.model_runners import ModelRunners, Thumbnail
 from app.serving.options import AcceptedFormats, EnhanceOptions, choose_format

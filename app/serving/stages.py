@@ -14,7 +14,7 @@ from app.imaging.metadata import MetadataPolicy, filter_metadata
 from app.imaging.probe import EncodedImage
 from app.imaging.types import Image
 from app.luts.apply import Pixels
-from app.luts.colour_difference import mean_difference
+from app.luts.lut_error import mean_difference
 from app.networks.base import ThumbnailRecipe
 from app.serving.device import Device
 from app.serving.model_runners import Thumbnail

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from app.luts.colour_difference import SRGB_TO_XYZ, XYZ_TO_LAB
+from app.luts.lut_error import SRGB_TO_XYZ, XYZ_TO_LAB
 
 _AXES = (-3, -2, -1)  # blue, green, red
 _HUELESS = 5 / 255  # colours darker than this have no angle to speak of

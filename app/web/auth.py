@@ -1,16 +1,20 @@
-"""Authentication: the API key of a request, its scopes and its quota."""
+"""Authentication: the principal of a request, its scopes and its quotas."""
 
 from __future__ import annotations
 
+import math
+from time import time
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
+from limits import RateLimitItem, parse
+from limits.aio.storage import MemoryStorage
+from limits.aio.strategies import FixedWindowRateLimiter
 
-from app.errors import Forbidden, Unauthorised
-from app.policies import ApiKey
+from app.errors import Forbidden, QuotaExceeded, Unauthorised
+from app.policies import ApiKey, QuotaPolicy
 from app.web.api_keys import ApiKeyStore
-from app.web.rate_limits import RateLimits
 
 _bearer = HTTPBearer(auto_error=False, description="An API key, if the server requires one.")
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
@@ -89,3 +93,50 @@ RequireLutScope = Annotated[Principal, Security(authenticate, scopes=["lut"])]
 RequireAnyKey = Annotated[Principal, Security(authenticate)]
 RequireMetricsScope = Annotated[Principal, Security(authenticate, scopes=["metrics"])]
 RequireAdmin = Annotated[Principal, Security(authenticate, scopes=["admin"])]
+
+
+class RateLimits:
+    """The quotas that the keys have used."""
+
+    def __init__(self, policy: QuotaPolicy) -> None:
+        self._policy = policy
+        self._limiter = FixedWindowRateLimiter(MemoryStorage())
+
+    async def charge(self, key: ApiKey, unit: str, amount: int) -> None:
+        """Charge a key for "requests" or "memory".
+
+        Raises:
+            QuotaExceeded: fewer are left; nothing is charged, and it holds when to retry.
+        """
+        item = self._rates(key).get(unit)
+        if item is None:
+            return
+        # Checked first, since a rejected `hit` is charged nevertheless.
+        affordable = await self._limiter.test(item, key.name, unit, cost=amount)
+        if affordable and await self._limiter.hit(item, key.name, unit, cost=amount):
+            return
+        reset = (await self._limiter.get_window_stats(item, key.name, unit)).reset_time
+        raise QuotaExceeded(
+            f"The key {key.name!r} may use {item.amount} {unit} in {item.get_expiry()} "
+            f"seconds; {amount} more would exceed that.",
+            retry=max(1, math.ceil(reset - time())),
+        )
+
+    async def headers(self, key: ApiKey) -> dict[str, str]:
+        """Return RateLimit and RateLimit-Policy (IETF draft "RateLimit header fields")."""
+        policies, states = [], []
+        for unit, item in self._rates(key).items():
+            reset, remaining = await self._limiter.get_window_stats(item, key.name, unit)
+            seconds = max(0, math.ceil(reset - time()))
+            policies.append(f'"{unit}";q={item.amount};w={item.get_expiry()}')
+            states.append(f'"{unit}";r={remaining};t={seconds}')
+        if not policies:
+            return {}
+        return {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(states)}
+
+    def _rates(self, key: ApiKey) -> dict[str, RateLimitItem]:
+        rates = {
+            "requests": key.requests or self._policy.requests,
+            "memory": key.memory_bytes or self._policy.memory_bytes,
+        }
+        return {unit: parse(rate) for unit, rate in rates.items() if rate is not None}

@@ -14,8 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.errors import Problem
 from app.web.metrics import Metrics
 from app.web.observability import set_trace_header
-from app.web.problems import problem_response
-from app.web.request_id import HEADER, request_id
+from app.web.problems import HEADER, problem_response, request_id
 
 log = logging.getLogger("clut")
 requests = logging.getLogger("clut.request")

@@ -1,11 +1,15 @@
-"""The query parameters that only HTTP has; all others are declared in `app.serving.options`."""
+"""What a request asks for: query parameters and the Accept header."""
 
 from __future__ import annotations
 
+from itertools import groupby
+
+import mimeparse
 from pydantic import BaseModel, Field
 
+from app.imaging.codecs import ImageFormat, formats_by_cost
 from app.luts.export import LutOptions
-from app.serving.options import LOOK_TOKEN, PredictLutOptions
+from app.serving.options import LOOK_TOKEN, AcceptedFormats, PredictLutOptions
 
 
 class GetLutQuery(LutOptions):
@@ -26,3 +30,26 @@ def lut_options(query: PredictLutOptions | GetLutQuery) -> LutOptions:
     return LutOptions.model_validate(
         {name: getattr(query, name) for name in LutOptions.model_fields}
     )
+
+
+_BY_COST = formats_by_cost()
+
+
+def accepted_formats(accept: str | None) -> AcceptedFormats:
+    """Return the formats that an Accept header names, in groups of equal rank, best first.
+
+    The rank is the weight, then how specific the media range is. Empty where the header is
+    missing, malformed or accepts no image format, since it then expresses no preference.
+    """
+    try:
+        texts = [text for text in (accept or "").split(",") if text.strip()]
+        ranges = [mimeparse.parse_media_range(text) for text in texts]
+    except mimeparse.MimeTypeParseException:
+        return ()
+
+    def rank(image_format: ImageFormat) -> tuple[float, float]:
+        quality, fitness = mimeparse.quality_and_fitness_parsed(image_format.media_type, ranges)
+        return quality, fitness
+
+    ranked = sorted(_BY_COST, key=rank, reverse=True)  # stable, even in reverse
+    return [list(group) for (quality, _), group in groupby(ranked, rank) if quality > 0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import uuid
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -18,7 +20,6 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from app.errors import PROBLEMS, BadParameter, Problem
-from app.web.request_id import request_id
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -141,3 +142,21 @@ def _document(
         headers=dict(headers),
         media_type=MEDIA_TYPE,
     )
+
+
+HEADER = "X-Request-ID"
+_NAME = HEADER.lower().encode()
+_ACCEPTED = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+
+
+def request_id(scope: Scope) -> str:
+    """Return the ID of a request.
+
+    It is the client's X-Request-ID where that is safe to log, and a random one otherwise.
+    """
+    state = scope.setdefault("state", {})
+    if "request_id" not in state:
+        given = next((value for name, value in scope["headers"] if name == _NAME), b"")
+        accepted = _ACCEPTED.fullmatch(given)
+        state["request_id"] = accepted[0].decode() if accepted else str(uuid.uuid4())
+    return str(state["request_id"])

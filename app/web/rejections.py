@@ -11,8 +11,7 @@ from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from app.web.middleware import SECURITY_HEADERS
-from app.web.problems import MEDIA_TYPE
-from app.web.request_id import HEADER, request_id
+from app.web.problems import HEADER, MEDIA_TYPE, request_id
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,8 @@ from app.web.auth import (
     RequireLutScope,
 )
 from app.web.dependencies import State, StateDep, receive_image
-from app.web.negotiation import accepted_formats
 from app.web.observability import describe_request
-from app.web.params import GetLutQuery, NoQuery, lut_options
+from app.web.params import GetLutQuery, NoQuery, accepted_formats, lut_options
 from app.web.responses import (
     image_response,
     is_gzipped,

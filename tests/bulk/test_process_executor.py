@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from app.bulk.executors import run_in_processes
 from app.bulk.job import Job, Status
-from app.bulk.process_executor import run_in_processes
 from app.serving.options import EnhanceOptions
 from tests.bulk.workers import DeadlyWorker, DyingWorker, FailingWorker
 from tests.helpers.paths import ROOT
@@ -55,8 +55,7 @@ def test_on_ray(tmp_path: Path) -> None:
     """On Ray, too, a file that kills its process fails, and every other file is done."""
     code = f"""
 from pathlib import Path
-from app.bulk.ray_executor import run_on_ray
-from tests.bulk.test_process_executor import NAMES, make_job
+from app.bulk.executors import run_on_ray
 from tests.bulk.workers import DeadlyWorker
 
 for result in run_on_ray(make_job(Path({str(tmp_path)!r})), NAMES, DeadlyWorker):

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from app.imaging.icc import cicp_profile, srgb_profile
+from app.imaging.colour import cicp_profile, srgb_profile
 from tests.helpers.files import photo, saved, scene, scene_16, tiff, with_chunks
 from tests.helpers.heic import DISPLAY_P3, heic
 

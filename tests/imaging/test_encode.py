@@ -19,8 +19,8 @@ from PIL import Image as PilImage
 from app.errors import BadParameter
 from app.imaging.codecs import ImageFormat
 from app.imaging.codecs.bmff import find_box
+from app.imaging.colour import srgb_profile
 from app.imaging.encode import encode
-from app.imaging.icc import srgb_profile
 from app.imaging.raster import Metadata, Samples
 from app.imaging.types import Image
 from tests.helpers.files import XMP, exif, photo, ramp, read_exif, saved, scene, scene_16, source

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from app.luts.colour_difference import ciede2000, mean_difference, srgb_to_lab
+from app.luts.lut_error import ciede2000, mean_difference, srgb_to_lab
 
 # Pairs 1, 4, 7, 9, 13, 17, 25 and 34 of Sharma, Wu and Dalal (2005), table 1.
 PUBLISHED = [

@@ -16,7 +16,7 @@ from app.luts.formats.cube import read_cube
 from app.luts.lut3d import Lut3D
 from app.luts.lut_error import lut_error
 from app.policies import LutPolicy
-from app.serving.lut_export import LutCache, export_lut
+from app.serving.looks import LutCache, export_lut
 from app.serving.results import Look
 from tests.helpers.networks import make_network, write_network
 

@@ -23,9 +23,9 @@ from app.imaging.codecs.bmff import (
     primary_properties,
     read_boxes,
 )
+from app.imaging.colour import cicp_profile
 from app.imaging.exif import read_orientation, remove_orientation
 from app.imaging.hdr import read_hdr_coding
-from app.imaging.icc import cicp_profile
 from app.imaging.raster import (
     Crop,
     EncodeSettings,

@@ -6,8 +6,8 @@ import numpy as np
 
 from app.imaging.codecs.base import Codec
 from app.imaging.codecs.bmff import ftyp_brands
+from app.imaging.colour import cicp_profile
 from app.imaging.hdr import read_hdr_coding
-from app.imaging.icc import cicp_profile
 from app.imaging.raster import Header, Metadata, Raster, scale_to_16bit, to_raster
 
 try:

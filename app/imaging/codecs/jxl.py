@@ -13,8 +13,8 @@ from app.errors import NotAnImage
 from app.imaging.codecs import jxl_header
 from app.imaging.codecs.base import Codec
 from app.imaging.codecs.bmff import read_boxes
+from app.imaging.colour import cicp_profile
 from app.imaging.hdr import read_hdr_coding
-from app.imaging.icc import cicp_profile
 from app.imaging.raster import EncodeSettings, Header, Metadata, Raster, Samples, to_raster
 
 _CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"

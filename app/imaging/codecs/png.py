@@ -16,8 +16,8 @@ import imagecodecs
 
 from app.errors import TooMuchMetadata
 from app.imaging.codecs.base import Codec
+from app.imaging.colour import cicp_profile, gamma_profile
 from app.imaging.hdr import read_hdr_coding
-from app.imaging.icc import cicp_profile, gamma_profile
 from app.imaging.metadata import read_orientation
 from app.imaging.raster import (
     EncodeSettings,
