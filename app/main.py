@@ -37,7 +37,7 @@ from app.web.observability import is_probe
 from app.web.probes import create_probes_app, metrics_router, probe_router
 from app.web.request_checks import RequestChecks
 from app.web.response_memory import ResponseMemory
-from app.web.routes import image_router, router
+from app.web.routes import IMAGE_ENDPOINTS, image_router, router
 from app.web.uploads import Uploads
 
 DESCRIPTION = """Makes photographs look better with image-adaptive 3D LUTs (CLUT-Net).
@@ -85,6 +85,7 @@ def create_app(settings: Settings, service: EnhancementService) -> FastAPI:
     metrics = Metrics()
     uploads = Uploads(settings.upload)
     metrics.watch(service, uploads)
+    metrics.initialise(IMAGE_ENDPOINTS)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -133,7 +134,7 @@ def _add_middleware(
     )
     app.add_middleware(HeadRequests)
     app.add_middleware(
-        LoadShedding, admission=service.admission, metrics=metrics, routes=image_router.routes
+        LoadShedding, admission=service.admission, metrics=metrics, endpoints=IMAGE_ENDPOINTS
     )
     app.add_middleware(
         RequestChecks,

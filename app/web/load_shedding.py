@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection
 
-from fastapi.routing import APIRoute
-from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.errors import Problem
@@ -30,21 +28,20 @@ class LoadShedding:
     """
 
     def __init__(
-        self, app: ASGIApp, admission: Admission, metrics: Metrics, routes: Iterable[BaseRoute]
+        self,
+        app: ASGIApp,
+        admission: Admission,
+        metrics: Metrics,
+        endpoints: Collection[tuple[str, str]],
     ) -> None:
-        """Admit requests to these routes; others are forwarded without a permit."""
+        """Admit requests to these (method, path); others are forwarded without a permit."""
         self._app, self._admission, self._metrics = app, admission, metrics
-        self._routes = {
-            (method, route.path)
-            for route in routes
-            if isinstance(route, APIRoute)
-            for method in route.methods or ()
-        }
+        self._endpoints = endpoints
         self._rejected: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forward an admitted request with its permit, as `request.state.permit`."""
-        if scope["type"] == "http" and (scope["method"], scope["path"]) in self._routes:
+        if scope["type"] == "http" and (scope["method"], scope["path"]) in self._endpoints:
             try:
                 scope["state"]["permit"] = self._admission.acquire()
             except Problem as problem:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,10 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 from starlette.requests import ClientDisconnect
 
+from app.errors import PROBLEMS
 from app.serving.batching import Batcher
 from app.serving.permit import Permit
-from app.serving.results import Timings
+from app.serving.results import STAGES, Timings
 from app.serving.service import EnhancementService
 from app.web.log_output import dropped_lines
 from app.web.uploads import Uploads
@@ -40,6 +41,8 @@ from app.web.uploads import Uploads
 DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 STAGE_DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that disconnected before the response
 
 
 class Metrics:
@@ -97,6 +100,21 @@ class Metrics:
         self._bytes_out = Counter(
             "clut_sent_bytes_total", "Response body bytes.", registry=registry
         )
+
+    def initialise(self, endpoints: Iterable[tuple[str, str]]) -> None:
+        """Set the counters of endpoints, as (method, path), to 0.
+
+        Prometheus sees no increase where a series begins at its first count, so that an alert
+        would miss the first errors.
+        """
+        statuses = {200, CLIENT_CLOSED_REQUEST, *(problem.status for problem in PROBLEMS)}
+        for method, path in endpoints:
+            for status in sorted(statuses):
+                self._requests.labels(path, method, status)
+        for problem in PROBLEMS:
+            self._rejected.labels(problem.code)
+        for stage in ("receive", "queue", *STAGES):
+            self._cancelled.labels(stage)
 
     def watch(self, service: EnhancementService, uploads: Uploads) -> None:
         """Collect the gauges of these on each scrape."""

@@ -12,7 +12,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import Problem
-from app.web.metrics import Metrics
+from app.web.metrics import CLIENT_CLOSED_REQUEST, Metrics
 from app.web.observability import set_trace_header
 from app.web.problems import HEADER, problem_response, request_id
 
@@ -43,7 +43,6 @@ EXPOSED_HEADERS = (
     "X-Unchanged",
 )
 
-CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that disconnected before the response
 FAULT = "The request failed because of a fault in this server."
 
 MAX_LOGGED_PATH = 200  # characters

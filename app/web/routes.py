@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi.routing import APIRoute
 
 from app.luts.export import LutOptions
 from app.serving.options import LOOK_TOKEN, EnhanceOptions, PredictLutOptions
@@ -106,6 +107,14 @@ async def predict_lut(
     file, timings = predicted.file, predicted.timings
     state["metrics"].observe_stages(timings, file.look.card.model_ref)
     return lut_response(file, gzipped, {"Server-Timing": server_timing(timings)})
+
+
+IMAGE_ENDPOINTS = frozenset(
+    (method, route.path)
+    for route in image_router.routes
+    if isinstance(route, APIRoute)
+    for method in route.methods or ()
+)
 
 
 @router.get(

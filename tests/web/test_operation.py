@@ -66,6 +66,16 @@ def test_metrics_count_what_happened(client: httpx.Client, otters: bytes) -> Non
     assert any(name == "process_resident_memory_bytes" for name, _ in after)
 
 
+def test_counters_begin_at_zero(client: httpx.Client) -> None:
+    """Prometheus sees no increase where a series begins at its first count."""
+    series = samples(client)
+    for path in ("/enhance", "/lut"):
+        for status in (200, 422, 499, 500, 503):
+            assert response_series("POST", path, status) in series
+    assert ("clut_rejected_total", (("reason", "overloaded"),)) in series
+    assert cancelled_in("predict") in series
+
+
 def test_disconnects_are_counted(server: Server, otters: bytes) -> None:
     """A client that disconnects before its body has arrived is counted, and disturbs no other."""
     before = samples(server.client)
