@@ -63,7 +63,7 @@ def test_no_clock_that_jumps() -> None:
     """
     wall = {"time.time", "time", "datetime.now", "datetime.utcnow", "time.time_ns"}
     for file in (ROOT / "app").rglob("*.py"):
-        if file.name == "rate_limits.py" or "training" in file.parts:
+        if file == ROOT / "app/web/auth.py" or "training" in file.parts:
             continue
         nodes = ast.walk(ast.parse(file.read_text()))
         called = {ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)}
