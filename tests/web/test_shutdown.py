@@ -91,7 +91,7 @@ def test_a_second_signal_ends_a_stuck_process(tmp_path: Path, otters: bytes) -> 
         server.process.send_signal(signal.SIGTERM)
         wait_until(lambda: "Waiting for" in log.read_text())
         server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(5) == 1
+        assert server.process.wait(PATIENCE) == 1  # 0 is the end of the request
 
 
 def test_a_hangup_while_the_server_starts(tmp_path: Path) -> None:
