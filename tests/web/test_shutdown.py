@@ -89,7 +89,7 @@ def test_a_second_signal_ends_a_stuck_process(tmp_path: Path, otters: bytes) -> 
         wait_until(lambda: samples(server.client)[in_flight] == 1)
         server.client.close()
         server.process.send_signal(signal.SIGTERM)
-        wait_until(lambda: "Waiting for" in log.read_text())
+        wait_until(lambda: "Shutting down" in log.read_text())
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(PATIENCE) == 1  # 0 is the end of the request
 
