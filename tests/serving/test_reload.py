@@ -195,8 +195,8 @@ async def test_reloading_has_a_deadline(store: Path, monkeypatch: pytest.MonkeyP
         assert service.ready
         assert "other@1" in list_models(service)
         card.rename(store / "pipe")
-        for _ in range(2):  # the threads that still read end here
-            (store / "pipe").write_text("{")
+        # Both threads still wait for a writer. One that reads as well does not wait for them.
+        os.close(os.open(store / "pipe", os.O_RDWR))
         card.write_text(text)
         monkeypatch.setattr("app.serving.model_runners.RELOAD_TIMEOUT", 60.0)
         await service.reload()
