@@ -55,7 +55,7 @@ class Outcomes:
         """Counts one."""
         self.seconds.setdefault(status, []).append(seconds)
         if status == 200:
-            self.observe_response.append(time.monotonic())
+            self.answered.append(time.monotonic())
 
     def count(self, status: int) -> int:
         """How many ended so."""
@@ -65,7 +65,7 @@ class Outcomes:
         """Counts what another has counted."""
         for status, seconds in other.seconds.items():
             self.seconds.setdefault(status, []).extend(seconds)
-        self.observe_response += other.observe_response
+        self.answered += other.answered
         self.without_retry_after += other.without_retry_after
         self.retry_after |= other.retry_after
 
@@ -170,7 +170,7 @@ async def overload_of(
         outcomes, probed = await overloaded(port, photo, OVERLOAD * before, seconds)
         witnessed, probes_witnessed = await witnessing
         # What is answered once nobody asks any more is answered without the load.
-        answered = outcomes.observe_response + witnessed.observe_response
+        answered = outcomes.answered + witnessed.answered
         during = sum(it <= begun + seconds for it in answered) / seconds
         after = await capacity(port, photo, CAPACITY_SECONDS)
         goodputs.append(during / ((before + after) / 2))
