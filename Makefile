@@ -14,7 +14,7 @@ PIP_INSTALL := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.t
 # depends on the index.
 PIP_INSTALL_LOCKED := $(PIP) install --no-deps --require-hashes $(PIP_ARGS)
 
-.PHONY: serve test test-fast check policies readme format tools image-check compare bench bench-quick bench-ray lock sbom audit \
+.PHONY: serve test test-fast check check-lowest policies readme format tools image-check compare bench bench-quick bench-ray lock sbom audit \
 	corpora fuzz overload departures soak rolling clean
 
 serve: .venv/server
@@ -38,6 +38,12 @@ check: .venv/dev
 	$(BIN)/lint-imports
 	$(PIP) check
 	$(BIN)/pytest --quiet tests/test_dependencies.py
+
+# The fast tests with the lowest versions that pyproject.toml allows. torch stays at its pin, since
+# an index may lack old builds for this CPU. Old packages warn, so warnings are no errors here.
+check-lowest: .venv/lowest
+	.venv/lowest/bin/python -m pytest -m 'not slow' -W default --disable-warnings \
+		--ignore tests/test_dependencies.py --ignore tests/deploy
 
 # Programs of the tests that are not Python packages.
 tools:
@@ -187,6 +193,18 @@ clean:
 .venv/bench: .venv/dev
 	command -v wrk || apt-get install --yes wrk
 	$(PIP_INSTALL) --editable '.[bench]'
+	touch $@
+
+# Without ray, which pins much of what it needs.
+.venv/lowest: .venv/tools pyproject.toml constraints.txt
+	echo torch > .venv/unlocked
+	.venv/tools/bin/uv pip compile pyproject.toml --resolution lowest-direct --extra bulk \
+		--extra heif --extra telemetry --extra training --extra dev --excludes .venv/unlocked \
+		--no-annotate --no-header --quiet --output-file .venv/lowest.txt
+	$(PYTHON) -m venv --clear $@
+	$@/bin/pip install --quiet --disable-pip-version-check $(PIP_ARGS) \
+		--requirement .venv/lowest.txt "$$(grep '^torch==' constraints.txt)"
+	$@/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
 # A separate environment, so that lists of the service's packages do not include these tools.
