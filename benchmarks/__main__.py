@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from loky import cpu_count
@@ -39,7 +40,7 @@ def describe_machine() -> str:
 def main(quick: bool) -> None:
     """Print every table under its heading."""
     print(f"{describe_machine()}, Python {platform.python_version()}")
-    tables = {
+    tables: dict[str, Callable[[], None]] = {
         "Kernel": lambda: kernel.main(quick),
         "Service": lambda: service.main(quick),
         "Codec floor": lambda: floor.main(quick),

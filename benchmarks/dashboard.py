@@ -54,7 +54,7 @@ def query_series(watching: Prometheus, target: dict[str, Any], since: float) -> 
 
 def plot(panel: dict[str, Any], axes: Axes, watching: Prometheus, since: float) -> None:
     """Plot one panel."""
-    found = {}
+    found: dict[str, Any] = {}
     for target in panel["targets"]:
         found |= query_series(watching, target, since)
     axes.set_title(panel["title"], fontsize=9)
@@ -107,8 +107,8 @@ def draw(watching: Prometheus, since: float, output: Path) -> None:
     """Plot all panels, each in its place."""
     heights, rows = zip(*group_rows(), strict=True)
     figure = plt.figure(figsize=(15, INCH * sum(heights)), layout="constrained")
-    parts = figure.subfigures(len(rows), 1, height_ratios=heights)
-    for part, row in zip(parts, rows, strict=True):
+    parts = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights)
+    for part, row in zip(parts[:, 0], rows, strict=True):
         for axes, panel in zip(part.subplots(1, len(row)), row, strict=True):
             plot(panel, axes, watching, since)
     figure.savefig(output, dpi=70)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -72,7 +72,9 @@ def prepare_pillow(lut: Lut3D) -> Work:
     return lambda pixels: Image.fromarray(pixels).filter(colours)
 
 
-def time_rounds(works: dict[str, Work], photo: NDArray[Any], rounds: int) -> dict[str, list[float]]:
+def time_rounds(
+    works: Mapping[str, Work], photo: NDArray[Any], rounds: int
+) -> dict[str, list[float]]:
     """Return the milliseconds of each program in each round, after an uncounted first round."""
     turns: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(1 + rounds):

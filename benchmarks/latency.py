@@ -16,7 +16,7 @@ import httpx
 from loky import cpu_count
 
 from benchmarks.photos import make_jpeg
-from benchmarks.servers import RunningServer, load, run_server
+from benchmarks.servers import Load, RunningServer, load, run_server
 
 TURNS, QUICK_TURNS = 20, 6
 SECONDS, QUICK_SECONDS = 15, 4
@@ -74,7 +74,7 @@ def report_full_load(server: RunningServer, seconds: float) -> None:
     print()
 
 
-def probe_until(server: RunningServer, loading: Future[object]) -> list[float]:
+def probe_until(server: RunningServer, loading: Future[Load]) -> list[float]:
     """Return the seconds of each probe until the load ends."""
     probes = []
     with connect(server) as client:

@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from app.policies import BYTES_PER_PIXEL, AdmissionPolicy
 from benchmarks.photos import SIZES, make_jpeg
-from benchmarks.servers import RunningServer, load, run_server
+from benchmarks.servers import Load, RunningServer, load, run_server
 
 CLIENTS, LARGE, SMALL = 16, 24, 0.3
 SECONDS, QUICK_SECONDS = 30, 6
@@ -24,7 +24,7 @@ WATCH_EVERY = 0.05
 MEGA = 2**20
 
 
-def sample_memory(server: RunningServer, loading: Future[object]) -> list[int]:
+def sample_memory(server: RunningServer, loading: Future[Load]) -> list[int]:
     """Return samples of the resident bytes until the load ends."""
     seen = []
     while not loading.done():
@@ -52,7 +52,7 @@ def report_peak(server: RunningServer, seconds: float) -> None:
 
 def report_growth(server: RunningServer, requests: int) -> None:
     """Print the memory in the second and the last quarter of the requests."""
-    done, seen = 0, []
+    done, seen = 0, list[float]()
     with ThreadPoolExecutor(1) as pool:
         while done < requests or len(seen) < WINDOWS:
             loading = pool.submit(load, server, "/enhance", body=make_jpeg(SMALL), seconds=WINDOW)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import imagecodecs
 import numpy as np
 import tifffile
+from numpy.typing import NDArray
 
 from app.imaging.decode import prepare
 from app.imaging.probe import probe
@@ -49,9 +51,9 @@ def images() -> dict[str, bytes]:
     gray = np.linspace(0, 65535, WIDTH * HEIGHT).astype(np.uint16).reshape(HEIGHT, WIDTH)
     rgba, rgb = np.dstack([gray] * 4), np.dstack([gray] * 3)
     rgba8, rgb8 = (rgba >> 8).astype(np.uint8), (rgb >> 8).astype(np.uint8)
-    associated = {"photometric": "rgb", "extrasamples": ["assocalpha"]}
+    associated: dict[str, Any] = {"photometric": "rgb", "extrasamples": ["assocalpha"]}
     profile = imagecodecs.cms_profile("adobergb")
-    return {
+    files = {
         "PNG, 16 bits, alpha": imagecodecs.png_encode(rgba, level=1),
         "PNG, 8 bits": imagecodecs.png_encode(rgb8, level=1),
         "TIFF, 16 bits, associated alpha, Adobe RGB": tiff(rgba, iccprofile=profile, **associated),
@@ -64,9 +66,10 @@ def images() -> dict[str, bytes]:
             rgba8, level=80, colorspace="cmyk", outcolorspace="cmyk"
         ),
     }
+    return {name: bytes(body) for name, body in files.items()}
 
 
-def tiff(samples: np.ndarray, **options: object) -> bytes:
+def tiff(samples: NDArray[Any], **options: Any) -> bytes:
     """Encode a deflated TIFF."""
     target = BytesIO()
     tifffile.imwrite(

@@ -7,7 +7,7 @@ core and on all cores. The load generator shares the cores.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import matplotlib as mpl
@@ -50,7 +50,7 @@ def measure_by_clients(counts: Iterable[int], seconds: float) -> list[Load]:
         ]
 
 
-def plot(axes: Axes, title: str, x: Iterable[float], lines: dict[str, Iterable[float]]) -> None:
+def plot(axes: Axes, title: str, x: Iterable[float], lines: Mapping[str, Iterable[float]]) -> None:
     """Plot lines over x, both axes logarithmic."""
     for name, y in lines.items():
         axes.loglog(list(x), list(y), "o-", label=name)
@@ -77,8 +77,8 @@ def main(out: Path, quick: bool) -> None:
     print(f"\n| clients, {LARGE} MP | requests/s | p50 ms | p99 ms | rejected |")
     print("|---:|---:|---:|---:|---:|")
     for count, one in zip(clients, by_clients, strict=True):
-        rate = f"{one.requests_per_second:.1f} | {1000 * one.p50:.0f} | {1000 * one.p99:.0f}"
-        print(f"| {count} | {rate} | {one.failed} |")
+        times = f"{1000 * one.p50:.0f} | {1000 * one.p99:.0f}"
+        print(f"| {count} | {one.requests_per_second:.1f} | {times} | {one.failed} |")
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(15, 4.5), layout="constrained")
     rates = {
         f"{count} core{'s'[: count > 1]}": [it.requests_per_second for it in ones]

@@ -48,7 +48,7 @@ def report(loads: dict[tuple[str, float], list[Load]]) -> None:
 
 def _row(loads: dict[tuple[str, float], list[Load]], name: str, megapixels: float) -> str:
     def median(key: tuple[str, float], field: str) -> float:
-        return statistics.median(getattr(one, field) for one in loads[key])
+        return float(statistics.median(getattr(one, field) for one in loads[key]))
 
     own = median(("clut-enhance", megapixels), "requests_per_second")
     here = (name, megapixels)

@@ -43,7 +43,7 @@ FLEETS: dict[str, dict[str, Any]] = {
     "10, round robin": {"replicas": 10, "balancer": round_robin},
     "10, least connections": {"replicas": 10},
 }
-LIMITS = {
+LIMITS: dict[str, dict[str, Any]] = {
     "64 requests, budget of 200 MP": {},
     "64 requests, no budget": {"budget": UNBOUNDED},
     "no limit, budget of 200 MP": {"most": UNBOUNDED},

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from loky import cpu_count
 from torch.optim import Adam
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from app.networks.lut_ops import trilinear
 from app.networks.store import read_store
@@ -82,7 +82,7 @@ def measure_training(config: DistilConfig, cache: Path) -> float:
     return done / (time.monotonic() - start)
 
 
-class _Steps(torch.utils.data.Dataset):
+class _Steps(Dataset[object]):
     """A task's batches, without end."""
 
     def __init__(self, task: Distillation) -> None:

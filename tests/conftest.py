@@ -1,4 +1,4 @@
-"""What every test may ask for."""
+"""Fixtures of all tests."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def threads() -> None:
 
 @pytest.fixture(scope="session")
 def photos() -> Path:
-    """The project's own test photographs, credited in CREDITS.md beside them."""
+    """Return the folder of test photographs, credited in CREDITS.md beside them."""
     return PHOTOS
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of published answers, weights and pairs beside the checkout."""
+    """Return the folder of published results, weights and pairs beside the checkout."""
     return SHARED
 
 
@@ -72,7 +72,7 @@ def otters(photos: Path) -> bytes:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of whole folders, and skip the comparisons whose data is not at hand."""
-    reason = "the folder of published answers, ../shared, is not beside this checkout"
+    reason = "the folder of published results, ../shared, is missing"
     for item in items:
         if SLOW_FOLDERS & set(item.path.parts):
             item.add_marker(pytest.mark.slow)

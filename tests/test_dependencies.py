@@ -48,8 +48,8 @@ def test_the_tests_run_with_the_pinned_versions() -> None:
 
 def test_nothing_unpickles() -> None:
     """Only the sandbox, between its own processes, unpickles; checkpoints are read as tensors."""
-    for file in served():
-        pickles = imported(file) & {"pickle", "cloudpickle", "dill", "shelve", "marshal"}
+    for file in list_server_files():
+        pickles = list_imports(file) & {"pickle", "cloudpickle", "dill", "shelve", "marshal"}
         assert not pickles or file.name.startswith("sandbox"), file
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
@@ -59,11 +59,11 @@ def test_nothing_unpickles() -> None:
 def test_nothing_fetches() -> None:
     """The service imports no HTTP client, so no request can make it fetch an address."""
     clients = {"httpx", "requests", "urllib.request", "aiohttp", "urllib3", "http.client"}
-    for file in served():
-        assert not imported(file) & clients, file
+    for file in list_server_files():
+        assert not list_imports(file) & clients, file
 
 
-def served() -> list[Path]:
+def list_server_files() -> list[Path]:
     """List the files of the server: all but the training and the command line."""
     return [
         file
@@ -72,7 +72,7 @@ def served() -> list[Path]:
     ]
 
 
-def imported(file: Path) -> set[str | None]:
+def list_imports(file: Path) -> set[str | None]:
     """Return the names of the modules that a file imports."""
     return {
         name

@@ -15,7 +15,7 @@ from PIL import Image, ImageFilter
 from torch import Tensor
 from torch.nn import functional
 
-from app.networks.base import Network
+from app.networks.base import LutBatch, Network
 from app.networks.store import read_store
 from app.policies import STORE
 
@@ -43,7 +43,8 @@ def make_thumbnail(pixels: NDArray[np.uint8]) -> Tensor:
 @torch.inference_mode()
 def predict(net: Network, thumbnails: Tensor) -> Tensor:
     """Predict tables (B, 3, D, D, D) for thumbnails (B, 3, 256, 256)."""
-    return net(thumbnails).table
+    batch: LutBatch = net(thumbnails)
+    return batch.table
 
 
 def apply_pillow(pixels: NDArray[np.uint8], table: Tensor) -> Image.Image:

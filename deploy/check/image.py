@@ -141,7 +141,7 @@ class Sandbox:
         """Return the command of HEALTHCHECK."""
         kind, *command = self._config["Healthcheck"]["Test"]
         assert kind == "CMD"
-        return command
+        return list(command)
 
     @property
     def command(self) -> list[str]:

@@ -5,6 +5,7 @@ The command writes dashboards/clut-enhance.json beside this file, which Grafana 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from grafana_foundation_sdk.builders import common, prometheus, stat, timeseries
@@ -254,7 +255,7 @@ def dashboard() -> str:
         .tooltip(DashboardCursorSync.CROSSHAIR)
         .with_variable(instances)
     )
-    rows = {
+    rows: dict[str, Sequence[stat.Panel | timeseries.Panel]] = {
         "Objectives": objectives(),
         "Traffic": traffic(),
         "Latency": latency(),

@@ -1,4 +1,4 @@
-"""The pictures, blocks and odd files that these tests are made of."""
+"""Images, metadata blocks and files of every format for tests."""
 
 from __future__ import annotations
 
@@ -35,25 +35,25 @@ XMP = b"""<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>
 
 
 def scene(width: int = 96, height: int = 64) -> NDArray[np.uint8]:
-    """A smooth, colourful RGB picture without symmetry: (H, W, 3) uint8."""
+    """Make a smooth, colourful RGB image without symmetry: (H, W, 3) uint8."""
     y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
     waves = np.stack((x * x, y, (np.sin(5 * x + 3 * y) + 1) / 2), axis=-1)
     return np.rint(20 + 215 * waves).astype(np.uint8)
 
 
 def scene_16(width: int = 96, height: int = 64) -> NDArray[np.uint16]:
-    """The same with low bits that 8 bits cannot hold."""
+    """Make the same image with 16 bits whose low bits matter: (H, W, 3) uint16."""
     noise = np.random.default_rng(0).integers(0, 257, (height, width, 3), dtype=np.uint16)
     return scene(width, height).astype(np.uint16) * 256 + noise
 
 
 def ramp(width: int = 96, height: int = 64) -> NDArray[np.uint8]:
-    """An alpha channel from clear to opaque: (H, W)."""
+    """Make an alpha channel from transparent to opaque: (H, W) uint8."""
     return np.rint(np.linspace(0, 255, width * height)).astype(np.uint8).reshape(height, width)
 
 
 def saved(image: PilImage.Image | NDArray[Any], image_format: str, **options: object) -> bytes:
-    """What Pillow writes."""
+    """Encode an image with Pillow."""
     target = BytesIO()
     picture = image if isinstance(image, PilImage.Image) else PilImage.fromarray(image)
     picture.save(target, image_format, **options)
@@ -61,14 +61,14 @@ def saved(image: PilImage.Image | NDArray[Any], image_format: str, **options: ob
 
 
 def tiff(samples: NDArray[Any], **options: Any) -> bytes:
-    """What tifffile writes."""
+    """Encode a TIFF with tifffile."""
     target = BytesIO()
     tifffile.imwrite(target, samples, **options)
     return target.getvalue()
 
 
 def exif(orientation: int = 1) -> bytes:
-    """A camera's EXIF: date, place, serial numbers, and a maker note."""
+    """Make the EXIF of a camera: date, place, serial numbers and a maker note."""
     block = PilImage.Exif()
     block[0x010F] = "Pentax"
     block[0x0110] = "K-1"
@@ -89,25 +89,25 @@ def exif(orientation: int = 1) -> bytes:
 
 
 def read_exif(block: bytes | None) -> PilImage.Exif:
-    """A block as Pillow understands it."""
+    """Parse an EXIF block with Pillow."""
     assert block is not None
-    understood = PilImage.Exif()
-    understood.load(block)
-    return understood
+    parsed = PilImage.Exif()
+    parsed.load(block)
+    return parsed
 
 
 def source(body: bytes) -> EncodedImage:
-    """A file within generous limits."""
+    """Probe a file with the default limits."""
     return probe(body, Limits())
 
 
 def photo(body: bytes) -> Image:
-    """A decoded file."""
+    """Decode a file."""
     return decode(source(body))
 
 
 def one_of_each() -> dict[str, bytes]:
-    """Every format, and the variants of it that take another way through a decoder."""
+    """Make a file of every format, and of the variants that are decoded differently."""
     rgb, rgb_16 = PilImage.fromarray(scene()), scene_16()
     tags = {"exif": exif(6), "icc_profile": imagecodecs.cms_profile("adobergb")}
     return {
@@ -134,7 +134,7 @@ def one_of_each() -> dict[str, bytes]:
 
 
 def with_chunks(png: bytes, **chunks: bytes) -> bytes:
-    """A PNG with further chunks behind its header."""
+    """Insert chunks after the header of a PNG."""
     extra = b"".join(
         struct.pack(">I", len(data))
         + name.encode()

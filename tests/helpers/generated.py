@@ -1,4 +1,4 @@
-"""What schemathesis cannot make of a schema: photographs, and tokens of looks."""
+"""Values that schemathesis cannot generate from a schema: images and look tokens."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PHOTOS = st.sampled_from(list(one_of_each().values()))
 _MODEL = create_service(Settings()).models.registry.default
 _TOKEN = LookToken(_MODEL.card.fingerprint, np.zeros(_MODEL.network.code_size, np.float32))
 
-# Any content type is read, and what a photograph is, its bytes decide.
+# Every content type is accepted: the format is detected from the content.
 for _subtype in ("jpeg", "png", "webp", "avif", "tiff", "bmp", "heif", "gif", "jxl"):
     schemathesis.openapi.media_type(f"image/{_subtype}", _PHOTOS)
 schemathesis.openapi.media_type("application/octet-stream", _PHOTOS)

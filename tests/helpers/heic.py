@@ -1,6 +1,6 @@
-"""Small HEIC files: pictures coded by x265, in a container written here.
+"""Small HEIC files: images coded by x265 in a container that this module writes.
 
-No library that we may install writes HEIC. Box layouts: ISO/IEC 14496-12 and 23008-12.
+No installed library writes HEIC. Box layouts: ISO/IEC 14496-12 and 23008-12.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ def heic(
     bits: int = 8,
     primary: int = 0,
 ) -> bytes:
-    """A HEIC of equal-sized (H, W, 3) pictures, each a top-level item.
+    """Make a HEIC of images (H, W, 3) of equal size, each a top-level item.
 
     Args:
         pictures: RGB.
         colour: the payload of a `colr` box.
         rotation: quarter turns anticlockwise that a reader must apply (`irot`).
         exif: an EXIF block.
-        bits: 8 or 10 a sample.
-        primary: which picture is the primary item.
+        bits: 8 or 10 per sample.
+        primary: the index of the primary item.
     """
     height, width = pictures[0].shape[:2]
     coded = [_hevc(picture, bits) for picture in pictures]
@@ -90,7 +90,7 @@ def _container(items: list[bytes], properties: list[bytes], pictures: int, prima
 
 
 def _hevc(picture: NDArray[np.uint8], bits: int) -> tuple[bytes, bytes]:
-    """The decoder configuration record and the coded picture, 4:4:4, full range BT.601."""
+    """Return the decoder configuration record and the coded image, 4:4:4, full range BT.601."""
     encoder = av.CodecContext.create("libx265", "w")
     encoder.height, encoder.width = picture.shape[:2]
     encoder.pix_fmt = "yuv444p" if bits == 8 else "yuv444p10le"

@@ -9,7 +9,7 @@ from PIL import Image
 
 
 def problem(response: httpx.Response, status: int, code: str) -> dict[str, object]:
-    """The problem document of an answer, its form checked."""
+    """Return the problem document of a response, and check its form."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     document = response.json()
@@ -24,12 +24,12 @@ def problem(response: httpx.Response, status: int, code: str) -> dict[str, objec
 
 
 def enlarged(photo: bytes, side: int) -> bytes:
-    """The photo with many more pixels."""
+    """Enlarge a JPEG to a width of `side` pixels."""
     buffer = io.BytesIO()
     Image.open(io.BytesIO(photo)).resize((side, side * 9 // 16)).save(buffer, "JPEG")
     return buffer.getvalue()
 
 
 def bearer(secret: str) -> dict[str, str]:
-    """The header that presents a key."""
+    """Return the header with an API key."""
     return {"Authorization": f"Bearer {secret}"}

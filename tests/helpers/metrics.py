@@ -1,4 +1,4 @@
-"""What a service says of itself at /metrics, as tests compare it."""
+"""Samples of /metrics."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Key = tuple[str, tuple[tuple[str, str], ...]]  # a sample's name and its labels
 
 
 def samples(client: httpx.Client) -> dict[Key, float]:
-    """The metrics as {(name, labels): value}."""
+    """Read the metrics as {(name, labels): value}."""
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(client.get("/metrics").text)
@@ -18,16 +18,16 @@ def samples(client: httpx.Client) -> dict[Key, float]:
 
 
 def grown(before: dict[Key, float], after: dict[Key, float]) -> dict[Key, float]:
-    """By how much each metric has grown."""
+    """Return the growth of each metric."""
     return {key: after[key] - before.get(key, 0) for key in after}
 
 
 def response_series(method: str, route: str, status: int) -> Key:
-    """The metric of the requests that were answered so."""
+    """Return the key of the counter of responses."""
     labels = ("method", method), ("route", route), ("status", str(status))
     return "clut_requests_total", labels
 
 
 def cancelled_in(stage: str) -> Key:
-    """The metric of the callers who left in a stage."""
+    """Return the key of the counter of requests whose client disconnected in a stage."""
     return "clut_cancelled_total", (("stage", stage),)

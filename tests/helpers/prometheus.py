@@ -1,4 +1,4 @@
-"""A real Prometheus, with the rules of deploy/prometheus, that watches a real service."""
+"""Prometheus with the rules of deploy/prometheus, which scrapes a service."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from tests.helpers.paths import ROOT
 from tests.helpers.server import PATIENCE, free_port
 
 RULES = ROOT / "deploy" / "prometheus"
-INTERVAL = "500ms"  # of scrapes and evaluations: a test need not wait as long as operators do
+INTERVAL = "500ms"  # of scrapes and evaluations, so that tests are fast
 
 
 @dataclass(frozen=True)
 class Prometheus:
-    """Speaks to a running Prometheus."""
+    """A client of a running Prometheus."""
 
     client: httpx.Client
 
     def get(self, path: str, **parameters: object) -> Any:
-        """The data of an answer of the API."""
-        answer = self.client.get(f"/api/v1/{path}", params=parameters).json()
-        assert answer["status"] == "success", f"{parameters}: {answer['error']}"
-        return answer["data"]
+        """Return the data of a response of the API."""
+        document = self.client.get(f"/api/v1/{path}", params=parameters).json()
+        assert document["status"] == "success", f"{parameters}: {document['error']}"
+        return document["data"]
 
     def values(self, expression: str) -> list[float]:
-        """The numbers that a PromQL expression has now; none where there is nothing to count."""
+        """Evaluate a PromQL expression; return its numbers, or none without data."""
         data = self.get("query", query=expression)
         if data["resultType"] == "scalar":
             return [float(data["result"][1])]
@@ -43,17 +43,17 @@ class Prometheus:
         return [number for number in numbers if not math.isnan(number)]
 
     def eventually(self, expression: str) -> list[float]:
-        """Waits until an expression has numbers, and answers them."""
+        """Wait until an expression has numbers, and return them."""
         give_up = time.monotonic() + PATIENCE
         while not (values := self.values(expression)):
-            assert time.monotonic() < give_up, f"there is nothing to {expression}"
+            assert time.monotonic() < give_up, f"no data: {expression}"
             time.sleep(0.1)
         return values
 
 
 @contextmanager
 def prometheus(service_port: int, folder: Path) -> Iterator[Prometheus]:
-    """Starts it with the configuration of deploy/prometheus, but for where the service is."""
+    """Start Prometheus with the configuration of deploy/prometheus and a static target."""
     configuration = yaml.safe_load((RULES / "prometheus.yml").read_text())
     configuration["global"] = {"scrape_interval": INTERVAL, "evaluation_interval": INTERVAL}
     configuration["rule_files"] = [str(RULES / name) for name in configuration["rule_files"]]
@@ -82,7 +82,7 @@ def prometheus(service_port: int, folder: Path) -> Iterator[Prometheus]:
 
 
 def comparisons_as_numbers(expression: str) -> str:
-    """An alert's expression that answers 0 where the alert would not fire, not nothing."""
+    """Return an expression that is 0 where the expression of an alert has no value."""
     return re.sub(r"(>=|<=|==|!=|>|<)\s+(?=[\d(])", r"\1 bool ", expression)
 
 

@@ -20,12 +20,12 @@ import httpx
 from tests.helpers.server import PATIENCE, free_port
 
 LOCAL = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # it would ask the network
-    # Not 15, with which any other process that is busy would all but stop the cluster.
+    "RAY_USAGE_STATS_ENABLED": "0",  # no requests to other hosts
+    # The default of 15 gives other busy processes nearly all the CPU time.
     "RAY_worker_niceness": "0",
-    # A proxy that is not there after 5 s is killed: none would ever be on a busy machine.
+    # A proxy that does not start within 5 s is killed, which is too short on a busy machine.
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
-    # All load comes to one proxy here, which would keep it to the replicas of its own node.
+    # All requests pass one proxy, which would prefer the replicas of its own node.
     "RAY_SERVE_PROXY_PREFER_LOCAL_NODE_ROUTING": "0",
     "RAY_DEDUP_LOGS": "0",
 }
@@ -33,40 +33,40 @@ LOCAL = {
 
 @dataclass(frozen=True)
 class ServedByRay:
-    """A cluster that serves."""
+    """A cluster that serves the application."""
 
     process: subprocess.Popen[str]
     client: httpx.Client
     port: int
 
     def kill_node(self) -> None:
-        """Kills the last node that is not the head, with what runs there, at once."""
-        self._ordered("kill")
+        """Kill the last node that is not the head, with all its processes."""
+        self._send("kill")
 
     def add_node(self) -> None:
-        """Starts one more."""
-        self._ordered("add")
+        """Start another node."""
+        self._send("add")
 
     def replicas(self) -> int:
-        """How many run."""
-        return int(self._ordered("replicas"))
+        """Return the number of running replicas."""
+        return int(self._send("replicas"))
 
-    def _ordered(self, order: str) -> str:
+    def _send(self, order: str) -> str:
         assert self.process.stdin is not None
         self.process.stdin.write(f"{order}\n")
         self.process.stdin.flush()
-        return self.heard(f"done {order}")
+        return self.read_line(f"done {order}")
 
-    def heard(self, beginning: str) -> str:
-        """Waits for a line that begins so, and returns what follows.
+    def read_line(self, prefix: str) -> str:
+        """Wait for a line with a prefix, and return the rest of the line.
 
         Raises:
-            RuntimeError: the process has ended before.
+            RuntimeError: the process has ended without such a line.
         """
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            if line.startswith(beginning):
-                return line.removeprefix(beginning).strip()
+            if line.startswith(prefix):
+                return line.removeprefix(prefix).strip()
         raise RuntimeError(f"the cluster ended with {self.process.wait(PATIENCE)}")
 
 
@@ -78,9 +78,14 @@ def served_by_ray(
     replica_cores: int = 1,
     **fleet: int,
 ) -> Iterator[ServedByRay]:
-    """Starts nodes, the head among them, with so many cores each as Ray counts, and the service.
+    """Start a cluster and the service.
 
-    Further arguments are those of `app.ray_app.ReplicaConfig`.
+    Args:
+        environment: environment variables of the cluster.
+        nodes: number of nodes, the head included.
+        cores: cores of each node, as Ray counts.
+        replica_cores: cores of each replica.
+        fleet: further arguments of `app.ray_app.ReplicaConfig`.
     """
     port = free_port()
     fleet["cores"] = replica_cores
@@ -99,14 +104,14 @@ def served_by_ray(
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:
             cluster = ServedByRay(process, client, port)
-            cluster.heard("serving")
+            cluster.read_line("serving")
             yield cluster
     finally:
         process.communicate(timeout=PATIENCE)
 
 
 def main(port: int, nodes: int, cores: int, fleet: dict[str, int]) -> None:
-    """Serves, and follows orders, until its input ends."""
+    """Start the cluster, and execute orders until the input ends."""
     cluster = Cluster(
         initialize_head=True, head_node_args={"num_cpus": cores, "include_dashboard": False}
     )
@@ -116,28 +121,28 @@ def main(port: int, nodes: int, cores: int, fleet: dict[str, int]) -> None:
     serve.run(application(fleet))
     print("serving", flush=True)
     for line in sys.stdin:
-        order, answer = line.strip(), ""
+        order, result = line.strip(), ""
         if order == "kill":
             cluster.remove_node(others.pop(), allow_graceful=False)
         elif order == "add":
             others.append(cluster.add_node(num_cpus=cores))
         elif order == "replicas":
-            answer = str(running())
-        print(f"done {order} {answer}", flush=True)
+            result = str(count_replicas())
+        print(f"done {order} {result}", flush=True)
     serve.shutdown()
     ray.shutdown()
     cluster.shutdown()
 
 
-def running() -> int:
-    """How many replicas serve."""
+def count_replicas() -> int:
+    """Return the number of running replicas."""
     (served,) = serve.status().applications.values()
     (deployment,) = served.deployments.values()
     return deployment.replica_states.get("RUNNING", 0)
 
 
 if __name__ == "__main__":
-    # Here, so that who imports this file does not load ray.
+    # Tests that import this module do not load ray.
     import ray
     from ray import serve
     from ray.cluster_utils import Cluster

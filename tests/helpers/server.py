@@ -1,4 +1,4 @@
-"""The real service in a process of its own, on a real socket."""
+"""The service in a process of its own, on a real socket."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PATIENCE = 90.0  # seconds until a server is ready, or has stopped, on a slow an
 
 @dataclass(frozen=True)
 class Server:
-    """A running service: its process, and a client that speaks to it."""
+    """A running service: its process, and a client of it."""
 
     process: subprocess.Popen[bytes]
     client: httpx.Client
@@ -67,7 +67,7 @@ def serving(
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return a port that is free."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
