@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from itertools import product
 
@@ -22,7 +23,7 @@ from benchmarks.photos import SIZES, make_mosaic
 MEGAPIXELS, QUICK_MEGAPIXELS = 12, 1
 SLOWEST = {"WebP": 4, "AVIF": 6}  # slower settings take a minute
 
-Encoder = Callable[[], bytes]
+Encoder = Callable[[], bytes | bytearray]
 
 
 def make_encoders(megapixels: float) -> dict[str, Encoder]:
@@ -58,8 +59,8 @@ def make_encoders(megapixels: float) -> dict[str, Encoder]:
     ):
         mark = " (service)" if (level, strategy, filtering) == (1, "RLE", "sub") else ""
         name = f"PNG level {level}, matches {strategy}, filter {filtering}{mark}"
-        found[name] = lambda level=level, how=how, which=which: imagecodecs.png_encode(
-            pixels, level=level, strategy=how, filter=which
+        found[name] = partial(
+            imagecodecs.png_encode, pixels, level=level, strategy=how, filter=which
         )
     return found
 

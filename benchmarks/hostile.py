@@ -134,7 +134,8 @@ def measure(file: Path) -> Row:
         for _ in range(2):  # memory that is allocated once
             assert send(server.port, "POST", "/enhance", photo).status == 200
         before = memory(server)
-        sizes, probes, statuses, files, photos = [before], [], [], [], []
+        sizes, probes = [before], list[Sent]()
+        statuses, files, photos = list[set[int]](), list[Sent](), list[Sent]()
         with (
             repeatedly(lambda: sizes.append(memory(server))),
             repeatedly(lambda: probes.extend(send(server.port, "GET", path) for path in PROBES)),

@@ -118,7 +118,7 @@ class Network:
 def report_split() -> None:
     """Print the cost of sending a thumbnail to another process and a code back."""
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    handle = serve.run(Network.bind(), route_prefix=None)
+    handle = serve.run(Network.bind(), route_prefix=None)  # type: ignore[attr-defined]
     thumbnail = np.random.default_rng(0).random((3, 256, 256), np.float32)
     for _ in range(20):
         handle.remote(thumbnail).result()

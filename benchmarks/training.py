@@ -54,7 +54,7 @@ def measure_plain(config: DistilConfig) -> float:
             target = torch.stack(outputs).mean(dim=0)
         loss = colour_loss(trilinear(network(small), colours), target)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if time.monotonic() - start > SECONDS:
             return done / (time.monotonic() - start)
@@ -74,7 +74,7 @@ def measure_training(config: DistilConfig, cache: Path) -> float:
     start, done = time.monotonic(), 0
     for batch in batches:
         optimizer.zero_grad()
-        task.loss(batch).backward()
+        task.loss(batch).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         done += config.batch
         if time.monotonic() - start > SECONDS:

@@ -25,7 +25,7 @@ PATIENCE = 0.01  # seconds to wait for a batch
 Photos = list[NDArray[np.uint8]]
 
 
-class Enhance(litserve.LitAPI):
+class Enhance(litserve.LitAPI):  # type: ignore[misc]
     """Decode, predict in batches, apply and encode, in LitServe's own steps."""
 
     def setup(self, device: str) -> None:
