@@ -24,7 +24,7 @@ import httpx
 from PIL import Image
 
 from app.luts.formats.cube import read_cube
-from tests.helpers.server import Server, serving
+from tests.helpers.server import PROGRAM, Server, serving
 
 TEXT = (
     "am appxmanifest bat c cc cmake cpp cs filters go h hpp html in java js m4 md mk pfx plist "
@@ -145,7 +145,7 @@ def main() -> None:
     wrong: list[str] = []
     slowest = (0.0, "")
     log = Path("corpora.log")
-    with serving(log, UPLOAD_MAX_BYTES=64 * 2**20) as server:
+    with serving(log, program=PROGRAM, UPLOAD_MAX_BYTES=64 * 2**20) as server:
         client = httpx.Client(base_url=server.client.base_url, timeout=PATIENCE)
 
         def try_file(task: tuple[Path, str, str, bytes]) -> tuple[str, str, str, float]:

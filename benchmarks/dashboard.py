@@ -22,7 +22,7 @@ from matplotlib.ticker import EngFormatter, Formatter, PercentFormatter, StrMeth
 from deploy.grafana.dashboard import PATH
 from tests.helpers.load import mixed_load
 from tests.helpers.prometheus import Prometheus, prometheus
-from tests.helpers.server import serving
+from tests.helpers.server import PROGRAM, serving
 
 SECONDS, STEP = 90, 1
 INCH = 0.28  # per row of the grid
@@ -118,7 +118,7 @@ def main(output: Path) -> None:
     """Run the service and Prometheus, query and plot."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        serving(ADMISSION_MAX_REQUESTS=6, LOG_REQUESTS=False) as server,
+        serving(program=PROGRAM, ADMISSION_MAX_REQUESTS=6, LOG_REQUESTS=False) as server,
         prometheus(server.port, Path(folder)) as watching,
     ):
         since = time.time()

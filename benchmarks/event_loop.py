@@ -17,7 +17,7 @@ from time import perf_counter, sleep
 
 import httpx
 
-from tests.helpers.server import PATIENCE, Server, serving
+from tests.helpers.server import PATIENCE, PROGRAM, Server, serving
 
 SPAWN = multiprocessing.get_context("spawn")  # without the threads of this process
 REPEATS = 4  # of each input
@@ -94,11 +94,11 @@ def repeat(
 def main() -> None:
     """Print a table."""
     print("| input | median ms | longest ms |\n| --- | --- | --- |")
-    with serving(Path(os.devnull)) as server:
+    with serving(Path(os.devnull), program=PROGRAM) as server:
         for name, send in inputs().items():
             print_row(name, measure(server, partial(repeat, server.client, send)))
     reader, writer = os.pipe()
-    with serving(Path(f"/dev/fd/{writer}")) as server:
+    with serving(Path(f"/dev/fd/{writer}"), program=PROGRAM) as server:
         send = partial(repeat, server.client, lambda client: client.get("/models"), 3000)
         print_row("standard output not read, 3,000 requests", measure(server, send))
     os.close(reader)

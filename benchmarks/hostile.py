@@ -24,7 +24,7 @@ import httpx
 import psutil
 
 from benchmarks.photos import make_jpeg
-from tests.helpers.server import Server, serving
+from tests.helpers.server import PROGRAM, Server, serving
 
 ENDPOINTS = ("/enhance", "/lut")
 PROBES = ("/livez", "/readyz")
@@ -130,7 +130,7 @@ def attack(server: Server, path: str, body: bytes, photo: bytes) -> tuple[list[S
 def measure(file: Path) -> Row:
     """Start a server, send it a file, and measure."""
     body, photo = file.read_bytes(), make_jpeg(1)
-    with serving(LOG_REQUESTS=False) as server:
+    with serving(program=PROGRAM, LOG_REQUESTS=False) as server:
         for _ in range(2):  # memory that is allocated once
             assert send(server.port, "POST", "/enhance", photo).status == 200
         before = memory(server)

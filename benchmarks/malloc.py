@@ -15,7 +15,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from benchmarks.photos import make_jpeg
-from tests.helpers.server import Server, serving
+from tests.helpers.server import PROGRAM, Server, serving
 
 MEGAPIXELS = 12
 ROUNDS, CLIENTS, REQUESTS = 3, 4, 40
@@ -59,7 +59,10 @@ def load(server: Server, body: bytes) -> float:
 
 def measure(environment: dict[str, str], body: bytes) -> Run:
     """Measure one server with one allocator."""
-    with patch.dict(os.environ, environment), serving(LOG_REQUESTS=False) as server:
+    with (
+        patch.dict(os.environ, environment),
+        serving(program=PROGRAM, LOG_REQUESTS=False) as server,
+    ):
         spent = load(server, body)
         return Run(read_megabytes(server, "VmHWM"), read_megabytes(server, "VmRSS"), spent)
 

@@ -19,7 +19,7 @@ from time import perf_counter, sleep
 import httpx
 
 from benchmarks.photos import make_jpeg
-from tests.helpers.server import PATIENCE, Server, serving
+from tests.helpers.server import PATIENCE, PROGRAM, Server, serving
 
 CLIENTS = 64
 PROBES = ("/livez", "/readyz", "/metrics")
@@ -63,7 +63,7 @@ def measure_probes(server: Server) -> dict[str, list[float]]:
 def main() -> None:
     """Print a table."""
     begun = perf_counter()
-    with serving(LOG_REQUESTS=False) as server:
+    with serving(program=PROGRAM, LOG_REQUESTS=False) as server:
         print(f"ready after {perf_counter() - begun:.1f} s")
         with httpx.Client(
             base_url=server.client.base_url,

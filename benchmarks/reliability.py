@@ -26,7 +26,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from benchmarks.photos import make_jpeg
-from tests.helpers.server import Server, serving
+from tests.helpers.server import PROGRAM, Server, serving
 
 OVERLOAD = 10  # times capacity
 MEGAPIXELS, DISCONNECTING_MEGAPIXELS = (12, 3), 3
@@ -296,7 +296,7 @@ def main() -> None:
     cores = sorted(os.sched_getaffinity(0))
     half = (len(cores) + 1) // 2
     os.sched_setaffinity(0, cores[:half])  # the server inherits it
-    with serving(Path("reliability.log")) as server:
+    with serving(Path("reliability.log"), program=PROGRAM) as server:
         os.sched_setaffinity(0, cores[half:] or cores)
         if what == "overload":
             asyncio.run(overload(server, amount or 120))

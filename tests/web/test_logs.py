@@ -19,7 +19,7 @@ from app.web.api_keys import new_key
 from tests.helpers.files import XMP, exif, saved, scene
 from tests.helpers.metrics import samples
 from tests.helpers.raw import exchange
-from tests.helpers.server import Server, serving
+from tests.helpers.server import PROGRAM, Server, serving
 
 SECRETS = ("MAKER NOTE", "1234567", "48.", "48,12", "JFIF")
 
@@ -90,7 +90,7 @@ def test_output_that_nobody_reads(otters: bytes) -> None:
     """The server responds although its standard output is full, and counts the dropped lines."""
     reader, writer = os.pipe()
     try:
-        with serving(Path(f"/dev/fd/{writer}")) as server:
+        with serving(Path(f"/dev/fd/{writer}"), program=PROGRAM) as server:
             path = "/" + "a" * 200
             seen = 0.0
             while not seen:
