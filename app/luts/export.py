@@ -133,7 +133,7 @@ def encode_lut(lut: Lut3D, options: LutOptions, metadata: LutMetadata) -> Encode
     return EncodedLut(options.format.codec.write(fitted, metadata, options.layout), error)
 
 
-def exported_size(size: int, has_shaper: bool, options: LutOptions) -> int:
+def choose_size(size: int, has_shaper: bool, options: LutOptions) -> int:
     """Return the lattice points on an axis of the file for a LUT of `size` of them."""
     if options.size is not None:
         return options.size
@@ -148,7 +148,7 @@ def _fit(lut: Lut3D, options: LutOptions) -> Lut3D:
     The same object means that nothing is lost.
     """
     has_shaper = lut.shaper is not None
-    size = exported_size(lut.size, has_shaper, options)
+    size = choose_size(lut.size, has_shaper, options)
     if size != lut.size or (has_shaper and not options.format.codec.holds_shaper):
         lut = lut.resample(size)
     if options.clamp:

@@ -9,7 +9,7 @@ import numpy as np
 from cachetools import LRUCache
 
 from app.errors import BadParameter, CorruptedLook
-from app.luts.export import LutOptions, encode_lut, exported_size
+from app.luts.export import LutOptions, choose_size, encode_lut
 from app.luts.formats.base import LutMetadata
 from app.luts.lut3d import FINE_SIZE
 from app.luts.token import LookToken
@@ -109,9 +109,9 @@ def export_lut(look: Look, options: LutOptions, *, gzipped: bool = False) -> Exp
 def export_memory(model: Model, options: LutOptions) -> int:
     """Return the most bytes of memory that `export_lut` takes for a look of a model."""
     has_shaper = model.network.has_shaper
-    size = exported_size(model.card.lut_size, has_shaper, options)
+    size = choose_size(model.card.lut_size, has_shaper, options)
     if has_shaper and options.strength != 1:  # `Lut3D.at_strength` may resample the LUT first
-        size = max(size, exported_size(FINE_SIZE, False, options))
+        size = max(size, choose_size(FINE_SIZE, False, options))
     return BYTES_PER_ENTRY * size**3
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import BadLutFile
-from app.luts.export import LutOptions, encode_lut, exported_size
+from app.luts.export import LutOptions, choose_size, encode_lut
 from app.luts.formats import LutFormat, formats_by_suffix, text_format
 from app.luts.formats.base import Depth, LutMetadata
 from app.luts.lut3d import Lut3D
@@ -56,7 +56,7 @@ def test_what_is_written_is_read_back(lut_format: LutFormat, depth: Depth, look:
     """A reader returns the table that the writer of its format encoded."""
     codec = lut_format.codec
     options = LutOptions(format=lut_format, depth=depth)
-    size = exported_size(look.size, False, options)
+    size = choose_size(look.size, False, options)
     held = depth.round(look.resample(size).table if size != look.size else look.table)
     assert codec.read is not None
     again = codec.read(encode_lut(look, options, LutMetadata(title="round trip")).body)

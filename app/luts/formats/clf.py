@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from app.luts.formats.base import LutCodec
 from app.luts.formats.opencolorio import read_with_opencolorio
-from app.luts.formats.text_format import format_triples, printable, text_writer
+from app.luts.formats.text_format import format_triples, make_text_writer, to_printable
 from app.luts.lut3d import Lut3D
 
 
@@ -33,12 +33,12 @@ def write_clf(lut: Lut3D, *, title: str, comments: Iterable[str] = ()) -> str:
     if lut.shaper is not None:
         nodes = _format_node("LUT1D", 'interpolation="linear"', lut.shaper.T) + nodes
     descriptions = [
-        f"  <Description>{escape(printable(line))}</Description>\n" for line in comments
+        f"  <Description>{escape(to_printable(line))}</Description>\n" for line in comments
     ]
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         f'<ProcessList xmlns="urn:AMPAS:CLF:v3.0" compCLFversion="3.0"'
-        f' id="urn:uuid:{uuid5(NAMESPACE_URL, nodes)}" name={quoteattr(printable(title))}>\n'
+        f' id="urn:uuid:{uuid5(NAMESPACE_URL, nodes)}" name={quoteattr(to_printable(title))}>\n'
         f"{''.join(descriptions)}{nodes}</ProcessList>\n"
     )
 
@@ -48,7 +48,7 @@ CODEC = LutCodec(
     suffix=".clf",
     media_type="application/xml",
     description="Academy/ASC Common LUT Format, XML",
-    write=text_writer(write_clf),
+    write=make_text_writer(write_clf),
     read=partial(read_with_opencolorio, ".clf"),
     holds_shaper=True,
 )

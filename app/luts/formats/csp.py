@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from app.luts.formats.base import LutCodec
 from app.luts.formats.opencolorio import read_with_opencolorio
-from app.luts.formats.text_format import comment, format_triples, text_writer
+from app.luts.formats.text_format import format_comment, format_triples, make_text_writer
 from app.luts.lut3d import Lut3D
 
 # Readers differ in how they interpolate between the points of a pre-LUT (OpenColorIO fits a
@@ -33,7 +33,7 @@ def write_csp(lut: Lut3D, *, title: str, comments: Iterable[str] = ()) -> str:
         comments: for the lines after it.
     """
     lines = ["CSPLUTV100", "3D", "", "BEGIN METADATA"]
-    lines += [comment(line) for line in (title, *comments)]  # the mark hides an END METADATA
+    lines += [format_comment(line) for line in (title, *comments)]  # the mark hides an END METADATA
     lines += ["END METADATA", "", *_format_pre_lut(lut.shaper), "", " ".join(3 * [str(lut.size)])]
     return "\n".join(lines) + "\n" + format_triples(lut.table.reshape(-1, 3))
 
@@ -43,7 +43,7 @@ CODEC = LutCodec(
     suffix=".csp",
     media_type="text/plain; charset=us-ascii",
     description=".csp of cineSpace",
-    write=text_writer(write_csp),
+    write=make_text_writer(write_csp),
     read=partial(read_with_opencolorio, ".csp"),
     holds_shaper=True,
 )

@@ -21,11 +21,11 @@ from app.errors import BadLutFile
 from app.luts.formats.base import LutCodec
 from app.luts.formats.text_format import (
     MAX_LINE,
-    comment,
+    format_comment,
     format_triples,
-    printable,
-    text_reader,
-    text_writer,
+    make_text_reader,
+    make_text_writer,
+    to_printable,
 )
 from app.luts.lut3d import Lut3D
 
@@ -58,7 +58,7 @@ def write_cube(lut: Lut3D, *, title: str, comments: Iterable[str] = ()) -> str:
     """
     if lut.shaper is not None:
         raise ValueError("a .cube file holds no shaper: resample the LUT")
-    header = [*map(comment, comments), f'TITLE "{printable(title, MAX_LINE - 8)}"']
+    header = [*map(format_comment, comments), f'TITLE "{to_printable(title, MAX_LINE - 8)}"']
     header += [f"LUT_3D_SIZE {lut.size}"]
     return "\n".join(header) + "\n" + format_triples(lut.table.reshape(-1, 3))
 
@@ -90,8 +90,8 @@ CODEC = LutCodec(
     suffix=".cube",
     media_type="text/plain; charset=us-ascii",
     description="Adobe Cube LUT 1.0, for nearly every program",
-    write=text_writer(write_cube),
-    read=text_reader(read_cube),
+    write=make_text_writer(write_cube),
+    read=make_text_reader(read_cube),
 )
 
 

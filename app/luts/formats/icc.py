@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from app.errors import BadLutFile
 from app.luts.formats.base import Depth, LutCodec, LutLayout, LutMetadata
-from app.luts.formats.text_format import printable
+from app.luts.formats.text_format import to_printable
 from app.luts.lut3d import FINE_SIZE, Lut3D
 
 _HEADER = struct.Struct(">I4xI4s4s4s6H4s28x3I48x")
@@ -35,7 +35,7 @@ def write_icc(lut: Lut3D, metadata: LutMetadata, layout: LutLayout) -> bytes:
         metadata: its title becomes the description.
         layout: of 16 bits.
     """
-    title = _format_description(printable(metadata.title))
+    title = _format_description(to_printable(metadata.title))
     sequence = struct.pack(">4s4xI20x", b"pseq", 1) + _format_description("") + title
     tags = {
         b"desc": title,

@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape
 
 from app.luts.formats.base import LutCodec
 from app.luts.formats.opencolorio import read_with_opencolorio
-from app.luts.formats.text_format import printable, text_writer
+from app.luts.formats.text_format import make_text_writer, to_printable
 from app.luts.lut3d import Lut3D
 
 _LINE = 3 * 8 * 4  # hexadecimal digits of four colours
@@ -40,11 +40,11 @@ CODEC = LutCodec(
     suffix=".look",
     media_type="application/xml",
     description=".look of IRIDAS and Adobe SpeedGrade, XML",
-    write=text_writer(write_look),
+    write=make_text_writer(write_look),
     read=partial(read_with_opencolorio, ".look"),
 )
 
 
 def _escape(text: str) -> str:
     """Return a text that cannot end an XML comment."""
-    return escape(printable(text)).replace("--", "- -").rstrip("-")
+    return escape(to_printable(text)).replace("--", "- -").rstrip("-")

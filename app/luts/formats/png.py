@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from app.errors import BadLutFile
 from app.luts.formats.base import Depth, LutLayout, LutMetadata
-from app.luts.formats.text_format import printable
+from app.luts.formats.text_format import to_printable
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _IHDR = struct.Struct(">4x4sII")  # the length, the type, width and height
@@ -62,5 +62,5 @@ def decode_png(data: bytes) -> NDArray[np.float32]:
 
 def _format_text(keyword: str, text: str) -> bytes:
     """Format a tEXt chunk."""
-    body = b"tEXt" + keyword.encode() + b"\0" + printable(text).encode()
+    body = b"tEXt" + keyword.encode() + b"\0" + to_printable(text).encode()
     return struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))

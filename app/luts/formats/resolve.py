@@ -8,7 +8,7 @@ import numpy as np
 
 from app.luts.formats import cube
 from app.luts.formats.base import LutCodec
-from app.luts.formats.text_format import comment, format_triples, text_writer
+from app.luts.formats.text_format import format_comment, format_triples, make_text_writer
 from app.luts.lut3d import Lut3D
 
 
@@ -20,7 +20,7 @@ def write_resolve_cube(lut: Lut3D, *, title: str, comments: Iterable[str] = ()) 
         title: for the first comment; the dialect has no TITLE line.
         comments: for the lines after it, as in `write_cube`.
     """
-    header = [comment(line) for line in (title, *comments)]
+    header = [format_comment(line) for line in (title, *comments)]
     entries = lut.table.reshape(-1, 3)
     if lut.shaper is not None:
         header += [f"LUT_1D_SIZE {lut.shaper.shape[1]}", "LUT_1D_INPUT_RANGE 0.0 1.0"]
@@ -34,7 +34,7 @@ CODEC = LutCodec(
     suffix=".cube",
     media_type="text/plain; charset=us-ascii",
     description=".cube of DaVinci Resolve: a 1D before a 3D table",
-    write=text_writer(write_resolve_cube),
+    write=make_text_writer(write_resolve_cube),
     read=cube.CODEC.read,  # one reader for both dialects
     holds_shaper=True,
 )

@@ -13,7 +13,7 @@ import numpy as np
 
 from app.luts.formats.base import LutCodec
 from app.luts.formats.opencolorio import read_with_opencolorio
-from app.luts.formats.text_format import comment, format_rows, text_writer
+from app.luts.formats.text_format import format_comment, format_rows, make_text_writer
 from app.luts.lut3d import Lut3D
 
 
@@ -28,7 +28,7 @@ def write_spi3d(lut: Lut3D, *, title: str, comments: Iterable[str] = ()) -> str:
     table = lut.table.transpose(2, 1, 0, 3)  # blue is fastest
     indices = np.indices(table.shape[:3], np.uint16).reshape(3, -1).T
     rows = format_rows(indices, table.reshape(-1, 3))
-    notes = "\n".join(map(comment, (title, *comments)))
+    notes = "\n".join(map(format_comment, (title, *comments)))
     return f"SPILUT 1.0\n3 3\n{lut.size} {lut.size} {lut.size}\n{rows}{notes}\n"
 
 
@@ -37,6 +37,6 @@ CODEC = LutCodec(
     suffix=".spi3d",
     media_type="text/plain; charset=us-ascii",
     description=".spi3d of Sony Pictures Imageworks",
-    write=text_writer(write_spi3d),
+    write=make_text_writer(write_spi3d),
     read=partial(read_with_opencolorio, ".spi3d"),
 )

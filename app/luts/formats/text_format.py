@@ -28,7 +28,7 @@ class TextWriter(Protocol):
         """Return the file."""
 
 
-def text_writer(write: TextWriter) -> Callable[[Lut3D, LutMetadata, LutLayout], bytes]:
+def make_text_writer(write: TextWriter) -> Callable[[Lut3D, LutMetadata, LutLayout], bytes]:
     """Turn a writer of text with six decimals into one that a codec takes."""
 
     def write_bytes(lut: Lut3D, metadata: LutMetadata, _: LutLayout) -> bytes:
@@ -37,19 +37,19 @@ def text_writer(write: TextWriter) -> Callable[[Lut3D, LutMetadata, LutLayout], 
     return write_bytes
 
 
-def text_reader(read: Callable[[str], Lut3D]) -> Callable[[bytes], Lut3D]:
+def make_text_reader(read: Callable[[str], Lut3D]) -> Callable[[bytes], Lut3D]:
     """Turn a reader of text into one that a codec takes; other bytes than UTF-8 are replaced."""
     return lambda data: read(data.decode("utf-8", errors="replace"))
 
 
-def printable(text: str, length: int = MAX_LINE) -> str:
+def to_printable(text: str, length: int = MAX_LINE) -> str:
     """Return at most `length` characters of a text, as a line of ASCII without quotation marks."""
     return re.sub(r"[^ !#-~]+", " ", text).strip()[:length]
 
 
-def comment(text: str) -> str:
+def format_comment(text: str) -> str:
     """Return a comment line, which begins with "# "."""
-    return f"# {printable(text, MAX_LINE - 2)}"
+    return f"# {to_printable(text, MAX_LINE - 2)}"
 
 
 def format_triples(entries: NDArray[np.float32]) -> str:

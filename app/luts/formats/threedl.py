@@ -14,7 +14,7 @@ import numpy as np
 
 from app.luts.formats.base import Depth, LutCodec, LutLayout, LutMetadata
 from app.luts.formats.opencolorio import read_with_opencolorio
-from app.luts.formats.text_format import comment, format_integers
+from app.luts.formats.text_format import format_comment, format_integers
 from app.luts.lut3d import Lut3D
 
 
@@ -28,7 +28,7 @@ def write_3dl(lut: Lut3D, metadata: LutMetadata, layout: LutLayout) -> bytes:
     """
     inputs = np.rint(np.linspace(0, 1023, lut.size)).astype(int)
     lines = [
-        *map(comment, (metadata.title, *metadata.comments)),
+        *map(format_comment, (metadata.title, *metadata.comments)),
         "3DMESH",
         f"Mesh {(lut.size - 1).bit_length() - 1} 12",
         " ".join(map(str, inputs)),

@@ -9,7 +9,7 @@ import numpy as np
 
 from app.luts.formats.base import Depth, LutCodec, LutLayout, LutMetadata
 from app.luts.formats.cube import read_cube
-from app.luts.formats.text_format import format_integers, text_reader
+from app.luts.formats.text_format import format_integers, make_text_reader
 from app.luts.lut3d import Lut3D
 
 _HEADER = '# panasonic vlt file version 1.0\n# source vlt file ""\n'
@@ -38,7 +38,7 @@ CODEC = LutCodec(
     media_type="text/plain; charset=us-ascii",
     description=".vlt of Panasonic cameras, 12-bit integers",
     write=write_vlt,
-    read=text_reader(read_vlt),
+    read=make_text_reader(read_vlt),
     sizes=(17,),
     depths=(Depth.UINT12,),
 )
