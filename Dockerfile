@@ -37,11 +37,11 @@ RUN mkdir app \
 
 COPY app app
 COPY model_store model_store
-# Compile the kernel for any CPU of this architecture: see app/numba_cache.py.
+# Compile the kernel for any CPU of this architecture: see app/jit.py.
 ENV NUMBA_CPU_NAME=generic \
     NUMBA_CPU_FEATURES= \
     NUMBA_CACHE_DIR=/srv/clut/kernel \
-    NUMBA_CACHE_LOCATOR_CLASSES=app.numba_cache.ShippedCacheLocator
+    NUMBA_CACHE_LOCATOR_CLASSES=app.jit.ShippedCacheLocator
 RUN python -m compileall -q app \
  && clut-enhance compile-kernel
 
@@ -59,7 +59,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     NUMBA_CPU_NAME=generic \
     NUMBA_CPU_FEATURES= \
     NUMBA_CACHE_DIR=/srv/clut/kernel \
-    NUMBA_CACHE_LOCATOR_CLASSES=app.numba_cache.ShippedCacheLocator \
+    NUMBA_CACHE_LOCATOR_CLASSES=app.jit.ShippedCacheLocator \
     CLUT_HTTP_HOST=0.0.0.0
 # The container starts with API keys (CLUT_AUTH_FILE, CLUT_AUTH_KEYS) or CLUT_AUTH_ALLOW_ANONYMOUS.
 # The user needs no account: the service writes to /tmp only.

@@ -36,7 +36,7 @@ from app.web.middleware import (
 from app.web.observability import is_probe
 from app.web.probes import create_probes_app, metrics_router, probe_router
 from app.web.request_checks import RequestChecks
-from app.web.response_memory import ResponseMemory
+from app.web.responses import ResponseMemory
 from app.web.routes import IMAGE_ENDPOINTS, image_router, router
 from app.web.uploads import Uploads
 

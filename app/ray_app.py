@@ -21,7 +21,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.main import create_app, create_service
-from app.serving.tuning import tune_process
+from app.serving.warmup import tune_process
 from app.settings import Settings
 from app.web import observability
 from app.web.problems import HEADER

@@ -18,12 +18,11 @@ from PIL import Image
 
 from app.cli import health as health_module
 from app.cli.main import COMMANDS, load
-from app.luts.formats import LutFormat, formats_by_suffix
+from app.luts.formats import LutFormat, formats_by_suffix, read_lut
 from app.luts.formats.base import Depth
 from app.luts.formats.cube import read_cube, write_cube
 from app.luts.lut3d import Lut3D
 from app.luts.lut_error import lut_error
-from app.luts.reader import read_lut
 from app.policies import STORE
 from app.settings import Settings
 from tests.helpers.cli import invoke, run
@@ -332,7 +331,7 @@ def test_a_shipped_kernel_is_read_and_never_written(tmp_path: Path) -> None:
     """What was compiled for the image is found, and all of it, without a write."""
     shipped = {
         "NUMBA_CACHE_DIR": str(tmp_path),
-        "NUMBA_CACHE_LOCATOR_CLASSES": "app.numba_cache.ShippedCacheLocator",
+        "NUMBA_CACHE_LOCATOR_CLASSES": "app.jit.ShippedCacheLocator",
         "NUMBA_CPU_NAME": "generic",
         "NUMBA_CPU_FEATURES": "",
         "NUMBA_DEBUG_CACHE": "1",

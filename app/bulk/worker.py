@@ -6,13 +6,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from app.bulk.filenames import output_name
 from app.bulk.job import Job, Result, Status
-from app.bulk.storage import open_storage
+from app.bulk.storage import open_storage, output_name
 from app.errors import BadParameter, BodyTooLarge, NotAnImage, Problem
 from app.main import create_service
 from app.serving.files import enhance_file
-from app.serving.tuning import tune_process
+from app.serving.warmup import tune_process
 from app.settings import Settings
 
 log = logging.getLogger("clut")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from app.bulk.filenames import SUFFIXES, has_suffix_of
+from app.bulk.storage import SUFFIXES, has_suffix_of
 from app.cli.console import describe, exit_on_error, progress
 from app.cli.lut import Format, Output, choose_format, report_error
 from app.cli.options import with_options

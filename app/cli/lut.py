@@ -10,10 +10,9 @@ import typer
 from app.cli.console import exit_on_error
 from app.cli.options import with_options
 from app.luts.export import LutOptions, encode_lut
-from app.luts.formats import LutFormat, formats_by_suffix
+from app.luts.formats import LutFormat, formats_by_suffix, read_lut
 from app.luts.formats.base import LutMetadata
 from app.luts.lut_error import ErrorStats
-from app.luts.reader import read_lut
 
 Output: TypeAlias = Annotated[Path, typer.Option("--output", "-o", help="A file.")]
 Format: TypeAlias = Annotated[

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from app.cli.console import exit_on_error
+from app.networks import import_checkpoint
 from app.networks.base import ThumbnailRecipe
-from app.networks.registry import import_checkpoint
 from app.networks.store import ModelRegistry, read_registry, write_model
 from app.settings import Settings
 

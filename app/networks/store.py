@@ -19,8 +19,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from app.errors import BadModel, UnknownLook, UnknownModel
+from app.networks import ARCHITECTURES
 from app.networks.base import Network, ThumbnailRecipe
-from app.networks.registry import ARCHITECTURES
 
 log = logging.getLogger("clut")
 

@@ -30,7 +30,6 @@ from app.serving.looks import (
     rebuild_look,
     to_look,
 )
-from app.serving.memory import enhance_memory, thumbnail_memory
 from app.serving.model_runners import ModelRunners, Thumbnail
 from app.serving.options import AcceptedFormats, EnhanceOptions, choose_format
 from app.serving.permit import Permit
@@ -40,7 +39,9 @@ from app.serving.stages import (
     decode_image,
     decode_thumbnail,
     encode_image,
+    enhance_memory,
     is_as_asked,
+    thumbnail_memory,
 )
 from app.serving.thread_pool import PriorityThreadPool, priority_of
 

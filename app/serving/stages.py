@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import ceil
 
 import numpy as np
 
@@ -98,3 +99,22 @@ def split_strips(pixels: Pixels, size: int) -> list[Pixels]:
     height, width = pixels.shape[:2]
     rows = max(1, size // width)
     return [pixels[top : top + rows] for top in range(0, height, rows)]
+
+
+def enhance_memory(source: EncodedImage, options: EnhanceOptions, image_format: ImageFormat) -> int:
+    """Return the most bytes of memory that enhancing an image takes.
+
+    Args:
+        source: the image.
+        options: hold the size of the result.
+        image_format: of the result.
+    """
+    longer = max(source.width, source.height)
+    scale = min(1.0, (options.max_side or longer) / longer)
+    each = image_format.codec.encode_bytes[source.header.bits > 8]
+    return max(source.peak_bytes, ceil(source.pixels * scale**2) * each)
+
+
+def thumbnail_memory(source: EncodedImage, side: int) -> int:
+    """Return the most bytes of memory that making the thumbnail alone takes."""
+    return ceil(source.peak_bytes * source.thumbnail_pixels(side) / source.pixels)

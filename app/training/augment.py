@@ -1,14 +1,16 @@
-"""Random views of photographs, drawn pages, thumbnails and the pixels of a loss."""
+"""Damage, random views, drawn pages, thumbnails and the pixels of a loss."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional
-
-from app.training.degrade import LUMA
 
 _PAGE = 512
 
@@ -103,3 +105,146 @@ def _resize(image: Tensor, height: int, width: int, *, antialias: bool) -> Tenso
     return functional.interpolate(
         image[None], (height, width), mode="bilinear", align_corners=False, antialias=antialias
     )[0]
+
+
+LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
+_LEVELS = np.linspace(0.0, 1.0, 256)
+
+Range = tuple[float, float]
+
+
+class DegradeConfig(BaseModel):
+    """The distribution of damage. Ranges are sampled uniformly.
+
+    Attributes:
+        untouched: share of photographs that are not damaged.
+        probability: of each kind of damage, independently; below 1 single kinds occur, too.
+        flattening: strength of the inverse of a camera's tone curve, in 0..1; makes photographs
+            look like raw renderings.
+        exposure: stops, in linear light.
+        shoulder: probability that over-exposure rolls off to white instead of clipping.
+        white_balance: standard deviation of each channel's own exposure, in stops.
+        brightness: factor on the coded values.
+        gamma: exponent of the coded values; above 1 darkens the midtones.
+        contrast: factor about the pivot.
+        pivot: the coded value that contrast leaves as it is.
+        saturation: factor about the luma.
+        hue: standard deviation of a rotation about the gray axis, in degrees.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    untouched: float = Field(default=0.0, ge=0, le=1)
+    probability: float = Field(default=1.0, ge=0, le=1)
+    flattening: Range = (0.0, 0.0)
+    exposure: Range = (0.0, 0.0)
+    shoulder: float = Field(default=0.0, ge=0, le=1)
+    white_balance: float = 0.0
+    brightness: Range = (1.0, 1.0)
+    gamma: Range = (1.0, 1.0)
+    contrast: Range = (1.0, 1.0)
+    pivot: Range = (0.5, 0.5)
+    saturation: Range = (1.0, 1.0)
+    hue: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Degradation:
+    """One damage, for 8-bit pixels: a curve for each channel, then a mix of the channels.
+
+    Attributes:
+        curves: float32 (3, 256), the value in 0..1 of each level of each channel.
+        mix: float32 (3, 3), applied to colours after the curves.
+    """
+
+    curves: Tensor
+    mix: Tensor
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Degrade pixels uint8 (3, H, W) to float32 in 0..1, rounded to 8-bit levels."""
+        curved = self.curves.gather(1, pixels.flatten(1).long())
+        mixed = (self.mix @ curved).view(pixels.shape).clamp(0.0, 1.0)
+        return mixed.mul(255.0).round().div(255.0)
+
+
+def make_degradation(
+    *,
+    flattening: float = 0.0,
+    stops: float | tuple[float, float, float] = 0.0,
+    shoulder: bool = False,
+    brightness: float = 1.0,
+    gamma: float = 1.0,
+    contrast: float = 1.0,
+    pivot: float = 0.5,
+    saturation: float = 1.0,
+    hue: float = 0.0,
+) -> Degradation:
+    """Make one damage; see `DegradeConfig`. `stops` may differ between red, green and blue."""
+    flat = _LEVELS + flattening * (_inverse_smoothstep(_LEVELS) - _LEVELS)
+    light = _linear(flat) * 2.0 ** np.broadcast_to(stops, 3)[:, None]
+    exposed = _coded(_roll_off(light) if shoulder else np.minimum(light, 1.0))
+    toned = (exposed * brightness) ** gamma
+    contrasted = pivot + (toned - pivot) * contrast
+    return Degradation(
+        torch.from_numpy(contrasted.clip(0.0, 1.0)).float(),
+        torch.from_numpy(_mix(saturation, np.radians(hue))).float(),
+    )
+
+
+def random_degradation(config: DegradeConfig, rng: np.random.Generator) -> Degradation:
+    """Draw a damage from a distribution."""
+    if rng.random() < config.untouched:
+        return UNTOUCHED
+
+    def occurs() -> bool:
+        return bool(rng.random() < config.probability)
+
+    def uniform(limits: Range, neutral: float) -> float:
+        return float(rng.uniform(*limits)) if occurs() else neutral
+
+    stops = np.full(3, uniform(config.exposure, 0.0))
+    if occurs():
+        stops = stops + rng.normal(0.0, config.white_balance, 3)
+    return make_degradation(
+        flattening=uniform(config.flattening, 0.0),
+        stops=tuple(stops),
+        shoulder=bool(rng.random() < config.shoulder),
+        brightness=uniform(config.brightness, 1.0),
+        gamma=uniform(config.gamma, 1.0),
+        contrast=uniform(config.contrast, 1.0),
+        pivot=float(rng.uniform(*config.pivot)),
+        saturation=uniform(config.saturation, 1.0),
+        hue=rng.normal(0.0, config.hue) if occurs() else 0.0,
+    )
+
+
+def _mix(saturation: float, angle: float) -> NDArray[np.float64]:
+    """Scale the chromatic part of a colour and rotate it about the gray axis: (3, 3)."""
+    gray = np.tile(LUMA, (3, 1))
+    across = np.cross(np.eye(3), np.full(3, 3**-0.5))  # Rodrigues' rotation formula
+    turned = np.eye(3) * np.cos(angle) + across * np.sin(angle) + (1.0 - np.cos(angle)) / 3.0
+    mix: NDArray[np.float64] = gray + saturation * turned @ (np.eye(3) - gray)
+    return mix
+
+
+def _inverse_smoothstep(coded: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Undo a typical tone curve 3 x^2 - 2 x^3 (Brooks et al., "Unprocessing", CVPR 2019)."""
+    return 0.5 - np.sin(np.arcsin(1.0 - 2.0 * coded) / 3.0)
+
+
+def _roll_off(light: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Leave light below a half as it is and bend the rest towards 1, smoothly."""
+    return np.where(light <= 0.5, light, 1.0 - 0.5 * np.exp(1.0 - 2.0 * light))
+
+
+def _linear(coded: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Decode sRGB (IEC 61966-2-1)."""
+    return np.where(coded <= 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4)
+
+
+def _coded(linear: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Encode sRGB, the inverse of `_linear`."""
+    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+UNTOUCHED = make_degradation()

@@ -15,16 +15,19 @@ from torch import Tensor
 from app.errors import BadParameter
 from app.networks.base import ThumbnailRecipe
 from app.training.augment import (
+    UNTOUCHED,
+    Degradation,
+    DegradeConfig,
     colours_at,
     cut_mix,
     pixel_indices,
+    random_degradation,
     random_page,
     random_view,
     resize_square,
     to_gray,
 )
 from app.training.data import Photos, as_planes, read_photo
-from app.training.degrade import UNTOUCHED, Degradation, DegradeConfig, random_degradation
 from app.training.ensemble import Teachers
 
 

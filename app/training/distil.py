@@ -13,12 +13,11 @@ from torch import Tensor
 from app.networks.base import LutBatch
 from app.networks.lut_ops import trilinear
 from app.networks.store import ModelCard, read_model
-from app.training.checkpoint import CardDraft, export
+from app.training.checkpoint import CardDraft, export, new_network
 from app.training.config import RunConfig
 from app.training.data import Photos, PhotosConfig
 from app.training.dataset import Batch, DistillationDataset, MixtureConfig
 from app.training.ensemble import Teachers, TeachersConfig
-from app.training.init import new_network
 from app.training.losses import (
     clipping,
     colour_loss,

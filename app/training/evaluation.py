@@ -13,8 +13,8 @@ from PIL import Image, ImageOps
 from skimage.color import deltaE_cie76, deltaE_ciede2000, rgb2lab
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from app.training.augment import UNTOUCHED, make_degradation
 from app.training.data import as_planes, find_pairs, read_photo
-from app.training.degrade import UNTOUCHED, make_degradation
 from app.training.ensemble import Ensemble
 
 _CELL = (360, 240)

@@ -12,13 +12,20 @@ from torch import Tensor
 from app.errors import BadParameter
 from app.networks.lut_ops import trilinear
 from app.networks.store import ModelCard
-from app.training.augment import colours_at, pixel_indices, random_view, resize_square
-from app.training.checkpoint import CardDraft, export
+from app.training.augment import (
+    UNTOUCHED,
+    Degradation,
+    DegradeConfig,
+    colours_at,
+    pixel_indices,
+    random_degradation,
+    random_view,
+    resize_square,
+)
+from app.training.checkpoint import CardDraft, export, new_network
 from app.training.config import RunConfig
 from app.training.data import Pair, as_planes, find_pairs, read_photo
 from app.training.dataset import Batch, draw
-from app.training.degrade import UNTOUCHED, Degradation, DegradeConfig, random_degradation
-from app.training.init import new_network
 from app.training.losses import colour_loss, monotonicity, smoothness
 from app.training.trainer import Trainer
 

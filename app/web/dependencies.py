@@ -1,13 +1,19 @@
-"""What routes receive: the parts of the application, and the image of a request."""
+"""What routes receive: parts of the application, the image of a request, and its parameters."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import groupby
 from typing import Annotated, TypedDict, cast
 
+import mimeparse
 from fastapi import Depends, Request
+from pydantic import BaseModel, Field
 
+from app.imaging.codecs import ImageFormat, formats_by_cost
+from app.luts.export import LutOptions
+from app.serving.options import LOOK_TOKEN, AcceptedFormats, PredictLutOptions
 from app.serving.permit import Permit
 from app.serving.service import EnhancementService
 from app.web.auth import Authenticator
@@ -50,3 +56,46 @@ async def receive_image(request: Request, state: State) -> AsyncIterator[tuple[P
         body = await upload.receive(request)
         permit.enter()
         yield permit, await upload.extract_image(request, body)
+
+
+class GetLutQuery(LutOptions):
+    """Which LUT is rebuilt, and how it is written."""
+
+    token: str = Field(
+        json_schema_extra=LOOK_TOKEN,
+        description="A look token, the X-Look of an earlier response.",
+    )
+
+
+class NoQuery(BaseModel, extra="forbid"):
+    """No parameters at all."""
+
+
+def lut_options(query: PredictLutOptions | GetLutQuery) -> LutOptions:
+    """Return the part of a query that determines how a LUT is written."""
+    return LutOptions.model_validate(
+        {name: getattr(query, name) for name in LutOptions.model_fields}
+    )
+
+
+_BY_COST = formats_by_cost()
+
+
+def accepted_formats(accept: str | None) -> AcceptedFormats:
+    """Return the formats that an Accept header names, in groups of equal rank, best first.
+
+    The rank is the weight, then how specific the media range is. Empty where the header is
+    missing, malformed or accepts no image format, since it then expresses no preference.
+    """
+    try:
+        texts = [text for text in (accept or "").split(",") if text.strip()]
+        ranges = [mimeparse.parse_media_range(text) for text in texts]
+    except mimeparse.MimeTypeParseException:
+        return ()
+
+    def rank(image_format: ImageFormat) -> tuple[float, float]:
+        quality, fitness = mimeparse.quality_and_fitness_parsed(image_format.media_type, ranges)
+        return quality, fitness
+
+    ranked = sorted(_BY_COST, key=rank, reverse=True)  # stable, even in reverse
+    return [list(group) for (quality, _), group in groupby(ranked, rank) if quality > 0]

@@ -35,7 +35,7 @@ from app.serving.batching import Batcher
 from app.serving.permit import Permit
 from app.serving.results import STAGES, Timings
 from app.serving.service import EnhancementService
-from app.web.log_output import dropped_lines
+from app.web.observability import dropped_lines
 from app.web.uploads import Uploads
 
 DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)

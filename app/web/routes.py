@@ -18,9 +18,16 @@ from app.web.auth import (
     RequireEnhance,
     RequireLutScope,
 )
-from app.web.dependencies import State, StateDep, receive_image
+from app.web.dependencies import (
+    GetLutQuery,
+    NoQuery,
+    State,
+    StateDep,
+    accepted_formats,
+    lut_options,
+    receive_image,
+)
 from app.web.observability import describe_request
-from app.web.params import GetLutQuery, NoQuery, accepted_formats, lut_options
 from app.web.responses import (
     image_response,
     is_gzipped,

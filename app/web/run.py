@@ -17,9 +17,9 @@ from fastapi import FastAPI
 
 from app.policies import ConnectionPolicy, HttpPolicy, MetricsPolicy
 from app.serving.service import EnhancementService
-from app.web import log_output
 from app.web.connection_slots import ConnectionSlots
 from app.web.metrics import Metrics
+from app.web.observability import flush_logs
 from app.web.protocol import HttpProtocol
 
 log = logging.getLogger("clut")
@@ -52,7 +52,7 @@ class Server(uvicorn.Server):
         """
         if self.should_exit or self._service.draining:
             log.error("second signal: %d requests were cut off", len(self.server_state.tasks))
-            log_output.drain()
+            flush_logs()
             os._exit(1)  # threads may be in the middle of an image
         self._service.draining = True
         if sig == signal.SIGTERM and self._drain_seconds:

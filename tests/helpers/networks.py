@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from app.networks import ARCHITECTURES
 from app.networks.base import Network, ThumbnailRecipe
 from app.networks.clutnet import ClutNet
-from app.networks.registry import ARCHITECTURES
 from app.networks.store import ModelCard, write_model
 
 SMALL = {

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.luts.lut3d import Lut3D
+from app.networks import import_checkpoint
 from app.networks.base import ThumbnailRecipe
-from app.networks.registry import import_checkpoint
 from app.networks.store import write_model
 
 CHECKPOINTS = {

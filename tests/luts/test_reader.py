@@ -11,8 +11,8 @@ import PyOpenColorIO as ocio  # noqa: N813
 import pytest
 
 from app.errors import BadLutFile
+from app.luts.formats import read_lut
 from app.luts.lut3d import Lut3D
-from app.luts.reader import read_lut
 from tests.helpers.oracles import needs_imagemagick
 
 COLOURS = np.random.default_rng(5).random((5000, 3))

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from app.networks import import_checkpoint
 from app.networks.adaint import AdaInt
 from app.networks.base import Network, identity_table
 from app.networks.lut_ops import trilinear
 from app.networks.lutwithbgrid import LutWithBGrid
-from app.networks.registry import import_checkpoint
 from app.networks.store import read_model
 from app.networks.svdlut import SvdLut
 from tests.helpers.published import (

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from app.errors import BadModel, UnknownLook, UnknownModel
+from app.networks import ARCHITECTURES, import_checkpoint
 from app.networks.clutnet import ClutNet
-from app.networks.registry import ARCHITECTURES, import_checkpoint
 from app.networks.store import (
     ModelRegistry,
     read_model,

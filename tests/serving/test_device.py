@@ -11,8 +11,8 @@ from PIL import Image
 
 from app.luts import apply
 from app.luts.lut3d import Interpolation, Lut3D
+from app.networks import ARCHITECTURES
 from app.networks.base import Network
-from app.networks.registry import ARCHITECTURES
 from app.policies import DevicePolicy
 from app.serving.device import Device, apply_on, padded_sizes
 from tests.helpers.networks import make_network

@@ -18,13 +18,13 @@ from app.training.ablation import (
     multiply_adds,
 )
 from app.training.ablation_report import compare
+from app.training.augment import DegradeConfig
+from app.training.checkpoint import new_network
 from app.training.config import NetworkConfig, ScheduleConfig, read_config
 from app.training.data import PhotosConfig
 from app.training.dataset import MixtureConfig
-from app.training.degrade import DegradeConfig
 from app.training.distil import DistilConfig
 from app.training.ensemble import TeachersConfig
-from app.training.init import new_network
 
 RECIPE = Path(app.training.__file__).parent / "recipes" / "compare.toml"
 

@@ -11,9 +11,9 @@ from app.training.artifact_metrics import (
     measure_photo,
     summarize,
 )
+from app.training.checkpoint import new_network
 from app.training.data import photo_files
 from app.training.ensemble import Ensemble
-from app.training.init import new_network
 
 PHOTO = np.random.default_rng(0).integers(1, 255, (64, 80, 3), np.uint8)
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from app.training.augment import DegradeConfig
 from app.training.data import Photos, PhotosConfig
 from app.training.dataset import Batch, DistillationDataset, MixtureConfig, draw
-from app.training.degrade import DegradeConfig
 from app.training.ensemble import Teachers, TeachersConfig
 
 DARK = DegradeConfig(exposure=(-2, -1))

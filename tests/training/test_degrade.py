@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from app.training.degrade import (
+from app.training.augment import (
     UNTOUCHED,
     DegradeConfig,
     make_degradation,

@@ -7,14 +7,13 @@ import pytest
 import torch
 
 from app.networks.store import read_store
-from app.training.checkpoint import export
+from app.training.augment import DegradeConfig
+from app.training.checkpoint import export, new_network
 from app.training.config import NetworkConfig, ScheduleConfig
 from app.training.data import PhotosConfig
 from app.training.dataset import MixtureConfig
-from app.training.degrade import DegradeConfig
 from app.training.distil import DistilConfig, DistilLosses, distil
 from app.training.ensemble import TeachersConfig
-from app.training.init import new_network
 
 LEARNED = ["lake.png", "otters.png", "seeding.png"]
 

@@ -8,8 +8,8 @@ from app.errors import BadParameter, UnknownModel
 from app.networks.base import ThumbnailRecipe
 from app.networks.store import Model
 from app.training.bpam import Bpam
+from app.training.checkpoint import new_network
 from app.training.ensemble import Ensemble, Teachers, TeachersConfig
-from app.training.init import new_network
 
 BLACK = {
     f"model.{ending}.{kind}": torch.zeros(size)

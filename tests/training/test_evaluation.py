@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from app.networks import import_checkpoint
 from app.networks.base import ThumbnailRecipe
-from app.networks.registry import import_checkpoint
 from app.networks.store import Model, read_model, read_store, write_model
 from app.policies import STORE
+from app.training.checkpoint import new_network
 from app.training.data import photo_files
 from app.training.ensemble import Ensemble
 from app.training.evaluation import (
@@ -19,7 +20,6 @@ from app.training.evaluation import (
     recover,
     score,
 )
-from app.training.init import new_network
 
 PHOTO = np.random.default_rng(0).integers(40, 200, (32, 32, 3), np.uint8)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 
 from app.networks.base import identity_table
-from app.training.init import curves, new_network, surfaces
+from app.training.checkpoint import curves, new_network, surfaces
 from app.training.losses import curvature_loss
 
 

@@ -9,10 +9,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from app.errors import BadModel, TrainingDiverged
 from app.networks.lut_ops import trilinear
-from app.training.checkpoint import read_checkpoint
+from app.training.checkpoint import new_network, read_checkpoint
 from app.training.config import ScheduleConfig
 from app.training.dataset import Batch
-from app.training.init import new_network
 from app.training.losses import colour_loss
 from app.training.trainer import Trainer, psnr
 
