@@ -10,14 +10,13 @@ from typing import Any, Self
 from pydantic import model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.access_policies import AuthPolicy, CorsPolicy, QuotaPolicy, scale_number
 from app.policies import (
     BYTES_PER_PIXEL,
     STORE,
     AdmissionPolicy,
-    AuthPolicy,
     BatchPolicy,
     ConnectionPolicy,
-    CorsPolicy,
     DevicePolicy,
     HttpPolicy,
     Limits,
@@ -25,9 +24,7 @@ from app.policies import (
     LutPolicy,
     MetricsPolicy,
     ModelsPolicy,
-    QuotaPolicy,
     UploadPolicy,
-    scale_number,
 )
 
 log = logging.getLogger("clut")

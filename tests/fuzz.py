@@ -64,12 +64,12 @@ def exif(data: bytes) -> None:
 
 
 def cube(data: bytes) -> None:
-    """A .cube file."""
+    """Parse a .cube file."""
     read_cube(data.decode("latin-1"))
 
 
 def token(data: bytes) -> None:
-    """A look token; one that is accepted says the same when it is written again."""
+    """Parse a look token; an accepted one is equal when it is written again."""
     text = data.decode("latin-1")
     look = LookToken.decode(text)
     assert LookToken.decode(look.encode(half=False)).code.shape == look.code.shape
@@ -81,7 +81,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
 
 
 def seeds(folder: Path) -> None:
-    """Writes something valid for every target, for the fuzzer to start from."""
+    """Write valid inputs for every target, from which the fuzzer starts."""
     code = np.linspace(-1, 1, 20, dtype=np.float32)
     valid = {
         "header": list(one_of_each().values()),

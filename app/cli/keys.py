@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from app.access_policies import Scope
 from app.cli.console import exit_on_error
-from app.policies import Scope
 from app.web.api_keys import dump_keys, new_key, read_keys, write_keys
 
 cli = typer.Typer(

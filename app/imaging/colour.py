@@ -23,7 +23,7 @@ _LARGEST_SRGB = 1 << 16  # bytes; profiles that mean sRGB are small, and the ver
 
 
 def to_srgb(raster: Raster, profile: bytes | None) -> Samples:
-    """The colours as (H, W, 3) sRGB, of the same dtype.
+    """Convert the colours to (H, W, 3) sRGB of the same dtype.
 
     A profile that is damaged, or is for other channels than the raster has, is ignored, as
     browsers do.
@@ -121,7 +121,7 @@ _DATE_TIME = slice(24, 36)
 
 @lru_cache(maxsize=1)
 def srgb_profile() -> bytes:
-    """The sRGB profile, 588 bytes, the same at every start."""
+    """Return the sRGB profile, 588 bytes, the same at every start."""
     profile = bytearray(imagecodecs.cms_profile("srgb"))
     profile[_DATE_TIME] = bytes.fromhex("07ea 0001 0001 0000 0000 0000")
     return bytes(profile)
@@ -129,7 +129,7 @@ def srgb_profile() -> bytes:
 
 @lru_cache(maxsize=16)
 def cicp_profile(primaries: int, transfer: int) -> bytes | None:
-    """The profile for the code points of a cICP chunk or an nclx box.
+    """Make the profile for the code points of a cICP chunk or an nclx box.
 
     None where it is sRGB, unspecified, or an HDR curve (PQ, HLG): no ICC profile describes
     these.
@@ -144,7 +144,7 @@ def cicp_profile(primaries: int, transfer: int) -> bytes | None:
 
 
 def gamma_profile(gamma: float, chromaticities: Sequence[float]) -> bytes:
-    """The profile for PNG's gAMA and cHRM: x, y of white, red, green and blue.
+    """Make the profile for PNG's gAMA and cHRM: x, y of white, red, green and blue.
 
     Args:
         gamma: the exponent from samples to light, e.g. 2.2.

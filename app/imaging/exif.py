@@ -163,7 +163,7 @@ class Exif:
         return orientation if 1 <= orientation <= 8 else None
 
     def tobytes(self) -> bytes | None:
-        """The block, or None when nothing is in it."""
+        """Return the block, or None if it is empty."""
         if not self.directory:
             return None
         fixed = self._fixed()
@@ -172,7 +172,7 @@ class Exif:
         return header + fixed + build_exif(self.directory, self.order, start)
 
     def _fixed(self) -> bytes:
-        """What follows the header when there is a maker note: a gap and the note.
+        """Return what follows the header if there is a maker note: a gap and the note.
 
         Makers count offsets inside a note from the start of the block, so it must not move.
         """
@@ -192,14 +192,14 @@ def read_orientation(block: bytes | None) -> int | None:
 
 
 def remove_orientation(block: bytes | None) -> bytes | None:
-    """A block of ours for containers that say themselves how a picture is turned."""
+    """Make a block for containers that state the orientation themselves."""
     if block is None:
         return None
     return Exif.parse(block).filtered(lambda tag: tag != Tag.ORIENTATION).tobytes()
 
 
 def from_tiff(body: bytes) -> bytes | None:
-    """The EXIF block that the first directory of a TIFF file amounts to."""
+    """Make an EXIF block of the first directory of a TIFF file."""
     try:
         exif = Exif.parse(body).movable()
     except ValueError:  # BigTIFF, whose offsets have 64 bits
@@ -208,7 +208,7 @@ def from_tiff(body: bytes) -> bytes | None:
 
 
 def descriptive_tags(directory: Directory) -> Directory:
-    """What a TIFF's directory says about the photo, leaving out the layout of its pixels."""
+    """Return the tags of a TIFF directory that describe the image, not the layout of its pixels."""
     return {
         tag: value
         for tag, value in directory.items()
@@ -217,7 +217,7 @@ def descriptive_tags(directory: Directory) -> Directory:
 
 
 def build_exif(directory: Directory, order: str, base: int) -> bytes:
-    """A directory, its values and its subdirectories as they stand at offset `base`."""
+    """Write a directory, its values and its subdirectories for offset `base`."""
     end = base + 2 + 12 * len(directory) + 4
     entries, tail = [struct.pack(order + "H", len(directory))], b""
     for tag, value in sorted(directory.items()):

@@ -48,7 +48,7 @@ def read_orientation(metadata: Metadata) -> int:
 
 
 def reset_orientation(metadata: Metadata) -> Metadata:
-    """What stays true once the pixels are decoded, turned and perhaps resized.
+    """Return the metadata that are true of decoded, upright and perhaps resized pixels.
 
     The orientation becomes 1; thumbnails and dimensions go. A block that cannot be read is
     dropped: it must not fail its photo.
@@ -61,7 +61,7 @@ def reset_orientation(metadata: Metadata) -> Metadata:
 
 
 def filter_metadata(metadata: Metadata, policy: MetadataPolicy) -> Metadata:
-    """What `policy` lets through of a decoded photo's metadata."""
+    """Return the metadata of a decoded image that a policy keeps."""
     if policy is MetadataPolicy.KEEP:
         return metadata
     if policy is MetadataPolicy.STRIP:

@@ -160,7 +160,7 @@ def _is_srgb_profile(profile: bytes, sandbox: Sandbox | None) -> bool:
 
 
 def readable_formats() -> list[ImageFormat]:
-    """The formats that this installation reads."""
+    """Return the formats that this installation reads."""
     return [it for it in ImageFormat if it.readable]
 
 
@@ -184,7 +184,7 @@ def _check(source: EncodedImage, limits: Limits) -> None:
 
 
 def _check_blocks(source: EncodedImage, limits: Limits) -> None:
-    """What is no pixel costs, too: profiles are computed with, and metadata travel on."""
+    """Reject profiles and metadata over their limits: both cost time and memory as pixels do."""
     header = source.header
     profile = len(header.profile or b"")
     metadata = len(header.metadata.exif or b"") + len(header.metadata.xmp or b"")

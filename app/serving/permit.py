@@ -7,16 +7,18 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from time import monotonic, perf_counter, time_ns
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from app.errors import DeadlineExceeded
 from app.serving.results import StageTime, Timings
+from app.serving.thread_pool import PriorityThreadPool
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from app.serving.admission import Admission
 
+P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
@@ -113,7 +115,35 @@ class Permit:
         """Enter a context, and leave it when the last holder leaves."""
         return self._resources.enter_context(resource)
 
-    def hold_until_done(self, call: Future[Any]) -> None:
+    async def run(
+        self,
+        pool: PriorityThreadPool,
+        priority: float,
+        function: Callable[P, R],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """Run a function on a thread, which holds the permit even if this is cancelled."""
+        call = pool.submit(priority, function, *args, **kwargs)
+        self._hold_until_done(call)
+        try:
+            return await asyncio.wrap_future(call)
+        except asyncio.CancelledError:
+            self.cancelled = True  # ends the call at its next strip or stage
+            raise
+
+    async def run_stage(
+        self, pool: PriorityThreadPool, priority: float, stage: str, function: Callable[[], R]
+    ) -> R:
+        """Run a function on a thread as `run` does, and measure it as a stage."""
+
+        def measured() -> R:
+            with self.measure(stage):
+                return function()
+
+        return await self.run(pool, priority, measured)
+
+    def _hold_until_done(self, call: Future[Any]) -> None:
         """Make a call on another thread a holder."""
         loop = asyncio.get_running_loop()
         self.__enter__()

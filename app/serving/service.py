@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -11,12 +9,8 @@ from time import monotonic
 from types import TracebackType
 from typing import Self, TypeVar
 
-from app.imaging.codecs import ImageFormat
-from app.imaging.decode import TRUNCATED
 from app.imaging.probe import EncodedImage, probe
 from app.imaging.sandbox import Sandbox
-from app.imaging.types import Image
-from app.luts.apply import Pixels
 from app.luts.export import LutOptions
 from app.networks.store import Model
 from app.policies import BYTES_PER_PIXEL, Limits
@@ -35,12 +29,10 @@ from app.serving.options import AcceptedFormats, EnhanceOptions, choose_format
 from app.serving.permit import Permit
 from app.serving.results import EnhancedImage, ExportedLut, Look, PredictedLut
 from app.serving.stages import (
-    apply_look,
+    apply_and_encode,
     decode_image,
     decode_thumbnail,
-    encode_image,
     enhance_memory,
-    is_as_asked,
     thumbnail_memory,
 )
 from app.serving.thread_pool import PriorityThreadPool, priority_of
@@ -162,8 +154,8 @@ class EnhancementService:
                 check_model_of_look(self.models, given, model)
             chosen = self.models.registry.get(model)
             permit.keep(self.models.use(chosen))
-            limits, sandbox, deadline = self._limits, self._sandbox, permit.expires_at
-            source = await self._run(permit, monotonic(), probe, body, limits, sandbox, deadline)
+            probing = partial(probe, body, self._limits, self._sandbox, permit.expires_at)
+            source = await permit.run(self._workers, monotonic(), probing)
             return OpenedImage(permit, source, chosen, given)
 
     async def enhance(
@@ -186,10 +178,16 @@ class EnhancementService:
             await permit.reserve_memory(opened.enhance_memory(options, accepted), priority)
             recipe = opened.model.card.thumbnail
             decoding = partial(decode_image, source, recipe, options)
-            image, thumbnail = await self._run_stage(permit, priority, "decode", decoding)
+            image, thumbnail = await permit.run_stage(self._workers, priority, "decode", decoding)
             look = opened.look or await self._predict(opened, thumbnail)
-            finishing = partial(self._apply_and_encode, priority, opened, image, look, options)
-            body, change, applied = await self._run(permit, priority, finishing, image_format)
+            parallel_map = partial(self._workers.parallel_map, priority)
+            finishing = partial(
+                apply_and_encode, permit, source, image, look, options, image_format
+            )
+            device = self.models.device
+            body, change, applied = await permit.run(
+                self._workers, priority, finishing, device, parallel_map
+            )
             notes = () if body is source.body else image.notes
             return EnhancedImage(body, image_format, look, change, applied, permit.timings(), notes)
 
@@ -208,10 +206,10 @@ class EnhancementService:
             priority = priority_of(monotonic(), pixels)
             await permit.reserve_memory(opened.predict_memory(options), priority)
             decoding = partial(decode_thumbnail, opened.source, recipe)
-            thumbnail = await self._run_stage(permit, priority, "decode", decoding)
+            thumbnail = await permit.run_stage(self._workers, priority, "decode", decoding)
             look = await self._predict(opened, thumbnail)
             exporting = partial(export_lut, look, options, gzipped=gzipped)
-            file = await self._run_stage(permit, priority, "encode", exporting)
+            file = await permit.run_stage(self._workers, priority, "encode", exporting)
             return PredictedLut(file, permit.timings())
 
     def lut_memory(self, token: str, options: LutOptions) -> int:
@@ -246,7 +244,7 @@ class EnhancementService:
             await permit.reserve_memory(memory, priority)
             look = await rebuild_look(self.models, token)
             exporting = partial(export_lut, look, options, gzipped=gzipped)
-            file = await self._run_stage(permit, priority, "encode", exporting)
+            file = await permit.run_stage(self._workers, priority, "encode", exporting)
             self._luts.put((token, options, gzipped), file)
             return file
 
@@ -255,54 +253,3 @@ class EnhancementService:
         prediction = await self.models.predict(opened.model, thumbnail)
         opened.permit.record("predict", prediction.seconds)
         return to_look(opened.model, prediction)
-
-    def _apply_and_encode(
-        self,
-        priority: float,
-        opened: OpenedImage,
-        image: Image,
-        look: Look,
-        options: EnhanceOptions,
-        image_format: ImageFormat,
-    ) -> tuple[bytes, float, bool]:
-        """Run the last two stages in one call on a thread.
-
-        Returns:
-            The file, the change that the look makes, and whether the look was applied.
-        """
-        permit = opened.permit
-
-        def map_strips(function: Callable[[Pixels], None], strips: Sequence[Pixels]) -> None:
-            self._workers.parallel_map(priority, permit.unless_cancelled(function), strips)
-
-        with permit.measure("apply"):
-            change, applied = apply_look(image, look, options, self.models.device, map_strips)
-        if (
-            not applied
-            and TRUNCATED not in image.notes
-            and is_as_asked(opened.source, image_format, options)
-        ):
-            return opened.source.body, change, applied
-        with permit.measure("encode"):
-            return encode_image(image, image_format, options), change, applied
-
-    async def _run_stage(
-        self, permit: Permit, priority: float, stage: str, function: Callable[[], R]
-    ) -> R:
-        def measured() -> R:
-            with permit.measure(stage):
-                return function()
-
-        return await self._run(permit, priority, measured)
-
-    async def _run(
-        self, permit: Permit, priority: float, function: Callable[..., R], *args: object
-    ) -> R:
-        """Run a function on a thread; the thread holds the permit even if this is cancelled."""
-        call = self._workers.submit(priority, function, *args)
-        permit.hold_until_done(call)
-        try:
-            return await asyncio.wrap_future(call)
-        except asyncio.CancelledError:
-            permit.cancelled = True  # ends the call at its next strip or stage
-            raise

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import ceil
+from typing import TypeAlias
 
 import numpy as np
 
 from app.imaging.codecs import ImageFormat
-from app.imaging.decode import prepare, prepare_thumbnail
+from app.imaging.decode import TRUNCATED, prepare, prepare_thumbnail
 from app.imaging.encode import HdrPolicy, encode
 from app.imaging.metadata import MetadataPolicy, filter_metadata
 from app.imaging.probe import EncodedImage
@@ -20,6 +21,7 @@ from app.networks.base import ThumbnailRecipe
 from app.serving.device import Device
 from app.serving.model_runners import Thumbnail
 from app.serving.options import EnhanceOptions
+from app.serving.permit import Permit
 from app.serving.results import Look
 
 SAMPLES = 48  # rows, and pixels in a row, whose change is measured
@@ -38,12 +40,57 @@ def decode_thumbnail(source: EncodedImage, recipe: ThumbnailRecipe) -> Thumbnail
     return prepare_thumbnail(source, recipe.size, recipe.antialias)
 
 
+ParallelMap: TypeAlias = Callable[[Callable[[Pixels], None], Sequence[Pixels]], None]
+
+
+def apply_and_encode(
+    permit: Permit,
+    source: EncodedImage,
+    image: Image,
+    look: Look,
+    options: EnhanceOptions,
+    image_format: ImageFormat,
+    device: Device,
+    parallel_map: ParallelMap,
+) -> tuple[bytes, float, bool]:
+    """Run the last two stages in one call.
+
+    Args:
+        permit: of the request; measures the stages, and ends them if it is cancelled.
+        source: the file that the image was decoded from.
+        image: changed.
+        look: its LUT is applied.
+        options: hold the strength, the least change, the quality and the metadata to keep.
+        image_format: of the result.
+        device: applies the LUT.
+        parallel_map: runs a function on each part; see `PriorityThreadPool.parallel_map`.
+
+    Returns:
+        The file, the change that the look makes, and whether the look was applied. The file is
+        the source's own where nothing was changed and nothing else was asked for.
+
+    Raises:
+        CancelledError: nothing waits for the result any more.
+    """
+
+    def map_strips(function: Callable[[Pixels], None], strips: Sequence[Pixels]) -> None:
+        parallel_map(permit.unless_cancelled(function), strips)
+
+    with permit.measure("apply"):
+        change, applied = apply_look(image, look, options, device, map_strips)
+    complete = TRUNCATED not in image.notes
+    if not applied and complete and is_as_asked(source, image_format, options):
+        return source.body, change, applied
+    with permit.measure("encode"):
+        return encode_image(image, image_format, options), change, applied
+
+
 def apply_look(
     image: Image,
     look: Look,
     options: EnhanceOptions,
     device: Device,
-    parallel_map: Callable[[Callable[[Pixels], None], Sequence[Pixels]], None],
+    parallel_map: ParallelMap,
 ) -> tuple[float, bool]:
     """Apply a look to an image, in place, unless it would change the image too little.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from app.policies import ApiKey, AuthPolicy, Scope
+from app.access_policies import ApiKey, AuthPolicy, Scope
 from app.web.network import is_loopback
 
 log = logging.getLogger("clut")

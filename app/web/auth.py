@@ -12,8 +12,8 @@ from limits import RateLimitItem, parse
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import FixedWindowRateLimiter
 
+from app.access_policies import ApiKey, QuotaPolicy
 from app.errors import Forbidden, QuotaExceeded, Unauthorised
-from app.policies import ApiKey, QuotaPolicy
 from app.web.api_keys import ApiKeyStore
 
 _bearer = HTTPBearer(auto_error=False, description="An API key, if the server requires one.")

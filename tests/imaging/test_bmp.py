@@ -24,7 +24,7 @@ def bmp(
     masks: tuple[int, ...] = (),
     palette: bytes = b"",
 ) -> bytes:
-    """A BMP with a header of 40 bytes, or of 56 where there is a mask of alpha."""
+    """Make a BMP with a header of 40 bytes, or of 56 if there is a mask of alpha."""
     length = 56 if len(masks) == 4 else 40
     fields = struct.pack(f"<{len(masks)}I", *masks)
     start = 14 + 40 + len(fields) + len(palette)
@@ -78,7 +78,7 @@ def test_bit_fields_of_any_layout(masks: tuple[int, ...], word: str, width: int)
 
 
 def runs_of(indices: np.ndarray, nibbles: bool) -> bytes:
-    """A run-length coding with runs, literals and ends of lines; bottom up."""
+    """Encode runs, literals and ends of lines; bottom up."""
     coded = b""
     for row in indices[::-1]:
         literal = row[:6]

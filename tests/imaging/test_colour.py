@@ -55,12 +55,12 @@ def in_srgb(
 
 
 def gamma(exponent: float) -> Curve:
-    """A power curve."""
+    """Return a power curve."""
     return lambda coded: coded**exponent
 
 
 def adobe_rgb() -> bytes:
-    """A profile with Adobe RGB's primaries and curve."""
+    """Make a profile with Adobe RGB's primaries and curve."""
     points = [value for x, y in ADOBE for value in (x, y, 1.0)]
     profile: bytes = imagecodecs.cms_profile(
         "rgb", whitepoint=points[:3], primaries=points[3:], gamma=ADOBE_GAMMA

@@ -14,7 +14,7 @@ from tests.helpers.files import photo, scene, source
 
 
 def with_clap(body: bytes, clap: bytes) -> bytes:
-    """An AVIF whose only item has one more property."""
+    """Make an AVIF whose only item has one more property."""
     meta, mdat = body.index(b"meta") - 4, body.index(b"mdat") - 4
     grown = len(clap) + 8 + 1
 
@@ -46,7 +46,7 @@ def with_clap(body: bytes, clap: bytes) -> bytes:
 
 
 def clap(width: int, height: int, right: int, below: int, halves: int = 1) -> bytes:
-    """A clap box; the offsets of the centre are in parts of a pixel."""
+    """Make a clap box; the offsets of the centre are in parts of a pixel."""
     return struct.pack(">8i", width, 1, height, 1, right, halves, below, halves)
 
 

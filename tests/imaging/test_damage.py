@@ -18,7 +18,7 @@ FLIPS = 40
 
 
 def damaged(body: bytes, dice: random.Random) -> bytes:
-    """A file with a few bytes changed, its header more often than the rest."""
+    """Draw a file with a few bytes changed, its header more often than the rest."""
     copy = bytearray(body)
     for _ in range(dice.choice((1, 1, 2, 5, 20))):
         position = dice.randrange(min(len(copy), dice.choice((100, 400, len(copy)))))

@@ -36,7 +36,7 @@ WITH_ALPHA = [it for it in ENCODABLE if it.codec.has_alpha]
 
 
 def made(pixels: Samples, alpha: Samples | None = None) -> Image:
-    """A photo without metadata."""
+    """Make an image without metadata."""
     return Image(pixels, alpha, Metadata(), ImageFormat.PNG)
 
 

@@ -17,7 +17,7 @@ from tests.helpers.files import exif, photo, scene, source
 
 @pytest.fixture(scope="module")
 def ultra_hdr() -> bytes:
-    """An Ultra HDR JPEG with highlights of four times white."""
+    """Make an Ultra HDR JPEG with highlights of four times white."""
     light = np.ones((64, 96, 4), np.float16)
     light[..., :3] = (scene() / 255) ** 2.2 * 4
     return bytes(imagecodecs.ultrahdr_encode(light))

@@ -26,12 +26,12 @@ LENS = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/" xmlns:dc="http://purl.org/dc/elem
 
 
 def plain(**options: object) -> bytes:
-    """A JPEG without metadata."""
+    """Make a JPEG without metadata."""
     return saved(scene(), "JPEG", quality=95, **options)
 
 
 def with_segments(*segments: tuple[int, bytes], body: bytes | None = None) -> bytes:
-    """A JPEG with further segments behind SOI."""
+    """Make a JPEG with further segments after SOI."""
     body = body or plain()
     extra = b"".join(
         struct.pack(">BBH", 0xFF, marker, len(payload) + 2) + payload
@@ -41,19 +41,19 @@ def with_segments(*segments: tuple[int, bytes], body: bytes | None = None) -> by
 
 
 def exif_orientation(order: str, kind: int, code: str, value: int) -> bytes:
-    """An EXIF block whose orientation is of a given type."""
+    """Make an EXIF block whose orientation is of a given type."""
     magic = b"II*\0" if order == "<" else b"MM\0*"
     field = struct.pack(order + code, value).ljust(4, b"\0")
     return magic + struct.pack(order + "IHHHI", 8, 1, 0x0112, kind, 1) + field + bytes(4)
 
 
 def as_pillow_reads(body: bytes) -> np.ndarray:
-    """The pixels that an independent decoder reads."""
+    """Return the pixels that an independent decoder reads."""
     return np.asarray(PilImage.open(BytesIO(body)).convert("RGB"))
 
 
 def mean_difference(one: np.ndarray, other: np.ndarray) -> float:
-    """The mean difference in levels of 256."""
+    """Return the mean difference in levels of 256."""
     return float(np.abs(one.astype(float) - other.astype(float)).mean())
 
 

@@ -13,7 +13,7 @@ from tests.helpers.files import XMP, exif, photo, read_exif, saved, scene, tiff
 
 
 def decoded() -> Metadata:
-    """The metadata of a photo that came in on its side."""
+    """Make the metadata of an image that is stored on its side."""
     return photo(saved(scene(), "JPEG", exif=exif(6), xmp=XMP)).metadata
 
 
@@ -58,7 +58,7 @@ def test_exif_thumbnail_goes() -> None:
 
 
 def with_thumbnail(block: bytes) -> bytes:
-    """A block with a second directory and a picture, as cameras append it."""
+    """Make a block with a second directory and a thumbnail, as cameras append it."""
     body = bytearray(block.removeprefix(b"Exif\0\0"))
     count = int.from_bytes(body[8:10], "big")
     link = 10 + 12 * count

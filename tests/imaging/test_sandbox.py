@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    """Processes that are ended with the tests."""
+    """Start processes that end with the tests."""
     with Sandbox(2) as sandbox:
         sandbox.warm_up()
         yield sandbox
@@ -185,7 +185,7 @@ def peak_memory(process: int) -> int:
 
 
 def jpeg_with_a_fake_frame() -> bytes:
-    """A JPEG in whose restart marker a loop over segments finds a frame of 16 by 16 pixels."""
+    """Make a JPEG in whose restart marker a loop over segments finds a frame of 16 by 16 pixels."""
     body = saved(np.zeros((8, 8, 3), np.uint8), "JPEG")
     frame = body.index(b"\xff\xc0")
     large = bytearray(body)

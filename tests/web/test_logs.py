@@ -12,8 +12,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from app.access_policies import Scope
 from app.main import create_app, create_service
-from app.policies import Scope
 from app.settings import Settings
 from app.web.api_keys import new_key
 from tests.helpers.files import XMP, exif, saved, scene

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from app.policies import Scope
+from app.access_policies import Scope
 from app.settings import STORE
 from app.web.api_keys import new_key
 from tests.helpers.http import bearer, problem

@@ -111,7 +111,7 @@ def _bits(body: bytes) -> int:
 
 
 def _properties(body: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The item properties in file order; the primary image's come first in practice."""
+    """Return the item properties in file order; the primary image's come first in practice."""
     meta = find_box(body, b"meta")[4:]  # a full box: version and flags
     return read_boxes(find_box(find_box(meta, b"iprp"), b"ipco"))
 

@@ -141,7 +141,7 @@ def _block(page: TiffPage, tag: int) -> bytes | None:
 
 
 def _has_page(tiff: TiffFile, number: int) -> bool:
-    """Looks no further than for that page."""
+    """Read the directories up to that page."""
     try:
         tiff.pages[number]
     except IndexError:
