@@ -14,20 +14,28 @@ PIP_INSTALL := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.t
 # depends on the index.
 PIP_INSTALL_LOCKED := $(PIP) install --no-deps --require-hashes $(PIP_ARGS)
 
-.PHONY: serve test test-fast check check-lowest policies readme format tools image-check compare bench bench-quick bench-ray lock sbom audit \
+.PHONY: serve test test-fast coverage check check-lowest policies readme format tools image-check compare bench bench-quick bench-ray lock sbom audit \
 	corpora fuzz overload departures soak rolling clean
 
 serve: .venv/server
 	$(BIN)/clut-enhance serve
 
+# A process per core, at most 4: many tests wait. Tests of one file share a server.
+PYTEST := $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+
 # The numeric tests run twice: rounding depends on the instruction set and the number of threads.
 test: .venv/dev tools
-	$(BIN)/pytest
 	TEST_PROCESSOR=generic TEST_THREADS=2 $(BIN)/pytest -m 'not slow' $(NUMERIC_TESTS)
+	$(PYTEST)
 
 # All but the tests that start a server, Ray, Prometheus, an S3 or whole programs.
 test-fast: .venv/dev
-	$(BIN)/pytest -m 'not slow'
+	$(PYTEST) -m 'not slow'
+
+# Measures which lines the fast tests run; fails below the floor in pyproject.toml.
+coverage: .venv/dev
+	$(BIN)/coverage run -m pytest -m 'not slow'
+	$(BIN)/coverage report --skip-covered
 
 NUMERIC_TESTS := tests/networks tests/luts/test_apply.py tests/training/test_trainer.py
 

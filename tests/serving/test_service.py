@@ -200,7 +200,7 @@ async def test_the_deadline_does_not_wait_for_the_thread(photo: bytes) -> None:
 async def test_a_call_that_never_ends_fails_liveness(photo: bytes) -> None:
     """A thread that works far beyond the deadline of its request is lost until a restart."""
     device = GatedDevice()
-    async with closed_gate(device, deadline=0.5) as service:
+    async with closed_gate(device, deadline=2.0) as service:
         await wait_until_alive(service)  # on a busy machine the sandbox takes longer to start
         with pytest.raises(DeadlineExceeded):
             await enhance(service, photo)
