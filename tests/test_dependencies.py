@@ -47,10 +47,13 @@ def test_the_tests_run_with_the_pinned_versions() -> None:
 
 
 def test_nothing_unpickles() -> None:
-    """Only the sandbox, between its own processes, unpickles; checkpoints are read as tensors."""
+    """Only the sandbox, between its own processes, unpickles; checkpoints are read as tensors.
+
+    `torch_files` replaces every class of a file by an inert one, which tests/restoration checks.
+    """
     for file in list_server_files():
         pickles = list_imports(file) & {"pickle", "cloudpickle", "dill", "shelve", "marshal"}
-        assert not pickles or file.name.startswith("sandbox"), file
+        assert not pickles or file.name.startswith(("sandbox", "torch_files")), file
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
                 assert "weights_only=True" in ast.unparse(node), file

@@ -11,7 +11,12 @@ from app.cli.console import exit_on_error
 from app.networks import import_checkpoint
 from app.networks.base import ThumbnailRecipe
 from app.networks.store import ModelRegistry, read_registry, write_model
+from app.restoration.methods import import_tables
+from app.restoration.store import Restorers, read_restorers, write_restorer
 from app.settings import Settings
+
+_LOOK_HEADS = ("model", "architecture", "parameters", "LUT", "fingerprint", "licence")
+_RESTORATION_HEADS = ("restoration model", "method", "scale", "bytes", "licence")
 
 cli = typer.Typer(
     no_args_is_help=True,
@@ -23,27 +28,34 @@ cli = typer.Typer(
 
 @cli.command("list")
 def list_models() -> None:
-    """List the models of the store."""
+    """List the models of the store: of looks, then of restoration."""
     with exit_on_error():
         cards = [model.card for model in _read_registry().models]
-    rows = [("model", "architecture", "parameters", "LUT", "fingerprint", "licence")]
+        restorers = [restorer.card for restorer in _read_restorers().all]
+    rows: list[tuple[str, ...]] = [_LOOK_HEADS]
     for card in cards:
         size = f"{card.lut_size}³"
         parameters = f"{card.parameters:,}"
         fingerprint = card.fingerprint.hex()
         row = (card.model_ref, card.architecture, parameters, size, fingerprint, card.licence)
         rows.append(row)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        typer.echo("  ".join(cells).rstrip())
+    _print_table(rows)
+    if restorers:
+        rows = [_RESTORATION_HEADS]
+        for it in restorers:
+            scale = "any" if it.scale is None else f"x{it.scale}"
+            rows.append((it.model_ref, it.method, scale, f"{it.bytes:,}", it.licence))
+        typer.echo()
+        _print_table(rows)
 
 
 @cli.command()
 def show(name: Annotated[str, typer.Argument(help="NAME or NAME@VERSION.")]) -> None:
     """Print the card of a model."""
     with exit_on_error():
-        typer.echo(_read_registry().get(name).card.model_dump_json(indent=2))
+        restorers = _read_restorers()
+        found = restorers.get(name) if name in restorers else _read_registry().get(name)
+        typer.echo(found.card.model_dump_json(indent=2))
 
 
 @cli.command("import")
@@ -53,14 +65,25 @@ def import_model(
     licence: Annotated[str, typer.Option(help="The licence of the weights.")] = "not stated",
     source: Annotated[str, typer.Option(help="Origin of the weights, and whom to credit.")] = "",
 ) -> None:
-    """Import weights as published: CLUT-Net, LUT-3, AdaInt, SepLUT, SVDLUT, LUTwithBGrid."""
+    """Import weights as published.
+
+    Looks: CLUT-Net, LUT-3, AdaInt, SepLUT, SVDLUT, LUTwithBGrid. Enlargement: SR-LUT, MuLUT,
+    SP-LUT, TinyLUT, LeRF-G; give all files of a model, under their published names.
+    """
+    store = Settings.from_environment().models.store
+    source = source or f"imported from {', '.join(file.name for file in files)}"
     with exit_on_error():
+        tables = import_tables(files)
+        if tables is not None:
+            restorer = write_restorer(store, tables, name=name, licence=licence, source=source)
+            typer.echo(f"{restorer.model_ref}: {restorer.method}, {restorer.bytes:,} bytes")
+            return
         card = write_model(
-            Settings.from_environment().models.store,
+            store,
             import_checkpoint(files),
             name=name,
             licence=licence,
-            source=source or f"imported from {', '.join(file.name for file in files)}",
+            source=source,
             thumbnail=ThumbnailRecipe(),  # of all these methods
         )
     typer.echo(f"{card.model_ref}: {card.architecture}, {card.parameters:,} parameters")
@@ -84,6 +107,17 @@ def copy(
             training=model.card.training,
         )
     typer.echo(f"{card.model_ref}: the weights of {model.card.model_ref}")
+
+
+def _print_table(rows: list[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        typer.echo("  ".join(cells).rstrip())
+
+
+def _read_restorers() -> Restorers:
+    return read_restorers(Settings.from_environment().models.store)
 
 
 def _read_registry() -> ModelRegistry:

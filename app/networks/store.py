@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from app.errors import BadModel, UnknownLook, UnknownModel
+from app.model_files import model_folders, next_version, write_model_files
 from app.networks import ARCHITECTURES
 from app.networks.base import Network, ThumbnailRecipe
 
@@ -147,7 +147,7 @@ def read_store(root: Path) -> list[Model]:
     Raises:
         BadModel: a model is incomplete or damaged; the message names the file.
     """
-    return [read_model(folder) for folder in _folders(root)]
+    return [read_model(folder) for folder in model_folders(root, "look")]
 
 
 def read_registry(root: Path, default: str) -> ModelRegistry:
@@ -159,7 +159,7 @@ def read_registry(root: Path, default: str) -> ModelRegistry:
     """
     models: list[Model] = []
     bad: dict[str, BadModel] = {}
-    for folder in _folders(root):
+    for folder in model_folders(root, "look"):
         try:
             models.append(read_model(folder))
         except BadModel as error:
@@ -211,7 +211,7 @@ def write_model(
     try:
         card = ModelCard(
             name=name,
-            version=_next_version(root / name),
+            version=next_version(root / name),
             architecture=network.architecture,
             hparams=network.hparams,
             thumbnail=thumbnail,
@@ -224,13 +224,8 @@ def write_model(
         )
     except ValidationError as error:
         raise BadModel(f"the card is not valid: {_format_first(error)}") from error
-    (root / name).mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=root, prefix=".new-") as scratch:
-        folder = Path(scratch) / "model"
-        folder.mkdir()
-        (folder / "weights.safetensors").write_bytes(weights)
-        (folder / "card.json").write_text(card.model_dump_json(indent=2) + "\n")
-        folder.rename(root / name / str(card.version))
+    folder = root / name / str(card.version)
+    write_model_files(folder, weights, card.model_dump_json(indent=2))
     return card
 
 
@@ -246,12 +241,6 @@ def write_figures(root: Path, card: ModelCard, figures: dict[str, dict[str, floa
     new.write_text(measured.model_dump_json(indent=2) + "\n", encoding="utf-8")
     new.replace(path)
     return measured
-
-
-def _folders(root: Path) -> list[Path]:
-    """Return the folders NAME/VERSION of a store."""
-    # Folders that begin with a dot are imports in progress, or left by interrupted ones.
-    return sorted(path for path in root.glob("[!.]*/[!.]*") if path.is_dir())
 
 
 def _resolve(model_refs: Iterable[str], default: str) -> str:
@@ -287,11 +276,6 @@ def _build_network(card: ModelCard, weights: bytes, path: Path) -> Network:
         if not tensor.isfinite().all():
             raise BadModel(f"{path}: tensor {name} holds NaN or infinity")
     return network.eval().requires_grad_(requires_grad=False)
-
-
-def _next_version(folder: Path) -> int:
-    taken = [int(path.name) for path in folder.glob("*") if path.name.isdecimal()]
-    return max(taken, default=0) + 1
 
 
 def _format_first(error: ValidationError) -> str:

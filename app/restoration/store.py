@@ -1,0 +1,199 @@
+"""Restoration models in the model store, beside those of looks; their cards are of another kind."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from app.errors import BadModel, UnknownModel
+from app.model_files import CARD, WEIGHTS, model_folders, next_version, write_model_files
+from app.restoration.engine import Model
+from app.restoration.methods import METHODS
+from app.restoration.methods.base import Imported
+from app.restoration.resample import Resampler
+
+log = logging.getLogger("clut")
+
+Task = Literal["upscale"]
+
+
+class RestorationCard(BaseModel):
+    """Method, origin and licence of a restoration model.
+
+    Attributes:
+        format: version of the card format.
+        kind: distinguishes it from the cards of looks.
+        name: the model `upscale-N` is preferred to others of the scale N.
+        version: the highest version is used.
+        task: what the model is for.
+        scale: output pixels for each of the input, in one direction; None for any scale.
+        method: a key of `METHODS`.
+        hparams: what the method needs beside its tables.
+        bytes: of the tables.
+        sha256: of weights.safetensors, in hexadecimal.
+        licence: SPDX identifier, or a description.
+        source: origin of the tables, with the attribution that the licence requires.
+        training: data, recipe and figures of a model that was trained here.
+        figures: measured quality: PSNR in dB, by data set and method.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    kind: Literal["restore"] = "restore"
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+    version: Annotated[int, Field(ge=1)]
+    task: Task
+    scale: Annotated[int, Field(ge=1, le=8)] | None
+    method: str
+    hparams: dict[str, Any]
+    bytes: int
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    licence: str
+    source: str
+    training: dict[str, Any] = {}
+    figures: dict[str, dict[str, float]] = {}
+
+    @property
+    def model_ref(self) -> str:
+        """NAME@VERSION."""
+        return f"{self.name}@{self.version}"
+
+
+@dataclass(frozen=True, eq=False)
+class Restorer:
+    """A model and its card."""
+
+    card: RestorationCard
+    model: Model | Resampler
+
+
+class Restorers:
+    """The restoration models that are served.
+
+    Attributes:
+        all: every version of every model.
+    """
+
+    def __init__(self, restorers: Sequence[Restorer] = ()) -> None:
+        self.all = sorted(restorers, key=lambda it: (it.card.name, it.card.version))
+        self._by_name = {it.card.name: it for it in self.all}
+
+    def __contains__(self, name: str) -> bool:
+        return name.partition("@")[0] in self._by_name
+
+    def get(self, name: str) -> Restorer:
+        """Return the model NAME or NAME@VERSION.
+
+        Raises:
+            UnknownModel: there is no such model.
+        """
+        by_ref = {it.card.model_ref: it for it in self.all}
+        found = self._by_name.get(name) or by_ref.get(name)
+        if found is None:
+            raise UnknownModel(f"There is no model {name!r}.", accepted=list(self._by_name))
+        return found
+
+    def find(self, scale: int | None) -> Restorer | None:
+        """Return the model for a scale, or the one for any scale (None).
+
+        `upscale-N` is preferred, `upscale-any` for any scale; otherwise the first by name.
+        """
+        fitting = {name: it for name, it in self._by_name.items() if it.card.scale == scale}
+        preferred = f"upscale-{scale or 'any'}"
+        return fitting.get(preferred) or next(iter(fitting.values()), None)
+
+
+def read_restorers(root: Path) -> Restorers:
+    """Read the restoration models of a store; damaged ones are logged and left out."""
+    found: list[Restorer] = []
+    bad: dict[Path, BadModel] = {}
+    for folder in model_folders(root, "restore"):
+        try:
+            found.append(read_restorer(folder))
+        except BadModel as error:
+            bad[folder] = error
+    for folder, reason in bad.items():
+        log.error("model %s@%s is left out: %s", folder.parent.name, folder.name, reason.detail)
+    return Restorers(found)
+
+
+def read_restorer(folder: Path) -> Restorer:
+    """Read one model and check it against its card.
+
+    Raises:
+        BadModel: a file is missing, damaged or does not match the card; the message names it.
+    """
+    try:
+        card = RestorationCard.model_validate_json((folder / CARD).read_bytes())
+        weights = (folder / WEIGHTS).read_bytes()
+    except OSError as error:
+        raise BadModel(f"{error.filename}: cannot be read ({error.strerror})") from error
+    except ValidationError as error:
+        raise BadModel(f"{folder / CARD}: {_format_first(error)}") from error
+    path = folder / WEIGHTS
+    if hashlib.sha256(weights).hexdigest() != card.sha256:
+        raise BadModel(f"{path}: the SHA-256 does not match the card")
+    if card.method not in METHODS:
+        raise BadModel(f"{folder / CARD}: there is no method {card.method!r}")
+    try:
+        return Restorer(card, METHODS[card.method](load(weights), card.hparams))
+    except (SafetensorError, BadModel, KeyError, TypeError) as error:
+        raise BadModel(f"{path}: does not fit the card ({error})") from error
+
+
+def write_restorer(
+    root: Path,
+    imported: Imported,
+    *,
+    name: str,
+    licence: str,
+    source: str,
+    training: dict[str, Any] | None = None,
+    figures: dict[str, dict[str, float]] | None = None,
+) -> RestorationCard:
+    """Write tables atomically as the next version of NAME.
+
+    Raises:
+        BadModel: the name has other characters than a-z, 0-9, ".", "_" and "-", or the tables do
+            not fit the method.
+    """
+    model = METHODS[imported.method](imported.tables, imported.hparams)
+    tables = {key: np.ascontiguousarray(table) for key, table in imported.tables.items()}
+    weights = save(tables)
+    try:
+        card = RestorationCard(
+            name=name,
+            version=next_version(root / name),
+            task="upscale",
+            scale=None if isinstance(model, Resampler) else model.scale,
+            method=imported.method,
+            hparams=imported.hparams,
+            bytes=sum(table.nbytes for table in tables.values()),
+            sha256=hashlib.sha256(weights).hexdigest(),
+            licence=licence,
+            source=source,
+            training=training or {},
+            figures=figures or {},
+        )
+    except ValidationError as error:
+        raise BadModel(f"the card is not valid: {_format_first(error)}") from error
+    folder = root / name / str(card.version)
+    write_model_files(folder, weights, card.model_dump_json(indent=2))
+    return card
+
+
+def _format_first(error: ValidationError) -> str:
+    """Format the first of the errors as FIELD: MESSAGE."""
+    first = json.loads(error.json())[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
