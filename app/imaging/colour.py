@@ -29,6 +29,8 @@ def to_srgb(raster: Raster, profile: bytes | None) -> Samples:
     browsers do.
     """
     samples, space = raster.samples, raster.space
+    if space == "lab":
+        return _transform(samples, space, _lab_profile())
     if space == "gray" and _space(profile) == "rgb":
         samples, space = _repeat(samples), "rgb"
     if profile and _space(profile) == space and not (space == "rgb" and is_srgb(profile)):
@@ -54,9 +56,9 @@ def _space(profile: bytes | None) -> str | None:
 
 
 def _transform(samples: Samples, space: ColourSpace, profile: bytes) -> Samples:
-    # For 16 bits Little CMS would resample the conversion on a 33^3 grid, which is off by up to
-    # 14 levels of 256; its 8-bit shortcut is exact.
-    exact = _FLAGS.NOOPTIMIZE if samples.dtype == np.uint16 else 0
+    # For 16 bits and CIELAB Little CMS would resample the conversion on a 33^3 grid, which is off
+    # by up to 14 levels of 256; its 8-bit shortcut is exact.
+    exact = _FLAGS.NOOPTIMIZE if samples.dtype == np.uint16 or space == "lab" else 0
     converted: Samples = imagecodecs.cms_transform(
         samples,
         profile,
@@ -125,6 +127,13 @@ def srgb_profile() -> bytes:
     profile = bytearray(imagecodecs.cms_profile("srgb"))
     profile[_DATE_TIME] = bytes.fromhex("07ea 0001 0001 0000 0000 0000")
     return bytes(profile)
+
+
+@lru_cache(maxsize=1)
+def _lab_profile() -> bytes:
+    """Return the profile of CIELAB relative to its own white, whatever that is."""
+    profile: bytes = imagecodecs.cms_profile("lab4")
+    return profile
 
 
 @lru_cache(maxsize=16)

@@ -135,7 +135,7 @@ def _to_image(source: EncodedImage, raster: Raster) -> Image:
         format=source.format,
         subsampling=header.subsampling,
         gain_map=header.gain_map if header.orientation == 1 else None,
-        notes=() if header.hdr is None else (TONE_MAPPED,),
+        notes=header.notes if header.hdr is None else (*header.notes, TONE_MAPPED),
     )
 
 

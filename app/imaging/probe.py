@@ -86,7 +86,8 @@ class EncodedImage:
     def peak_bytes(self) -> int:
         """The most memory that decoding, converting, reducing and encoding take."""
         copies = 0 if self.sandbox is None else _BODY_COPIES * len(self.body)
-        return copies + self.pixels * _PEAK_BYTES[8 if self.header.bits <= 8 else 16]
+        usual = _PEAK_BYTES[8 if self.header.bits <= 8 else 16]
+        return copies + self.pixels * max(usual, self.header.peak_bytes)
 
     def thumbnail_pixels(self, side: int) -> int:
         """Return the most pixels that `decode_reduced` decodes."""
@@ -177,8 +178,8 @@ def _check(source: EncodedImage, limits: Limits) -> None:
         raise DamagedImage(f"The {name} has no pixels.")
     if header.frames > 1:
         raise AnimatedImage(
-            f"The {name} holds {header.frames} pictures. Animations and multi-page files are not "
-            "enhanced; send one picture.",
+            f"The {name} holds {header.frames} images. Animations are not enhanced; "
+            "send one image.",
             frames=header.frames,
         )
 

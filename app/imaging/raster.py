@@ -34,7 +34,7 @@ class Metadata:
     xmp: bytes | None = None
 
 
-ColourSpace = Literal["gray", "rgb", "cmyk"]
+ColourSpace = Literal["gray", "rgb", "cmyk", "lab"]
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,9 @@ class Header:
         metadata: EXIF and XMP as found.
         gain_map: of a JPEG: a second JPEG that makes an HDR image of it, or None.
         subsampling: chroma subsampling of a JPEG: "444", "422", "420", "440" or "411".
+        peak_bytes: the most memory that decoding takes for each pixel, where it may be more than is
+            usual for its bits.
+        notes: what is left out of the file, as in `app.imaging.types.Image`.
     """
 
     width: int
@@ -91,6 +94,8 @@ class Header:
     metadata: Metadata = field(default_factory=Metadata)
     gain_map: bytes | None = None
     subsampling: str | None = None
+    peak_bytes: int = 0
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,7 +122,8 @@ class Raster:
     """Decoded samples in the colour space of the file, as stored (before orientation).
 
     Attributes:
-        samples: (H, W, 1 | 3 | 4) uint8 or uint16 over their full range; CMYK counts ink.
+        samples: (H, W, 1 | 3 | 4) uint8 or uint16 over their full range; CMYK counts
+            ink, CIELAB is coded as by ICC profiles of version 4.
         space: what the channels mean.
         alpha: (H, W) of the same dtype, straight, or None.
     """

@@ -11,7 +11,6 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-import tifffile
 from PIL import Image
 
 from app.errors import AnimatedImage, DamagedImage, NotAnImage, TooManyPixels, TooMuchMetadata
@@ -71,9 +70,9 @@ def test_limit_holds_for_every_format(body: bytes) -> None:
         probe(body, Limits(max_pixels=96 * 64 - 1))
 
 
-@pytest.mark.parametrize("image_format", ["PNG", "WEBP", "AVIF", "TIFF"])
+@pytest.mark.parametrize("image_format", ["PNG", "WEBP", "AVIF"])
 def test_animations_are_refused(image_format: str) -> None:
-    """Several frames or pages are refused, and counted."""
+    """Several frames are refused, and counted."""
     frames = [Image.fromarray(scene() // n) for n in (1, 2, 3)]
     body = saved(frames[0], image_format, save_all=True, append_images=frames[1:])
     with pytest.raises(AnimatedImage) as refused:
@@ -84,15 +83,6 @@ def test_animations_are_refused(image_format: str) -> None:
 def test_one_frame_is_no_animation() -> None:
     """A file that is animated in name, but has one frame, is a picture."""
     assert source(saved(scene(), "WEBP", save_all=True, append_images=[])).width == 96
-
-
-def test_previews_are_no_pages() -> None:
-    """A TIFF that carries a reduced copy of its picture has one page."""
-    target = BytesIO()
-    with tifffile.TiffWriter(target) as writer:
-        writer.write(scene(), photometric="rgb", metadata=None)
-        writer.write(scene()[::4, ::4], photometric="rgb", subfiletype=1, metadata=None)
-    assert source(target.getvalue()).width == 96
 
 
 def test_camera_raw_is_refused() -> None:
@@ -112,18 +102,6 @@ def test_mpo_is_its_primary_image() -> None:
 def test_heic_with_several_pictures_is_its_primary() -> None:
     """Of a HEIC with several top-level pictures, the primary one counts."""
     assert source(heic([scene(), 255 - scene()], primary=1)).header.frames == 1
-
-
-def test_floating_point_samples_are_refused() -> None:
-    """Floating-point samples are refused with a reason rather than misread."""
-    with pytest.raises(NotAnImage, match="16 integer bits"):
-        source(tiff(scene().astype("float32"), photometric="rgb"))
-
-
-def test_lab_tiff_is_refused() -> None:
-    """L*a*b* is refused rather than taken for RGB."""
-    with pytest.raises(NotAnImage, match="interpretation 8"):
-        source(saved(Image.fromarray(scene()).convert("LAB"), "TIFF"))
 
 
 def test_zero_pixels_are_damage() -> None:
@@ -181,10 +159,10 @@ def test_too_many_segments_are_refused(photos: Path, length: int) -> None:
     assert probe(lake[:2] + empty * 9000 + lake[2:], Limits()).width == 853
 
 
-def test_too_many_pages_are_refused() -> None:
-    """A TIFF of empty pages by the million is not counted to its end."""
+def test_many_pages_cost_little() -> None:
+    """A TIFF of empty pages is refused for its first one."""
     pages = b"".join(struct.pack("<HI", 0, 8 + 6 * (page + 1)) for page in range(2000))
-    with pytest.raises(DamagedImage, match="1000 pages"):
+    with pytest.raises((DamagedImage, NotAnImage)):
         source(b"II*\0\x08\0\0\0" + pages + bytes(6))
 
 

@@ -151,12 +151,15 @@ def expensive_images() -> dict[str, bytes]:
     """Three megapixels of the kinds that take the most memory for each pixel."""
     gray = np.linspace(0, 65535, 2000 * 1500).astype(np.uint16).reshape(1500, 2000)
     rgba, rgb8 = np.dstack([gray] * 4), np.dstack([gray >> 8] * 3).astype(np.uint8)
+    light = rgba / np.float64(65535)
     wide = {"iccprofile": imagecodecs.cms_profile("adobergb")}
     return {
         "png 16": imagecodecs.png_encode(rgba, level=1),
         "png 8": imagecodecs.png_encode(rgb8, level=1),
         "tiff": tiff(rgba, photometric="rgb", extrasamples=["assocalpha"], **wide),
         "tiff cmyk": tiff(rgba, photometric="separated"),
+        "tiff float": tiff(light, photometric="rgb", extrasamples=["assocalpha"], byteorder=">"),
+        "tiff jpeg 2000": tiff(rgb8, photometric="rgb", compression="jpeg2000"),
         "jxl": imagecodecs.jpegxl_encode(rgba, distance=2, effort=1),
         "avif": imagecodecs.avif_encode(rgb8, level=60, speed=10),
     }
@@ -207,7 +210,7 @@ def test_a_size_is_the_decoders(sandbox: Sandbox) -> None:
         decode_all(jpeg_with_a_fake_frame(), sandbox)
 
 
-@pytest.mark.parametrize("compression", ["png", "webp", "jpegxl", "jpeg_2000_lossy"])
+@pytest.mark.parametrize("compression", ["png", "webp", "jpegxl"])
 def test_tiff_codecs_with_a_size_of_their_own_are_not_read(
     sandbox: Sandbox, compression: str
 ) -> None:

@@ -37,3 +37,12 @@ def test_hdr_is_tone_mapped(client: httpx.Client) -> None:
     """An HDR image becomes SDR, and the response says so."""
     body = with_chunks(imagecodecs.png_encode(scene_16()), cICP=struct.pack("4B", 9, 16, 0, 1))
     assert client.post("/enhance", content=body).headers["X-Image-Notes"] == "tone-mapped"
+
+
+def test_further_pages_are_left_out(client: httpx.Client) -> None:
+    """Of a TIFF with several pages the first is enhanced, and the response says so."""
+    first, second = (Image.fromarray(it) for it in (scene(), scene(32, 16)))
+    body = saved(first, "TIFF", save_all=True, append_images=[second])
+    response = client.post("/enhance", content=body)
+    assert response.headers["X-Image-Notes"] == "first-page"
+    assert Image.open(BytesIO(response.content)).size == (96, 64)
