@@ -231,6 +231,12 @@ class Limits(Policy):
         description="Images with more pixels are rejected before they are decoded. What an "
         "image takes in memory is limited by CLUT_ADMISSION_MEMORY_BYTES.",
     )
+    max_pixels_per_byte: PositiveInt = Field(
+        default=2000,
+        description="Images of more than 4 megapixels are rejected if they have more pixels than "
+        "this for each byte of the file: a body of a kilobyte must not occupy the service for "
+        "seconds. Photographs have at most 200, black and white scans 1,000.",
+    )
     max_profile_bytes: PositiveInt = Field(
         default=4 * 2**20,
         description="Images with a larger ICC profile are rejected; printers' reach 3 MB.",

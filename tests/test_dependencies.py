@@ -47,16 +47,30 @@ def test_the_tests_run_with_the_pinned_versions() -> None:
 
 
 def test_nothing_unpickles() -> None:
-    """Only the sandbox, between its own processes, unpickles; checkpoints are read as tensors.
+    """Only the processes of the sandbox unpickle, and only what the server sends them.
 
-    `torch_files` replaces every class of a file by an inert one, which tests/restoration checks.
+    What they reply is JSON, and checkpoints are read as tensors. `torch_files` replaces every class
+    of a file by an inert one, which tests/restoration checks.
     """
     for file in list_server_files():
+        tree = ast.parse(file.read_text())
         pickles = list_imports(file) & {"pickle", "cloudpickle", "dill", "shelve", "marshal"}
-        assert not pickles or file.name.startswith(("sandbox", "torch_files")), file
-        for node in ast.walk(ast.parse(file.read_text())):
+        names = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        uses = {name for name in names if name.split(".")[0] in pickles}
+        assert bool(pickles) == bool(uses), file
+        assert uses == PICKLING.get(file.name, set()), file
+        # Connections of multiprocessing unpickle what they receive.
+        assert "multiprocessing.connection" not in list_imports(file) or "bulk" in file.parts, file
+        for node in ast.walk(tree):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
                 assert "weights_only=True" in ast.unparse(node), file
+
+
+PICKLING = {
+    "sandbox_messages.py": {"pickle.dump"},
+    "sandbox_process.py": {"pickle.loads"},
+    "torch_files.py": {"pickle.Unpickler"},
+}
 
 
 def test_nothing_fetches() -> None:

@@ -14,12 +14,13 @@ from typing import Any
 import imagecodecs
 import numpy as np
 
+from app.imaging.icc import reduce_profile
 from app.imaging.raster import ColourSpace, Raster, Samples, split_rows
 
 _FLAGS = imagecodecs.CMS.FLAGS
 _ICC_SPACES = {b"GRAY": "gray", b"RGB ": "rgb", b"CMYK": "cmyk"}
 _ICC_SPACE, _ICC_SIGNATURE = slice(16, 20), slice(36, 40)
-_LARGEST_SRGB = 1 << 16  # bytes; profiles that mean sRGB are small, and the verdicts are cached
+LARGEST_SRGB = 1 << 16  # bytes; profiles that mean sRGB are small, and are kept in a cache
 
 
 def to_srgb(raster: Raster, profile: bytes | None) -> Samples:
@@ -61,7 +62,7 @@ def _transform(samples: Samples, space: ColourSpace, profile: bytes) -> Samples:
     exact = _FLAGS.NOOPTIMIZE if samples.dtype == np.uint16 or space == "lab" else 0
     converted: Samples = imagecodecs.cms_transform(
         samples,
-        profile,
+        reduce_profile(profile),
         srgb_profile(),
         colorspace=space,
         outcolorspace="rgb",
@@ -80,7 +81,7 @@ def is_srgb(profile: bytes) -> bool:
     """
     if _space(profile) != "rgb":
         return True
-    return len(profile) <= _LARGEST_SRGB and _is_identity(profile)
+    return len(profile) <= LARGEST_SRGB and _is_identity(profile)
 
 
 @lru_cache(maxsize=64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from enum import StrEnum
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from app.imaging.raster import Crop, Raster, Samples
 from app.imaging.resize import fit, make_thumbnail
 from app.imaging.types import Image
 
-TRUNCATED = "truncated"  # the note of an image of which a part was missing
+TRUNCATED: Final = "truncated"  # the note of an image of which a part was missing
 
 
 class TruncatedPolicy(StrEnum):
@@ -45,7 +46,13 @@ def prepare(
     Raises:
         DamagedImage: the pixels cannot be decoded.
     """
-    return source.run(_prepare, thumbnail_size, antialias, max_side, truncated)
+    image, thumbnail = source.run(_prepare, thumbnail_size, antialias, max_side, truncated)
+    if source.sandbox is not None:
+        height, width, _ = image.pixels.shape
+        if height * width > source.pixels:
+            raise DamagedImage("Its decoder returned more pixels than its header promises.")
+        _check_thumbnail(thumbnail, thumbnail_size)
+    return image, thumbnail
 
 
 def prepare_thumbnail(
@@ -56,7 +63,17 @@ def prepare_thumbnail(
     Raises:
         DamagedImage: the pixels cannot be decoded.
     """
-    return source.run(_prepare_thumbnail, thumbnail_size, antialias)
+    thumbnail = source.run(_prepare_thumbnail, thumbnail_size, antialias)
+    if source.sandbox is not None:
+        _check_thumbnail(thumbnail, thumbnail_size)
+    return thumbnail
+
+
+def _check_thumbnail(thumbnail: NDArray[np.float32], size: int) -> None:
+    """Raise DamagedImage for what a network must not receive: it runs with those of others."""
+    fits = thumbnail.dtype == np.float32 and thumbnail.shape == (3, size, size)
+    if not (fits and thumbnail.min() >= 0 and thumbnail.max() <= 1):  # nor NaN
+        raise DamagedImage("Its decoder returned no thumbnail.")
 
 
 def _prepare(

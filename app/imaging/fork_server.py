@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection
-from multiprocessing.reduction import send_handle
 from threading import Lock
 
 from app.imaging import sandbox_process
+from app.imaging.sandbox_process import NUMBER
 
 
 class ForkServer:
@@ -21,7 +20,7 @@ class ForkServer:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._control, theirs = Pipe()
+        self._control, theirs = socket.socketpair()
         with theirs:
             self._popen = subprocess.Popen(  # noqa: S603 -- our own module
                 [sys.executable, "-m", sandbox_process.__name__, str(theirs.fileno())],
@@ -29,20 +28,39 @@ class ForkServer:
                 stdin=subprocess.DEVNULL,
             )
 
-    def fork(self, connection: Connection) -> int:
-        """Fork a process that serves a connection; return its ID."""
+    @property
+    def pid(self) -> int:
+        """The ID of the process."""
+        return self._popen.pid
+
+    def fork(self, connection: socket.socket) -> int:
+        """Fork a process that serves a connection; return its ID.
+
+        Raises:
+            EOFError, OSError: the server has ended.
+        """
         with self._lock:
-            self._control.send(None)
-            send_handle(self._control, connection.fileno(), self._popen.pid)
-            return int(self._control.recv())
+            socket.send_fds(self._control, [NUMBER.pack(0)], [connection.fileno()])
+            return self._receive()
 
     def wait(self, process: int) -> int:
-        """Wait until a process has ended; return its exit code, negative for a signal."""
+        """Wait until a process has ended; return its exit code, negative for a signal.
+
+        Raises:
+            EOFError, OSError: the server has ended.
+        """
         with self._lock:
-            self._control.send(process)
-            return int(self._control.recv())
+            self._control.sendall(NUMBER.pack(process))
+            return self._receive()
 
     def end(self) -> None:
         """End the server; its processes end by themselves."""
         self._control.close()
         self._popen.wait()
+
+    def _receive(self) -> int:
+        reply = self._control.recv(NUMBER.size)
+        if not reply:
+            raise EOFError
+        (number,) = NUMBER.unpack(reply)
+        return int(number)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.imaging.raster import HdrCoding, Samples
 
-TONE_MAPPED = "tone-mapped"  # the note of an image that was HDR
+TONE_MAPPED: Final = "tone-mapped"  # the note of an image that was HDR
 
 _PQ, _HLG = 16, 18  # ITU-T H.273, table 3
 _REFERENCE_WHITE = 203.0  # cd/m2

@@ -23,7 +23,7 @@ from app.errors import (
     TooMuchMetadata,
 )
 from app.imaging.codecs import ImageFormat, detect_format
-from app.imaging.colour import is_srgb
+from app.imaging.colour import LARGEST_SRGB, is_srgb
 from app.imaging.raster import FormatError, Header
 from app.imaging.sandbox import Budget, Sandbox, run_in
 from app.policies import Limits
@@ -40,8 +40,7 @@ _PEAK_BYTES = {8: 18, 16: 24}
 _BODY_COPIES = 3  # sent to the sandbox, received there, and read by a library
 _ALLOWANCE = 1.5  # address space for each byte of the peak: decoders also reserve what they skip
 _SLACK = 128 << 20  # bytes for the working memory of decoders
-
-
+_ANY_BODY_PIXELS = 4_000_000  # that a body of any length may have
 _BASE_CPU_SECONDS = 1.0
 _CPU_SECONDS_A_MEGAPIXEL = 0.5  # the slowest kind of image, 16 bits with a wide gamut, takes 0.25
 _HEADER_BUDGET = Budget(memory=256 << 20, cpu_seconds=1.0)
@@ -130,7 +129,7 @@ def probe(
     Raises:
         NotAnImage: it is none of the formats that are read here.
         DamagedImage: its header cannot be read.
-        TooManyPixels: it has more than `limits.max_pixels`.
+        TooManyPixels: it has more than `limits.max_pixels`, or too many for its length.
         AnimatedImage: it holds several images.
     """
     image_format = detect_format(body)
@@ -151,7 +150,9 @@ def probe(
 
 
 def _is_srgb(profile: bytes | None, sandbox: Sandbox | None) -> bool:
-    return profile is None or _is_srgb_profile(profile, sandbox)
+    if profile is None:
+        return True
+    return len(profile) <= LARGEST_SRGB and _is_srgb_profile(profile, sandbox)
 
 
 @lru_cache(maxsize=64)
@@ -167,15 +168,21 @@ def readable_formats() -> list[ImageFormat]:
 
 def _check(source: EncodedImage, limits: Limits) -> None:
     name, header = source.format.name, source.header
+    if min(header.width, header.height) < 1:  # some formats store them with a sign
+        raise DamagedImage(f"The {name} has no pixels.")
     if source.pixels > limits.max_pixels:
         raise TooManyPixels(
             f"The {name} has {source.width} × {source.height} pixels; "
             f"{limits.max_pixels} are accepted.",
             max_pixels=limits.max_pixels,
         )
+    if source.pixels > _ANY_BODY_PIXELS + limits.max_pixels_per_byte * len(source.body):
+        raise TooManyPixels(
+            f"The {name} has {source.width} × {source.height} pixels in {len(source.body)} bytes; "
+            f"{limits.max_pixels_per_byte} pixels are accepted for each byte.",
+            max_pixels_per_byte=limits.max_pixels_per_byte,
+        )
     _check_blocks(source, limits)
-    if source.pixels == 0:
-        raise DamagedImage(f"The {name} has no pixels.")
     if header.frames > 1:
         raise AnimatedImage(
             f"The {name} holds {header.frames} images. Animations are not enhanced; "

@@ -6,16 +6,16 @@ costs its own request; the server and the other requests go on.
 
 from __future__ import annotations
 
-import mmap
 import os
-import pickle
+import re
 import signal
-from collections.abc import Callable, Sequence
+import socket
+from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection
-from multiprocessing.reduction import recv_handle
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
 from queue import Empty, LifoQueue
 from threading import Lock
 from time import monotonic
@@ -23,8 +23,13 @@ from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
 from app.errors import DamagedImage, DeadlineExceeded
-from app.imaging import sandbox_process
 from app.imaging.fork_server import ForkServer
+from app.imaging.sandbox_messages import (
+    BrokenMessageError,
+    pack_request,
+    receive_reply,
+    send_request,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,6 +37,7 @@ R = TypeVar("R")
 DEFAULT_MEMORY = 256 << 20  # bytes that a call may allocate beyond what its process has
 DEFAULT_CPU_SECONDS = 5.0
 MAX_SLOWDOWN = 30  # seconds of waiting for a second of CPU time
+_SHORTEST_WAIT = 1e-3  # seconds; 0 would not wait for the socket at all
 
 
 @dataclass(frozen=True)
@@ -54,29 +60,25 @@ class Budget:
         return (
             longest
             if self.deadline is None
-            else min(longest, max(0.0, self.deadline - monotonic()))
+            else min(longest, max(_SHORTEST_WAIT, self.deadline - monotonic()))
         )
 
 
-@dataclass(frozen=True)
-class SandboxStats:
-    """What has happened so far.
+class Outcome(StrEnum):
+    """How a call ended."""
 
-    Attributes:
-        calls: calls that were begun.
-        crashes: processes that died of a file.
-        timeouts: processes that were killed at the limit of CPU time or at a deadline.
-        retries: calls that were repeated because something else had killed their process.
-    """
-
-    calls: int = 0
-    crashes: int = 0
-    timeouts: int = 0
-    retries: int = 0
-
-
-class _KilledError(Exception):
-    """The process was killed from outside, for example by the kernel when memory ran out."""
+    OK = "ok"
+    """The function returned."""
+    REJECTED = "rejected"
+    """The function raised an exception, such as for a damaged file."""
+    TIMEOUT = "timeout"
+    """The process was killed at the limit of CPU time or at the deadline."""
+    CRASHED = "crashed"
+    """The process died of the file."""
+    RETRIED = "retried"
+    """Something else killed the process, for example the kernel; the call was made again."""
+    KILLED = "killed"
+    """Something else killed the process of a call that was made again."""
 
 
 class Sandbox:
@@ -94,7 +96,8 @@ class Sandbox:
         self._lock = Lock()
         self._starting = Lock()
         self._alive: set[_Process] = set()
-        self._stats = SandboxStats()
+        self._outcomes: Counter[Outcome] = Counter()
+        self._seconds = 0.0
 
     def __enter__(self) -> Self:
         self._server = ForkServer()
@@ -117,14 +120,25 @@ class Sandbox:
             self._idle.put(self._start())
 
     @property
-    def stats(self) -> SandboxStats:
-        """What has happened so far."""
-        return self._stats
+    def outcomes(self) -> dict[Outcome, int]:
+        """The number of calls that ended in each way."""
+        return {outcome: self._outcomes[outcome] for outcome in Outcome}
+
+    @property
+    def seconds(self) -> float:
+        """The time that all calls took together."""
+        return self._seconds
 
     @property
     def processes(self) -> list[int]:
-        """The IDs of the processes that are running."""
+        """The IDs of the processes that run calls."""
         return [process.pid for process in list(self._alive)]
+
+    @property
+    def memory(self) -> int:
+        """The resident bytes of these processes and their server; see `proportional_memory`."""
+        server = [] if self._server is None else [self._server.pid]
+        return sum(map(proportional_memory, [*server, *self.processes]))
 
     def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a function with the default budget; see `run_within`."""
@@ -133,56 +147,50 @@ class Sandbox:
     def run_within(
         self, budget: Budget, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        """Run a function in a process of the pool; its arguments have to be picklable.
+        """Run a function in a process of the pool.
 
-        Its result may hold numpy arrays, which are passed in shared memory.
+        Its arguments have to be picklable. It has to declare the type of its result, of which
+        `app.imaging.sandbox_messages` knows how to send it.
 
         Raises:
             DamagedImage: the process crashed, or exceeded the memory or the CPU time.
             DeadlineExceeded: the deadline passed; the process was killed.
-            Exception: whatever the function raised.
+            Problem, FormatError, DecoderError: the function raised it, or something else.
         """
-        request = pickle.dumps((function, args, kwargs), protocol=5)
+        request = pack_request(function, args, kwargs)
         try:
-            return self._call(request, budget)  # type: ignore[no-any-return]
-        except _KilledError:
-            self._count(retries=1)
-        try:
-            return self._call(request, budget)  # type: ignore[no-any-return]
-        except _KilledError:
-            raise DamagedImage(
-                "Its decoder was killed twice, so it needs too much memory."
-            ) from None
+            outcome, result = self._call(request, budget, function)
+            if outcome is Outcome.KILLED:
+                self._count(Outcome.RETRIED)
+                outcome, result = self._call(request, budget, function)
+            self._count(outcome)
+        finally:
+            os.close(request)
+        if isinstance(result, Exception):
+            raise result
+        return result  # type: ignore[no-any-return]
 
-    def _call(self, request: bytes, budget: Budget) -> Any:
-        self._count(calls=1)
+    def _call(
+        self, request: int, budget: Budget, function: Callable[..., Any]
+    ) -> tuple[Outcome, Any]:
+        """Make one call; return how it ended, and its result or exception."""
+        begun = monotonic()
         try:
             process = self._idle.get_nowait()
         except Empty:
             process = self._start()
         try:
-            result = process.call(request, budget)
-        except (EOFError, OSError, TimeoutError) as error:
-            raise self._explain(error, self._end(process)) from None
+            result = process.call(request, budget, function)
+        except (EOFError, OSError, BrokenMessageError) as error:  # TimeoutError is an OSError
+            return _explain(error, self._end(process))
         except BaseException:
             self._end(process)
             raise
+        finally:
+            with self._lock:
+                self._seconds += monotonic() - begun
         self._idle.put(process)
-        if isinstance(result, Exception):
-            raise result
-        return result
-
-    def _explain(self, error: Exception, exit_code: int) -> Exception:
-        if isinstance(error, TimeoutError):
-            self._count(timeouts=1)
-            return DeadlineExceeded("The image was not decoded by the deadline.")
-        if exit_code == -signal.SIGXCPU:
-            self._count(timeouts=1)
-            return DamagedImage("It takes longer to decode than images of its size do.")
-        if exit_code == -signal.SIGKILL:  # none of ours: those raise TimeoutError
-            return _KilledError()
-        self._count(crashes=1)
-        return DamagedImage("The image is built such that its decoder crashed.")
+        return Outcome.REJECTED if isinstance(result, Exception) else Outcome.OK, result
 
     def _start(self) -> _Process:
         process = self._fork()
@@ -206,10 +214,23 @@ class Sandbox:
             self._alive.discard(process)
         return process.end()
 
-    def _count(self, **more: int) -> None:
+    def _count(self, outcome: Outcome) -> None:
         with self._lock:
-            new = {name: getattr(self._stats, name) + count for name, count in more.items()}
-            self._stats = replace(self._stats, **new)
+            self._outcomes[outcome] += 1
+
+
+def _explain(error: Exception, exit_code: int) -> tuple[Outcome, Exception]:
+    """Return why a process has ended, and what its caller receives."""
+    if isinstance(error, TimeoutError):
+        return Outcome.TIMEOUT, DeadlineExceeded("The image was not decoded by the deadline.")
+    if exit_code == -signal.SIGXCPU:
+        message = "It takes longer to decode than images of its size do."
+        return Outcome.TIMEOUT, DamagedImage(message)
+    if exit_code == -signal.SIGKILL and not isinstance(error, BrokenMessageError):
+        return Outcome.KILLED, DamagedImage(
+            "Its decoder was killed twice: it needs too much memory."
+        )
+    return Outcome.CRASHED, DamagedImage("The image is built such that its decoder crashed.")
 
 
 class _Process:
@@ -217,33 +238,48 @@ class _Process:
 
     def __init__(self, server: ForkServer) -> None:
         self._server = server
-        self._connection, theirs = Pipe()
+        self._connection, theirs = socket.socketpair()
         with theirs:
-            self.pid = server.fork(theirs)
+            try:
+                self.pid = server.fork(theirs)
+            except (EOFError, OSError):
+                self._connection.close()
+                raise
 
-    def call(self, request: bytes, budget: Budget) -> Any:
-        """Run a pickled call.
+    def call(self, request: int, budget: Budget, function: Callable[..., Any]) -> Any:
+        """Run a call; return its result, or the exception that it raised.
 
         Raises:
             EOFError, OSError: the process has ended.
             TimeoutError: the deadline has passed.
+            BrokenMessageError: the function does not return such results.
         """
-        self._connection.send((budget.memory, budget.cpu_seconds))
-        self._connection.send_bytes(request)
-        if not self._connection.poll(budget.seconds_left()):
-            raise TimeoutError
-        return _receive(self._connection)
+        self._connection.settimeout(budget.seconds_left())
+        send_request(self._connection, request, budget.memory, budget.cpu_seconds)
+        return receive_reply(self._connection, function)
 
     def end(self) -> int:
         """Kill the process, unless it has ended; return its exit code."""
-        with suppress(OSError):
-            self._connection.close()
+        self._connection.close()
         with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)  # its ID is not reused before it is waited for
         try:
             return self._server.wait(self.pid)
         except (EOFError, OSError):  # the server was killed before
             return -signal.SIGKILL
+
+
+def proportional_memory(process: int) -> int:
+    """Return the resident bytes of a process, those that it shares divided among the sharers.
+
+    0 where the system does not tell, and for a process that has ended.
+    """
+    try:
+        rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
+    except OSError:
+        return 0
+    sizes: list[str] = re.findall(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)
+    return 1024 * sum(map(int, sizes))
 
 
 def run_in(
@@ -257,17 +293,3 @@ def run_in(
     if sandbox is None:
         return function(*args, **kwargs)
     return sandbox.run_within(budget, function, *args, **kwargs)
-
-
-def _receive(connection: Connection) -> Any:
-    """Receive a result: a pickle, and its arrays in shared memory."""
-    pickled, sizes = pickle.loads(connection.recv_bytes())  # noqa: S301 -- bytes and integers
-    buffers: Sequence[memoryview] = ()
-    if sizes:
-        handle = recv_handle(connection)
-        try:
-            shared = mmap.mmap(handle, sum(map(sandbox_process.aligned, sizes)))
-        finally:
-            os.close(handle)
-        buffers = sandbox_process.split(memoryview(shared), sizes)
-    return pickle.loads(pickled, buffers=buffers)  # noqa: S301 -- of our own functions

@@ -10,17 +10,19 @@ import os
 import pickle
 import resource
 import signal
+import socket
+import struct
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from math import ceil
-from multiprocessing.connection import Connection
-from multiprocessing.reduction import recv_handle, send_handle
 from pathlib import Path
 from typing import Any
 
 from app.errors import DamagedImage
+from app.imaging.sandbox_messages import receive_request, send_reply
+
+NUMBER = struct.Struct("=q")  # what the server of the processes and its owner exchange
 
 # Of imagecodecs, by our codecs, by colour conversion and by tifffile.
 _LOADED_ON_FIRST_USE = (
@@ -47,28 +49,30 @@ _LOADED_ON_FIRST_USE = (
     "zlib_decode",
     "zstd_decode",
 )
-_ALIGNMENT = 64  # bytes; numpy works fastest on aligned arrays
 _STATM = Path("/proc/self/statm")
 
 
 def main() -> None:
     """Fork processes for as long as the other end of the connection is open.
 
-    Reads None, and after it the connection of a process: forks it and replies with its ID. Reads
-    an ID: waits until that process has ended and replies with its exit code, as in `subprocess`.
+    Reads 0 with the connection of a process: forks it and replies with its ID. Reads an ID: waits
+    until that process has ended and replies with its exit code, as in `subprocess`.
     """
-    control: Connection = Connection(int(sys.argv[1]))
+    control = socket.socket(fileno=int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which ends us
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _preload()
-    with suppress(EOFError, OSError):
+    with suppress(OSError):
         while True:
-            process = control.recv()
-            if process is None:
-                control.send(_fork(control, recv_handle(control)))
+            message, handles, _, _ = socket.recv_fds(control, NUMBER.size, 1)
+            if not message:
+                return
+            (process,) = NUMBER.unpack(message)
+            if handles:
+                control.sendall(NUMBER.pack(_fork(control, handles[0])))
             else:
                 _, status = os.waitpid(process, 0)
-                control.send(os.waitstatus_to_exitcode(status))
+                control.sendall(NUMBER.pack(os.waitstatus_to_exitcode(status)))
 
 
 def _preload() -> None:
@@ -85,49 +89,33 @@ def _preload() -> None:
         make_thumbnail(np.zeros((1, 1, 3), dtype), 1, antialias=False)
 
 
-def _fork(control: Connection, handle: int) -> int:
+def _fork(control: socket.socket, handle: int) -> int:
     process = os.fork()
     if process:
         os.close(handle)
         return process
     control.close()
     try:
-        _serve(Connection(handle))
+        _serve(socket.socket(fileno=handle))
     finally:
         os._exit(0)
 
 
-def _serve(connection: Connection) -> None:
+def _serve(connection: socket.socket) -> None:
     """Run calls until the other end of the connection is closed."""
     _silence()
-    while True:
-        try:
-            memory, cpu_seconds = connection.recv()
-            request = connection.recv_bytes()
-        except (EOFError, OSError):
-            return
-        _reply(connection, _run(request, memory, cpu_seconds))
+    with suppress(EOFError, OSError):
+        while True:
+            request, memory, cpu_seconds = receive_request(connection)
+            send_reply(connection, _run(request, memory, cpu_seconds))
 
 
-def aligned(size: int) -> int:
-    """Round a number of bytes up, so that what follows is aligned."""
-    return -(-size // _ALIGNMENT) * _ALIGNMENT
-
-
-def split(shared: memoryview, sizes: Sequence[int]) -> list[memoryview]:
-    """Cut shared memory into its buffers."""
-    parts, start = [], 0
-    for size in sizes:
-        parts.append(shared[start : start + size])
-        start += aligned(size)
-    return parts
-
-
-def _run(request: bytes, memory: int, cpu_seconds: float) -> Any:
+def _run(request: mmap.mmap, memory: int, cpu_seconds: float) -> Any:
     """Return the result of a call, or the exception that it raised."""
     try:
         with _limited(memory, cpu_seconds):
-            function, args, kwargs = pickle.loads(request)  # noqa: S301 -- the server's
+            with request:
+                function, args, kwargs = pickle.loads(request)  # noqa: S301 -- the server's
             return function(*args, **kwargs)
     except MemoryError:
         return DamagedImage("It needs more memory than images of its size do.")
@@ -156,38 +144,6 @@ def _set_soft_limit(which: int, value: int) -> None:
     if hard != resource.RLIM_INFINITY and not 0 <= value <= hard:
         value = hard
     resource.setrlimit(which, (value, hard))
-
-
-def _reply(connection: Connection, result: Any) -> None:
-    """Send a result: its arrays in memory that the receiver maps, the rest through the pipe."""
-    buffers: list[pickle.PickleBuffer] = []
-    try:
-        pickled = pickle.dumps(result, protocol=5, buffer_callback=buffers.append)
-    except Exception:  # an exception of a library that cannot be pickled
-        pickled = pickle.dumps(RuntimeError(f"{type(result).__name__}: {result}"))
-        buffers = []
-    parts = [buffer.raw() for buffer in buffers]
-    sizes = [part.nbytes for part in parts]
-    connection.send_bytes(pickle.dumps((pickled, sizes)))
-    if sizes:
-        handle = _shared_memory(sum(map(aligned, sizes)))
-        with mmap.mmap(handle, sum(map(aligned, sizes))) as shared, memoryview(shared) as view:
-            for target, part in zip(split(view, sizes), parts, strict=True):
-                target[:] = part
-                target.release()
-        send_handle(connection, handle, 0)  # the ID of the receiver matters on Windows alone
-        os.close(handle)
-
-
-def _shared_memory(size: int) -> int:
-    """Return a file descriptor of memory without a name, which nobody can forget to delete."""
-    if hasattr(os, "memfd_create"):
-        handle = os.memfd_create("image")
-    else:
-        with tempfile.TemporaryFile() as file:
-            handle = os.dup(file.fileno())
-    os.ftruncate(handle, size)
-    return handle
 
 
 def _silence() -> None:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
 
 from app.imaging.codecs import ImageFormat
 from app.imaging.raster import Metadata, Samples
+
+Note = Literal["tone-mapped", "truncated"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +25,10 @@ class Image:
         format: the format that it was read from.
         subsampling: chroma subsampling of a JPEG source, as in `Header`.
         gain_map: as in `Header`; None if the image was turned, because it would have to be, too.
-        notes: what was done to the image that clients may not expect, such as "tone-mapped".
+        notes: what was done to the image that clients may not expect.
+
+    Raises:
+        ValueError: the arrays do not have these shapes and types.
     """
 
     pixels: Samples
@@ -29,4 +37,13 @@ class Image:
     format: ImageFormat
     subsampling: str | None = None
     gain_map: bytes | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the arrays, on which compiled loops rely: a sandbox process may have sent them."""
+        shape, dtype = self.pixels.shape, self.pixels.dtype
+        fits = len(shape) == 3 and shape[2] == 3 and dtype in (np.uint8, np.uint16)
+        if self.alpha is not None:
+            fits = fits and (self.alpha.shape, self.alpha.dtype) == (shape[:2], dtype)
+        if not fits:
+            raise ValueError(f"no image has {shape} samples of {dtype}")

@@ -75,6 +75,7 @@ class EnhancementService:
     Attributes:
         models: the models that are served.
         admission: issues the permits that every request needs.
+        sandbox: where untrusted files are decoded.
         draining: set when the server is about to stop; requests are still accepted.
 
     An async context manager: entering starts the threads and the models; leaving admits no
@@ -94,15 +95,15 @@ class EnhancementService:
         self.admission = admission
         self.draining = False
         self._workers = workers
-        self._sandbox = sandbox
+        self.sandbox = sandbox
         self._luts = luts
         self._limits = limits
         self._resources = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        self._resources.enter_context(self._sandbox)
+        self._resources.enter_context(self.sandbox)
         await self._resources.enter_async_context(self._workers)
-        self._workers.submit(monotonic(), self._sandbox.warm_up)  # beside that of the models
+        self._workers.submit(monotonic(), self.sandbox.warm_up)  # beside that of the models
         await self._resources.enter_async_context(self.models)
         return self
 
@@ -154,7 +155,7 @@ class EnhancementService:
                 check_model_of_look(self.models, given, model)
             chosen = self.models.registry.get(model)
             permit.keep(self.models.use(chosen))
-            probing = partial(probe, body, self._limits, self._sandbox, permit.expires_at)
+            probing = partial(probe, body, self._limits, self.sandbox, permit.expires_at)
             source = await permit.run(self._workers, monotonic(), probing)
             return OpenedImage(permit, source, chosen, given)
 

@@ -171,6 +171,7 @@ class _State(Collector):
         yield CounterMetricFamily(
             "clut_dropped_log_lines", "Log lines dropped, as stdout was not read.", dropped_lines()
         )
+        yield from self._sandbox()
         yield self._queue_depths()
         yield self._batch_sizes()
         yield self._batch_failures()
@@ -179,6 +180,8 @@ class _State(Collector):
     def _gauges(self) -> Iterator[tuple[str, str, float]]:
         service, admission, uploads = self._service, self._service.admission, self._uploads
         budget, memory = uploads.policy.budget_bytes, service.models.device.memory
+        sandbox = service.sandbox
+        resident, decoding = resident_memory(), sandbox.memory
         yield "clut_ready", "1 if new requests are accepted.", service.ready
         yield "clut_alive", "0 if the process must be restarted.", service.alive
         yield "clut_in_flight_requests", "Requests in flight.", admission.requests
@@ -189,7 +192,22 @@ class _State(Collector):
         yield "clut_in_flight_bytes", "Bytes of request bodies in memory.", uploads.held
         yield "clut_byte_budget", "Maximum of request body bytes in memory.", budget
         yield "clut_memory_limit_bytes", "Memory limit of the process.", memory_limit()
+        yield "clut_memory_bytes", "Resident memory, sandbox included.", resident + decoding
+        yield "clut_sandbox_memory_bytes", "Resident memory of sandbox processes.", decoding
+        yield "clut_sandbox_processes", "Processes that decode images.", len(sandbox.processes)
         yield "clut_device_memory_bytes", "GPU memory in use; 0 without a GPU.", memory
+
+    def _sandbox(self) -> Iterator[Metric]:
+        sandbox = self._service.sandbox
+        yield CounterMetricFamily(
+            "clut_sandbox_seconds", "Seconds of all calls in these processes.", sandbox.seconds
+        )
+        calls = CounterMetricFamily(
+            "clut_sandbox_calls", "Calls in these processes, by outcome.", labels=("outcome",)
+        )
+        for outcome, count in sandbox.outcomes.items():
+            calls.add_metric((outcome,), count)
+        yield calls
 
     def _queue_depths(self) -> Metric:
         family = GaugeMetricFamily(
@@ -241,6 +259,13 @@ def _histogram(batcher: Batcher[Any, Any]) -> tuple[list[tuple[str, float]], flo
         for bound in BATCH_SIZES
     ]
     return [*buckets, ("+Inf", float(sizes.total()))], float(sum(s * n for s, n in sizes.items()))
+
+
+def resident_memory() -> int:
+    """Return the resident bytes of this process; 0 where the system does not tell."""
+    statm = Path("/proc/self/statm")
+    pages = int(statm.read_text().split()[1]) if statm.exists() else 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 CGROUP_LIMITS = (

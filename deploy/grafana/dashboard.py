@@ -202,9 +202,10 @@ def resources() -> list[timeseries.Panel]:
     return [
         graph(
             "Memory",
-            "Resident memory, and the limit of a process.",
+            "Resident memory of a replica, that of its sandbox, and the limit of a replica.",
             "bytes",
-            by_instance=f"process_resident_memory_bytes{{{process}}}",
+            by_instance=f"clut_memory_bytes{{{MINE}}}",
+            sandbox=f"max(clut_sandbox_memory_bytes{{{MINE}}})",
             limit=f"min(clut_memory_limit_bytes{{{MINE}}})",
         ),
         graph(
@@ -212,6 +213,20 @@ def resources() -> list[timeseries.Panel]:
             "Cores in use by each process.",
             "none",
             by_instance=f"rate(process_cpu_seconds_total{{{process}}}[{rate}])",
+        ),
+        graph(
+            "Sandbox",
+            "Calls in sandbox processes per second, by outcome; all but ok are files that are "
+            "damaged or hostile, and processes that were killed.",
+            "ops",
+            by_outcome=f"sum by (outcome) (rate(clut_sandbox_calls_total{{{MINE}}}[{rate}]))",
+        ),
+        graph(
+            "Sandbox processes",
+            "Processes, and how many of them were busy on average.",
+            "none",
+            processes=f"sum(clut_sandbox_processes{{{MINE}}})",
+            busy=f"sum(rate(clut_sandbox_seconds_total{{{MINE}}}[{rate}]))",
         ),
         graph(
             "GPU memory",

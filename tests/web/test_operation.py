@@ -7,6 +7,7 @@ import signal
 import httpx
 
 from app.settings import Settings
+from tests.helpers.files import saved, scene
 from tests.helpers.metrics import cancelled_in, grown, response_series, samples
 from tests.helpers.raw import connect, post, wait_until
 from tests.helpers.server import PATIENCE, PROGRAM, Server, serving
@@ -64,6 +65,22 @@ def test_metrics_count_what_happened(client: httpx.Client, otters: bytes) -> Non
     assert after["clut_byte_budget", ()] == defaults.upload.budget_bytes
     assert any(name == "clut_model_info" for name, _ in after)
     assert any(name == "process_resident_memory_bytes" for name, _ in after)
+
+
+def test_sandbox_calls_are_counted(client: httpx.Client) -> None:
+    """By outcome; the memory of the processes is part of the service's memory."""
+    before = samples(client)
+    for outcome in ("ok", "rejected", "timeout", "crashed", "retried", "killed"):
+        assert ("clut_sandbox_calls_total", (("outcome", outcome),)) in before
+    assert client.post("/enhance", content=saved(scene(), "PNG")).status_code == 200
+    assert client.post("/enhance", content=saved(scene(), "PNG")[:-2000]).status_code == 422
+    after = samples(client)
+    change = grown(before, after)
+    assert change["clut_sandbox_calls_total", (("outcome", "ok"),)] >= 3  # headers, and pixels
+    assert change["clut_sandbox_calls_total", (("outcome", "rejected"),)] == 1
+    assert change["clut_sandbox_seconds_total", ()] > 0
+    assert after["clut_sandbox_processes", ()] >= 1
+    assert 1 << 20 < after["clut_sandbox_memory_bytes", ()] < after["clut_memory_bytes", ()]
 
 
 def test_counters_begin_at_zero(client: httpx.Client) -> None:

@@ -26,6 +26,7 @@ _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})  # TEM, RST0..7 and SOI have
 _MARKER = re.compile(rb"\xff([^\x00\xff])")  # not a stuffed byte, nor padding
 _NO_PIXELS = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")  # nor TEM and RST0..7
 _MAX_SEGMENTS = 10_000  # before the scan; the longest metadata take some hundred
+_WINDOW = 1 << 18  # bytes, which take at most some milliseconds
 _MAX_PAYLOAD = 0xFFFF - 2  # the length field counts itself
 _GUID = 32  # bytes of a hexadecimal MD5
 _EXTENSION_HEAD = _GUID + 8  # GUID, length of the whole and offset of the part
@@ -51,7 +52,7 @@ def read_segments(body: bytes) -> list[Segment]:
 def _iterate(body: bytes) -> Iterator[Segment]:
     position = 2
     for _ in range(_MAX_SEGMENTS):
-        found = _MARKER.search(body, position)  # stray bytes are skipped, as libjpeg does
+        found = _search(_MARKER, body, position)  # stray bytes are skipped, as libjpeg does
         if found is None:
             return
         marker, start = found[1][0], found.end() + 2
@@ -64,6 +65,16 @@ def _iterate(body: bytes) -> Iterator[Segment]:
         if marker == SOS:
             return
     raise FormatError(f"it has more than {_MAX_SEGMENTS} segments")
+
+
+def _search(pattern: re.Pattern[bytes], body: bytes, position: int) -> re.Match[bytes] | None:
+    """Search for a marker, window by window: `re` holds up all threads while it searches."""
+    while position < len(body):
+        found = pattern.search(body, position, position + _WINDOW + 1)  # a marker has two bytes
+        if found is not None:
+            return found
+        position += _WINDOW
+    return None
 
 
 def find_frame(segments: list[Segment]) -> Segment:
@@ -87,7 +98,7 @@ def scans(body: bytes, segments: list[Segment]) -> Iterator[Segment]:
     another file.
     """
     position = segments[-1].start + len(segments[-1].payload)
-    while found := _NO_PIXELS.search(body, position):
+    while found := _search(_NO_PIXELS, body, position):
         marker, start = found[1][0], found.end() + 2
         if marker == EOI:
             yield Segment(EOI, b"", found.end())
