@@ -232,10 +232,10 @@ class Limits(Policy):
         "image takes in memory is limited by CLUT_ADMISSION_MEMORY_BYTES.",
     )
     max_pixels_per_byte: PositiveInt = Field(
-        default=2000,
+        default=1000,
         description="Images of more than 4 megapixels are rejected if they have more pixels than "
         "this for each byte of the file: a body of a kilobyte must not occupy the service for "
-        "seconds. Photographs have at most 200, black and white scans 1,000.",
+        "seconds. Photographs have at most about 200.",
     )
     max_profile_bytes: PositiveInt = Field(
         default=4 * 2**20,

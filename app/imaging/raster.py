@@ -34,6 +34,9 @@ class Metadata:
     xmp: bytes | None = None
 
 
+# What was done to an image that clients may not expect; a response header lists them.
+Note = Literal["first-page", "tone-mapped", "truncated"]
+
 ColourSpace = Literal["gray", "rgb", "cmyk", "lab"]
 
 
@@ -95,7 +98,7 @@ class Header:
     gain_map: bytes | None = None
     subsampling: str | None = None
     peak_bytes: int = 0
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from app.imaging.codecs import ImageFormat
-from app.imaging.raster import Metadata, Samples
-
-Note = Literal["tone-mapped", "truncated"]
+from app.imaging.raster import Metadata, Note, Samples
 
 
 @dataclass(frozen=True, eq=False)

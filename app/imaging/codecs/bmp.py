@@ -19,6 +19,7 @@ from app.imaging.raster import FormatError, Header, Raster, Samples, to_raster
 _HEADER_SIZES = (12, 40, 52, 56, 64, 108, 124)
 _CORE, _WITH_ALPHA, _OS2 = 12, 56, 64
 _FILE_HEADER = 14  # bytes
+_LONGEST_RUNS = 4  # bytes for a pixel and for each end of a line: what follows changes no pixel
 _RGB, _RLE8, _RLE4, _BIT_FIELDS, _ALPHA_BIT_FIELDS = 0, 1, 2, 3, 6
 _END_OF_LINE, _END_OF_IMAGE, _DELTA = 0, 1, 2
 
@@ -120,7 +121,8 @@ def _decode_runs(body: bytes, info: _Info) -> Samples:
     nibbles = info.compression == _RLE4
     x = y = 0
     position = info.pixels
-    while y < info.height and position + 2 <= len(body):
+    end = min(len(body), position + _LONGEST_RUNS * (info.width + 2) * info.height)
+    while y < info.height and position + 2 <= end:
         count, value = body[position : position + 2]
         position += 2
         if count:

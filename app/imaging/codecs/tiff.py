@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from io import BytesIO
+from typing import Final
 
 from tifffile import TiffFile, TiffPage, imwrite
 
@@ -28,7 +29,7 @@ _XMP, _ICC, _DNG_VERSION = 700, 34675, 50706
 _ROWS_PER_STRIP = 64
 _PREVIEW_OR_MASK = 0b101  # of NewSubfileType: belongs to another page
 _PAGES_LOOKED_AT = 16
-FIRST_PAGE = "first-page"  # the note of an image whose further pages are left out
+FIRST_PAGE: Final = "first-page"  # the note of an image whose further pages are left out
 
 
 def read_header(body: bytes) -> Header:
