@@ -16,7 +16,7 @@ from app.imaging.hdr import TONE_MAPPED, tone_map
 from app.imaging.metadata import reset_orientation
 from app.imaging.probe import EncodedImage, decode_errors
 from app.imaging.raster import Crop, Raster, Samples
-from app.imaging.resize import fit, make_thumbnail
+from app.imaging.resize import fit, make_thumbnail, resize
 from app.imaging.types import Image
 
 TRUNCATED: Final = "truncated"  # the note of an image of which a part was missing
@@ -143,7 +143,7 @@ def _to_image(source: EncodedImage, raster: Raster) -> Image:
         pixels = to_srgb(raster, header.profile)
     else:
         pixels = tone_map(raster.samples, header.hdr)
-    return Image(
+    image = Image(
         pixels=_apply_orientation(pixels, header.orientation),
         alpha=None
         if raster.alpha is None
@@ -154,6 +154,7 @@ def _to_image(source: EncodedImage, raster: Raster) -> Image:
         gain_map=header.gain_map if header.orientation == 1 else None,
         notes=header.notes if header.hdr is None else (*header.notes, TONE_MAPPED),
     )
+    return image if header.pixel_aspect is None else resize(image, (source.width, source.height))
 
 
 def _apply_crop(raster: Raster, crop: Crop) -> Raster:

@@ -67,19 +67,17 @@ class EncodedImage:
     @property
     def width(self) -> int:
         """Pixels across, once upright."""
-        shown = self.header.crop or self.header
-        return shown.height if self._is_rotated else shown.width
+        return self._shown[1 if self._is_rotated else 0]
 
     @property
     def height(self) -> int:
         """Pixels down, once upright."""
-        shown = self.header.crop or self.header
-        return shown.width if self._is_rotated else shown.height
+        return self._shown[0 if self._is_rotated else 1]
 
     @property
     def pixels(self) -> int:
-        """The number of pixels that are stored."""
-        return self.header.width * self.header.height
+        """The number of pixels that are stored, or that are shown if there are more."""
+        return max(self.header.width * self.header.height, self._shown[0] * self._shown[1])
 
     @property
     def peak_bytes(self) -> int:
@@ -108,6 +106,17 @@ class EncodedImage:
         seconds = _BASE_CPU_SECONDS + _CPU_SECONDS_A_MEGAPIXEL * self.pixels / 1e6
         budget = Budget(_SLACK + int(_ALLOWANCE * self.peak_bytes), seconds, self.deadline)
         return run_in(self.sandbox, budget, function, replace(self, sandbox=None), *args, **kwargs)
+
+    @property
+    def _shown(self) -> tuple[int, int]:
+        """Width and height of what is shown, with square pixels, before it is turned upright.
+
+        Where pixels are not square, the shorter distance between them counts.
+        """
+        shown, aspect = self.header.crop or self.header, self.header.pixel_aspect or 1
+        if aspect > 1:
+            return round(shown.width * aspect), shown.height
+        return shown.width, round(shown.height / aspect)
 
     @property
     def _is_rotated(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Literal
 
 import numpy as np
@@ -75,6 +76,7 @@ class Header:
         frames: number of images of equal rank in the file.
         orientation: 1..8 as in EXIF; how to turn the stored image upright.
         crop: the part that is shown, before it is turned upright; None for all of it.
+        pixel_aspect: the width of a stored pixel by its height; None for square pixels.
         profile: an ICC profile, or None for sRGB.
         hdr: how the samples are coded if they are HDR; then the profile is not used.
         metadata: EXIF and XMP as found.
@@ -92,6 +94,7 @@ class Header:
     frames: int = 1
     orientation: int = 1
     crop: Crop | None = None
+    pixel_aspect: Fraction | None = None
     profile: bytes | None = None
     hdr: HdrCoding | None = None
     metadata: Metadata = field(default_factory=Metadata)
@@ -146,6 +149,17 @@ def to_raster(decoded: Samples) -> Raster:
         "gray" if colours == 1 else "rgb",
         np.ascontiguousarray(samples[..., -1]) if colours < channels else None,
     )
+
+
+def unmultiply(raster: Raster) -> Raster:
+    """Divide colours by their alpha, which they were multiplied with; changes them in place."""
+    if raster.alpha is None:
+        return raster
+    full = np.iinfo(raster.alpha.dtype).max
+    for rows in split_rows(*raster.alpha.shape):
+        alpha = np.maximum(raster.alpha[rows], 1)[..., np.newaxis].astype(np.float32)
+        raster.samples[rows] = np.minimum(np.rint(raster.samples[rows] * (full / alpha)), full)
+    return raster
 
 
 def split_rows(height: int, width: int) -> list[slice]:

@@ -27,7 +27,11 @@ def fit(image: Image, max_side: int) -> Image:
     scale = max_side / max(height, width)
     if scale >= 1:
         return image
-    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return resize(image, (max(1, round(width * scale)), max(1, round(height * scale))))
+
+
+def resize(image: Image, size: tuple[int, int]) -> Image:
+    """Resize to (width, height) with Lanczos."""
     resized = _resize_8bit if image.pixels.dtype == np.uint8 else _resize_16bit
     return resized(image, size)
 

@@ -12,6 +12,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.helpers.heif_container import Item, box, container, full_box, rotated, size_of
+
 DISPLAY_P3 = struct.pack(">4sHHHB", b"nclx", 12, 13, 6, 0x80)
 
 _PARAMETER_SETS = (32, 33, 34)  # VPS, SPS, PPS
@@ -37,56 +39,25 @@ def heic(
         bits: 8 or 10 per sample.
         primary: the index of the primary item.
     """
-    height, width = pictures[0].shape[:2]
-    coded = [_hevc(picture, bits) for picture in pictures]
-    properties = [
-        _box(b"hvcC", coded[0][0]),
-        _full_box(b"ispe", struct.pack(">II", width, height)),
-        _full_box(b"pixi", bytes((3, bits, bits, bits))),
-        _box(b"irot", bytes((rotation,))),
-    ]
-    if colour:
-        properties.append(_box(b"colr", colour))
-    items = [data for _, data in coded]
+    properties = [rotated(rotation)] + ([box(b"colr", colour)] if colour else [])
+    items = [heic_item(picture, *properties, bits=bits) for picture in pictures]
     if exif:
-        items.append(bytes(4) + exif.removeprefix(b"Exif\0\0"))
-    return _container(items, properties, len(pictures), primary)
+        block = bytes(4) + exif.removeprefix(b"Exif\0\0")
+        items.append(Item(b"Exif", block, references=[(b"cdsc", [primary])]))
+    return container(b"heic", items, primary)
 
 
-def _container(items: list[bytes], properties: list[bytes], pictures: int, primary: int) -> bytes:
-    kinds = [b"hvc1" if i < pictures else b"Exif" for i in range(len(items))]
-    infos = b"".join(
-        _full_box(b"infe", struct.pack(">HH4sx", i + 1, 0, kind), version=2)
-        for i, kind in enumerate(kinds)
+def heic_item(
+    picture: NDArray[np.uint8], *properties: bytes, bits: int = 8, **rest: object
+) -> Item:
+    """Return the coded item of an (H, W, 3) picture, and further properties."""
+    configuration, data = _hevc(picture, bits)
+    own = (
+        box(b"hvcC", configuration),
+        size_of(picture.shape[1], picture.shape[0]),
+        full_box(b"pixi", bytes((3, bits, bits, bits))),
     )
-    associations = b"".join(
-        struct.pack(">HB", i + 1, len(properties)) + bytes(range(1, len(properties) + 1))
-        for i in range(pictures)
-    )
-    reference = _box(b"cdsc", struct.pack(">HHH", len(items), 1, primary + 1))
-
-    def meta(start: int) -> bytes:
-        places, position = b"", start
-        for i, item in enumerate(items):
-            places += struct.pack(">HHHII", i + 1, 0, 1, position, len(item))
-            position += len(item)
-        boxes = (
-            _full_box(b"hdlr", struct.pack(">I4s12xx", 0, b"pict")),
-            _full_box(b"pitm", struct.pack(">H", primary + 1)),
-            _full_box(b"iinf", struct.pack(">H", len(items)) + infos),
-            _full_box(b"iref", reference) if len(items) > pictures else b"",
-            _box(
-                b"iprp",
-                _box(b"ipco", b"".join(properties))
-                + _full_box(b"ipma", struct.pack(">I", pictures) + associations),
-            ),
-            _full_box(b"iloc", struct.pack(">BBH", 0x44, 0, len(items)) + places),
-        )
-        return _full_box(b"meta", b"".join(boxes))
-
-    ftyp = _box(b"ftyp", b"heic" + bytes(4) + b"mif1heic")
-    start = len(ftyp) + len(meta(0)) + 8
-    return ftyp + meta(start) + _box(b"mdat", b"".join(items))
+    return Item(b"hvc1", data, [*own, *properties], **rest)  # type: ignore[arg-type]
 
 
 def _hevc(picture: NDArray[np.uint8], bits: int) -> tuple[bytes, bytes]:
@@ -120,11 +91,3 @@ def _configuration(parameters: list[bytes], bits: int) -> bytes:
 
 def _unit_type(unit: bytes) -> int:
     return unit[0] >> 1 & 0x3F
-
-
-def _box(kind: bytes, payload: bytes) -> bytes:
-    return struct.pack(">I4s", 8 + len(payload), kind) + payload
-
-
-def _full_box(kind: bytes, payload: bytes, version: int = 0) -> bytes:
-    return _box(kind, bytes((version, 0, 0, 0)) + payload)

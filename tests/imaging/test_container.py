@@ -1,62 +1,149 @@
-"""What a container says about the pixels: the part that is shown."""
+"""What a container says about the pixels: which are shown, how they are turned, and their shape."""
 
 from __future__ import annotations
 
+import itertools
 import struct
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
-import imagecodecs
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
 
 from app.imaging.codecs.bmff import clean_aperture
 from app.imaging.raster import Crop
-from tests.helpers.files import photo, scene, source
+from tests.helpers.files import photo, ramp, saved, scene, source
+from tests.helpers.heic import heic_item
+from tests.helpers.heif_container import (
+    ALPHA,
+    Item,
+    auxiliary,
+    avif_item,
+    box,
+    container,
+    grid,
+    mirrored,
+    pixel_aspect,
+    rotated,
+    size_of,
+)
+
+WRITERS: dict[bytes, Callable[..., Item]] = {b"avif": avif_item, b"heic": heic_item}
+brands = pytest.mark.parametrize("brand", WRITERS)
 
 
-def with_clap(body: bytes, clap: bytes) -> bytes:
-    """Make an AVIF whose only item has one more property."""
-    meta, mdat = body.index(b"meta") - 4, body.index(b"mdat") - 4
-    grown = len(clap) + 8 + 1
-
-    def grow(data: bytes, at: int, by: int) -> bytes:
-        (size,) = struct.unpack_from(">I", data, at)
-        return data[:at] + struct.pack(">I", size + by) + data[at + 4 :]
-
-    ipco, ipma = body.index(b"ipco") - 4, body.index(b"ipma") - 4
-    iprp, iloc = body.index(b"iprp") - 4, body.index(b"iloc") - 4
-    (ipco_size,), (ipma_size,) = (struct.unpack_from(">I", body, at) for at in (ipco, ipma))
-    (kinds, position) = (0, ipco + 8)
-    while position < ipco + ipco_size:
-        kinds += 1
-        position += struct.unpack_from(">I", body, position)[0]
-    changed = grow(grow(grow(grow(body, meta, grown), iprp, grown), ipco, len(clap) + 8), ipma, 1)
-    at = iloc + 8 + 4 + 2 + 2 + 2 + 2 + 2  # version, sizes, count, ID, reference, extents
-    offset = changed.index(struct.pack(">I", mdat + 8), at - 4)
-    changed = grow(changed, offset, grown)
-    associations = ipma + 8 + 4 + 4 + 2
-    changed = (
-        changed[:associations]
-        + bytes((changed[associations] + 1,))
-        + changed[associations + 1 : ipma + ipma_size]
-        + bytes((0x80 | (kinds + 1),))
-        + changed[ipma + ipma_size :]
-    )
-    end = ipco + ipco_size
-    return changed[:end] + struct.pack(">I", len(clap) + 8) + b"clap" + clap + changed[end:]
+def check(body: bytes, expected: NDArray[Any]) -> None:
+    """Compare what a file shows, on average; x265 is lossy."""
+    pixels = photo(body).pixels
+    assert (source(body).height, source(body).width) == expected.shape[:2]
+    assert pixels.shape == expected.shape
+    assert np.abs(pixels.astype(float) - expected).mean() < 2
 
 
 def clap(width: int, height: int, right: int, below: int, halves: int = 1) -> bytes:
-    """Make a clap box; the offsets of the centre are in parts of a pixel."""
+    """Return a clap box; the offsets of the centre are in parts of a pixel."""
     return struct.pack(">8i", width, 1, height, 1, right, halves, below, halves)
 
 
-def test_avif_with_a_clean_aperture() -> None:
+@brands
+def test_clean_aperture(brand: bytes) -> None:
     """Only the part that is shown is decoded and measured."""
-    whole = imagecodecs.avif_encode(scene(), level=100)
-    body = with_clap(whole, clap(60, 40, -12, 8, 2))
-    opened = source(body)
-    assert (opened.width, opened.height, opened.pixels) == (60, 40, 96 * 64)
-    assert np.array_equal(photo(body).pixels, photo(whole).pixels[16:56, 12:72])
+    item = WRITERS[brand](scene(), box(b"clap", clap(60, 40, -12, 8, 2)))
+    check(container(brand, [item]), scene()[16:56, 12:72])
+
+
+@brands
+@pytest.mark.parametrize("quarters", range(4))
+@pytest.mark.parametrize("axis", [None, 0, 1])
+def test_rotation_and_mirroring(brand: bytes, quarters: int, axis: int | None) -> None:
+    """Both are applied, in the order of the file."""
+    steps = {rotated(quarters): lambda it: np.rot90(it, quarters)}
+    if axis is not None:
+        steps[mirrored(axis)] = lambda it: np.flip(it, axis)
+    item = WRITERS[brand](scene())
+    for order in itertools.permutations(steps):
+        expected = scene()
+        for step in order:
+            expected = steps[step](expected)
+        body = container(brand, [replace(item, properties=[*item.properties, *order])])
+        check(body, expected)
+
+
+def test_the_aperture_is_cut_before_the_rotation() -> None:
+    """The order that MIAF requires: cut, rotate, mirror."""
+    cut = box(b"clap", clap(60, 40, -12, 8, 2))
+    for brand, writer in WRITERS.items():
+        item = writer(scene(), cut, rotated(1), mirrored(1))
+        check(container(brand, [item]), np.flip(np.rot90(scene()[16:56, 12:72]), 1))
+
+
+@brands
+@pytest.mark.parametrize("quarters", [0, 1])
+@pytest.mark.parametrize(("across", "down", "size"), [(4, 3, (128, 64)), (2, 3, (96, 96))])
+def test_pixels_that_are_not_square(
+    brand: bytes, quarters: int, across: int, down: int, size: tuple[int, int]
+) -> None:
+    """They are resampled to square ones, of the shorter distance; pasp is that before the turn."""
+    item = WRITERS[brand](scene(), pixel_aspect(across, down), rotated(quarters))
+    resized = Image.fromarray(scene()).resize(size, Image.Resampling.BICUBIC)
+    check(container(brand, [item]), np.rot90(np.asarray(resized), quarters))
+
+
+@brands
+@pytest.mark.parametrize("aspect", [(1, 1), (7, 7), (0, 3), (1, 0), (0, 0), (1000, 1)])
+def test_damaged_shapes_of_pixels(brand: bytes, aspect: tuple[int, int]) -> None:
+    """Square pixels change nothing; nor does what is no shape of pixels."""
+    check(container(brand, [WRITERS[brand](scene(), pixel_aspect(*aspect))]), scene())
+
+
+def test_the_density_of_a_jpeg_is_no_shape_of_pixels() -> None:
+    """Pixels of a JPEG are square, whatever its density is across and down, as in browsers."""
+    body = saved(scene(), "JPEG", dpi=(72, 144), quality=95)
+    assert (source(body).width, source(body).height) == (96, 64)
+
+
+@brands
+@pytest.mark.parametrize("multiplied", [False, True])
+def test_alpha(brand: bytes, multiplied: bool) -> None:
+    """Straight alpha is kept; colours that are multiplied with it are divided by it."""
+    alpha = np.maximum(ramp(), 128)
+    colours = np.rint(scene() * (alpha[..., None] / 255)).astype(np.uint8)
+    references = [(b"prem", [1])] if multiplied else []
+    writer = WRITERS[brand]
+    items = [
+        writer(colours if multiplied else scene(), references=references),
+        writer(
+            np.dstack([alpha] * 3) if brand == b"heic" else alpha,
+            auxiliary(ALPHA),
+            references=[(b"auxl", [0])],
+            hidden=True,
+        ),
+    ]
+    body = container(brand, items)
+    check(body, scene())
+    decoded = photo(body).alpha
+    assert decoded is not None
+    assert np.abs(decoded.astype(float) - alpha).mean() < 2
+
+
+@brands
+@pytest.mark.parametrize("transformed", [False, True])
+def test_grids(brand: bytes, transformed: bool) -> None:
+    """Tiles are joined, and what the grid exceeds is cut off; then it is turned."""
+    whole = scene(192, 128)
+    tiles = [
+        WRITERS[brand](np.ascontiguousarray(tile), hidden=True)
+        for row in np.split(whole, 2)
+        for tile in np.split(row, 2, axis=1)
+    ]
+    own = [it for it in tiles[0].properties if it[4:8] in (b"pixi", b"colr")]
+    turned = [rotated(1)] if transformed else []
+    properties = [size_of(180, 120), *own, *turned]
+    first = Item(b"grid", grid(2, 2, 180, 120), properties, [(b"dimg", [1, 2, 3, 4])])
+    check(container(brand, [first, *tiles]), np.rot90(whole[:120, :180], len(turned)))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from contextlib import suppress
 from io import BytesIO
 
 import imagecodecs
@@ -17,19 +16,21 @@ from PIL.AvifImagePlugin import AvifImageFile
 
 from app.imaging.codecs.base import Codec
 from app.imaging.codecs.bmff import (
+    Properties,
     clean_aperture,
     find_box,
     ftyp_brands,
     primary_properties,
     read_boxes,
+    read_orientation,
+    read_pixel_aspect,
 )
 from app.imaging.colour import cicp_profile
-from app.imaging.exif import read_orientation, remove_orientation
+from app.imaging.exif import remove_orientation
 from app.imaging.hdr import read_hdr_coding
 from app.imaging.raster import (
     Crop,
     EncodeSettings,
-    FormatError,
     Header,
     Metadata,
     Raster,
@@ -48,15 +49,16 @@ def read_header(body: bytes) -> Header:
     image = AvifImageFile(BytesIO(body))
     exif, profile = image.info.get("exif"), image.info.get("icc_profile")
     code_points = _code_points(body)
+    properties = primary_properties(body)
     return Header(
         width=image.width,
         height=image.height,
         channels=4,
         bits=_bits(body),
         frames=image.n_frames,
-        # Pillow has put the container's own rotation and mirroring, which rule, into the EXIF.
-        orientation=read_orientation(exif) or 1,
-        crop=_crop(body, image.width, image.height),
+        orientation=read_orientation(properties),  # whatever EXIF says
+        crop=_crop(properties, image.width, image.height),
+        pixel_aspect=read_pixel_aspect(properties),
         profile=profile or cicp_profile(*code_points),
         hdr=None if profile else read_hdr_coding(*code_points),
         metadata=Metadata(exif, image.info.get("xmp")),
@@ -95,12 +97,10 @@ def _code_points(body: bytes) -> tuple[int, int]:
     return 2, 2
 
 
-def _crop(body: bytes, width: int, height: int) -> Crop | None:
-    """Return what the clap property of the primary image shows, which libavif does not apply."""
-    with suppress(FormatError, IndexError, struct.error):
-        clap = dict(primary_properties(body)).get(b"clap")
-        return clean_aperture(clap, width, height) if clap else None
-    return None
+def _crop(properties: Properties, width: int, height: int) -> Crop | None:
+    """Return what the clap property shows, which libavif does not apply."""
+    clap = dict(properties).get(b"clap")
+    return clean_aperture(clap, width, height) if clap else None
 
 
 def _bits(body: bytes) -> int:

@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from fractions import Fraction
 
+import numpy as np
+
 from app.imaging.raster import Crop, FormatError
+
+Properties = Sequence[tuple[bytes, bytes]]  # type and payload, in the order of their use
+
+_MAX_PIXEL_ASPECT = 4  # beyond is damage; 2.4 is that of anamorphic video
+# What becomes of the corners 0 1 / 2 3.
+_ORIENTATIONS = {
+    (0, 1, 2, 3): 1,
+    (1, 0, 3, 2): 2,
+    (3, 2, 1, 0): 3,
+    (2, 3, 0, 1): 4,
+    (0, 2, 1, 3): 5,
+    (2, 0, 3, 1): 6,
+    (3, 1, 2, 0): 7,
+    (1, 3, 0, 2): 8,
+}
 
 
 def read_boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -32,13 +50,17 @@ def find_box(data: bytes, wanted: bytes) -> bytes:
     raise FormatError(f"it has no {wanted.decode('ascii')} box")
 
 
-def primary_properties(body: bytes) -> list[tuple[bytes, bytes]]:
-    """Return type and payload of each property of the primary item, ISO/IEC 23008-12 section 9.3.
+def primary_properties(body: bytes) -> Properties:
+    """Return the properties of the primary item, ISO/IEC 23008-12 section 9.3.
 
-    Raises:
-        FormatError: a box is missing.
-        struct.error: a box is cut short.
+    None of a container that is damaged.
     """
+    with suppress(FormatError, IndexError, struct.error):
+        return _primary_properties(body)
+    return ()
+
+
+def _primary_properties(body: bytes) -> Properties:
     meta = find_box(body, b"meta")[4:]  # a full box: version and flags
     primary = find_box(meta, b"pitm")
     (item,) = struct.unpack_from(">H" if primary[0] == 0 else ">I", primary, 4)
@@ -88,6 +110,29 @@ def clean_aperture(clap: bytes, width: int, height: int) -> Crop | None:
     )
     inside = 0 <= crop.left <= width - crop.width and 0 <= crop.top <= height - crop.height
     return crop if inside and crop.width > 0 and crop.height > 0 else None
+
+
+def read_orientation(properties: Properties) -> int:
+    """Return the EXIF orientation that rotations (irot) and mirrorings (imir) amount to."""
+    corners = np.arange(4).reshape(2, 2)
+    for kind, payload in properties:
+        if kind == b"irot" and payload:
+            corners = np.rot90(corners, payload[0] & 3)
+        elif kind == b"imir" and payload:
+            corners = np.flip(corners, payload[0] & 1)
+    return _ORIENTATIONS[tuple(corners.ravel().tolist())]
+
+
+def read_pixel_aspect(properties: Properties) -> Fraction | None:
+    """Return the width of a pixel by its height (pasp), None for square ones and damage."""
+    pasp = dict(properties).get(b"pasp", b"")
+    if len(pasp) < 8:
+        return None
+    across, down = struct.unpack_from(">II", pasp)
+    longer, shorter = max(across, down), min(across, down)
+    if across == down or longer > _MAX_PIXEL_ASPECT * shorter:
+        return None
+    return Fraction(across, down)
 
 
 def ftyp_brands(head: bytes) -> set[bytes]:

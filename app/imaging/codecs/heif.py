@@ -5,10 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from app.imaging.codecs.base import Codec
-from app.imaging.codecs.bmff import ftyp_brands
+from app.imaging.codecs.bmff import (
+    ftyp_brands,
+    primary_properties,
+    read_orientation,
+    read_pixel_aspect,
+)
 from app.imaging.colour import cicp_profile
 from app.imaging.hdr import read_hdr_coding
-from app.imaging.raster import Header, Metadata, Raster, scale_to_16bit, to_raster
+from app.imaging.raster import Header, Metadata, Raster, scale_to_16bit, to_raster, unmultiply
 
 try:
     import pi_heif
@@ -28,11 +33,16 @@ def read_header(body: bytes) -> Header:
     if profile is None and nclx:
         code_points = nclx["color_primaries"], nclx["transfer_characteristics"]
         profile, hdr = cicp_profile(*code_points), read_hdr_coding(*code_points)
+    properties = primary_properties(body)
+    aspect = read_pixel_aspect(properties)
+    if aspect and read_orientation(properties) >= 5:
+        aspect = 1 / aspect
     return Header(
         width=width,
         height=height,
         channels=4,
         bits=image.info["bit_depth"],
+        pixel_aspect=aspect,
         profile=profile,
         hdr=hdr,
         metadata=Metadata(image.info.get("exif"), image.info.get("xmp")),
@@ -44,7 +54,8 @@ def decode(body: bytes) -> Raster:
     image = _primary(body)
     bits = image.info["bit_depth"]
     samples = np.array(image)
-    return to_raster(samples if bits == 8 else scale_to_16bit(samples, bits))
+    raster = to_raster(samples if bits == 8 else scale_to_16bit(samples, bits))
+    return unmultiply(raster) if image.premultiplied_alpha else raster
 
 
 def _primary(body: bytes) -> pi_heif.HeifImage:

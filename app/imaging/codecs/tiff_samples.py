@@ -17,6 +17,7 @@ from app.imaging.raster import (
     Samples,
     scale_to_16bit,
     split_rows,
+    unmultiply,
 )
 
 _INK_SET = 332
@@ -158,7 +159,7 @@ def decode_page(page: TiffPage) -> Raster:
     if kind != EXTRASAMPLE.UNSPECIFIED and samples.shape[2] > colours:
         alpha = _to_full_range(page, samples[..., colours])
     raster = Raster(_colours(page, samples[..., :colours], space), space, alpha)
-    return _straight(raster) if kind == EXTRASAMPLE.ASSOCALPHA and space != "lab" else raster
+    return unmultiply(raster) if kind == EXTRASAMPLE.ASSOCALPHA and space != "lab" else raster
 
 
 def _look_up(palette: NDArray[np.uint16], indices: NDArray[np.unsignedinteger]) -> Samples:
@@ -234,13 +235,3 @@ def _encode_lab(page: TiffPage, samples: np.ndarray) -> Samples:
 def _rounded(values: np.ndarray, full: int) -> np.ndarray:
     rounded: np.ndarray = np.rint(np.clip(np.nan_to_num(values), 0, full))
     return rounded
-
-
-def _straight(raster: Raster) -> Raster:
-    """Undo a multiplication of the colours with alpha."""
-    assert raster.alpha is not None  # noqa: S101 - the caller has just made it
-    full = np.iinfo(raster.alpha.dtype).max
-    for rows in split_rows(*raster.alpha.shape):
-        alpha = np.maximum(raster.alpha[rows], 1)[..., np.newaxis].astype(np.float32)
-        raster.samples[rows] = np.minimum(np.rint(raster.samples[rows] * (full / alpha)), full)
-    return raster
