@@ -120,7 +120,8 @@ def read_orientation(properties: Properties) -> int:
             corners = np.rot90(corners, payload[0] & 3)
         elif kind == b"imir" and payload:
             corners = np.flip(corners, payload[0] & 1)
-    return _ORIENTATIONS[tuple(corners.ravel().tolist())]
+    a, b, c, d = corners.ravel().tolist()
+    return _ORIENTATIONS[a, b, c, d]
 
 
 def read_pixel_aspect(properties: Properties) -> Fraction | None:
