@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Literal
 
 import numpy as np
@@ -94,7 +93,7 @@ class Header:
     frames: int = 1
     orientation: int = 1
     crop: Crop | None = None
-    pixel_aspect: Fraction | None = None
+    pixel_aspect: float | None = None
     profile: bytes | None = None
     hdr: HdrCoding | None = None
     metadata: Metadata = field(default_factory=Metadata)

@@ -16,6 +16,7 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 import pytest
+from PIL import Image
 
 from app.errors import DamagedImage, DeadlineExceeded, NotAnImage, TooManyPixels
 from app.imaging.decode import prepare
@@ -23,7 +24,9 @@ from app.imaging.probe import EncodedImage, probe
 from app.imaging.sandbox import Budget, Outcome, Sandbox
 from app.imaging.sandbox_messages import DecoderError
 from app.policies import Limits
-from tests.helpers.files import one_of_each, saved, scene, tiff
+from tests.helpers.files import one_of_each, saved, scene, tiff, with_chunks
+from tests.helpers.heic import heic_item
+from tests.helpers.heif_container import avif_item, box, container, pixel_aspect
 from tests.imaging.sandbox_calls import (
     allocate,
     compute,
@@ -178,6 +181,30 @@ def test_every_format_is_decoded_as_without_a_sandbox(
         assert (image.metadata, image.format) == (expected.metadata, expected.format)
         np.testing.assert_allclose(thumbnail, small, rtol=0, atol=1e-6)
         image.pixels[0, 0, 0] ^= 1  # the look is applied in place
+
+
+def unusual_headers() -> dict[str, bytes]:
+    """Return files whose headers have values that ordinary ones leave out."""
+    page, wide = Image.fromarray(scene()), pixel_aspect(4, 3)
+    cut = struct.pack(">8i", 60, 1, 40, 1, 0, 1, 0, 1)
+    pq = with_chunks(saved(scene(), "PNG"), cICP=bytes((9, 16, 0, 1)))
+    return {
+        "avif": container(b"avif", [avif_item(scene(), wide, box(b"clap", cut))]),
+        "heic": container(b"heic", [heic_item(scene(), wide)]),
+        "png": pq,
+        "tiff": tiff((scene() / 255).astype(np.float32), photometric="rgb"),
+        "tiff pages": saved(page, "TIFF", save_all=True, append_images=[page]),
+    }
+
+
+@pytest.mark.parametrize(("name", "body"), unusual_headers().items())
+def test_every_value_of_a_header_arrives(sandbox: Sandbox, name: str, body: bytes) -> None:
+    """A header that was read in a sandbox is the same, and so are the pixels and the notes."""
+    inside, outside = probe(body, Limits(), sandbox), probe(body, Limits())
+    assert inside.header == outside.header
+    (image, _), (expected, _) = (prepare(it, 16, True, None) for it in (inside, outside))
+    np.testing.assert_array_equal(image.pixels, expected.pixels)
+    assert image.notes == expected.notes
 
 
 def expensive_images() -> dict[str, bytes]:

@@ -124,7 +124,7 @@ def read_orientation(properties: Properties) -> int:
     return _ORIENTATIONS[a, b, c, d]
 
 
-def read_pixel_aspect(properties: Properties) -> Fraction | None:
+def read_pixel_aspect(properties: Properties) -> float | None:
     """Return the width of a pixel by its height (pasp), None for square ones and damage."""
     pasp = dict(properties).get(b"pasp", b"")
     if len(pasp) < 8:
@@ -133,7 +133,7 @@ def read_pixel_aspect(properties: Properties) -> Fraction | None:
     longer, shorter = max(across, down), min(across, down)
     if across == down or longer > _MAX_PIXEL_ASPECT * shorter:
         return None
-    return Fraction(across, down)
+    return float(across / down)
 
 
 def ftyp_brands(head: bytes) -> set[bytes]:
