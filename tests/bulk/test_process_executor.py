@@ -56,6 +56,7 @@ def test_on_ray(tmp_path: Path) -> None:
     code = f"""
 from pathlib import Path
 from app.bulk.executors import run_on_ray
+from tests.bulk.test_process_executor import NAMES, make_job
 from tests.bulk.workers import DeadlyWorker
 
 for result in run_on_ray(make_job(Path({str(tmp_path)!r})), NAMES, DeadlyWorker):
