@@ -7,6 +7,11 @@ into a line on the terminal.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 
 class Problem(Exception):
     """A failure with a sentence for the client.
@@ -161,3 +166,9 @@ PROBLEMS: tuple[type[Problem], ...] = (
     Draining,
     DeadlineExceeded,
 )
+
+
+def describe_first(error: ValidationError) -> str:
+    """Return the first of the errors as FIELD: MESSAGE."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

@@ -1,15 +1,81 @@
-"""The folders of the model store, whatever kind of model they hold: `NAME/VERSION/`."""
+"""The model store, for every kind of model: `NAME/VERSION/{weights.safetensors, card.json}`.
+
+The cards of all kinds have a common part, and their files are read and checked alike.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from app.errors import BadModel, describe_first
 
 Kind = Literal["look", "restore"]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 
 CARD, WEIGHTS = "card.json", "weights.safetensors"
+
+
+class Card(BaseModel):
+    """What the card of every kind of model states.
+
+    Attributes:
+        format: version of the card format.
+        name: under which requests select the model.
+        version: the highest version is used under the name alone.
+        sha256: of weights.safetensors, in hexadecimal.
+        licence: SPDX identifier, or a description.
+        source: origin of the weights, with the attribution that the licence requires.
+        training: data, recipe and figures of a model that was trained here.
+        figures: measured quality, by what was measured.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    name: Name
+    version: Annotated[int, Field(ge=1)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    licence: str
+    source: str
+    training: dict[str, Any] = {}
+    figures: dict[str, dict[str, float]] = {}
+
+    @property
+    def model_ref(self) -> str:
+        """NAME@VERSION."""
+        return f"{self.name}@{self.version}"
+
+
+C = TypeVar("C", bound=Card)
+
+
+def read_model_files(folder: Path, kind: type[C]) -> tuple[C, bytes]:
+    """Read the card and the weights of a model, and check one against the other.
+
+    Raises:
+        BadModel: a file is missing, damaged or does not match the card; the message names it.
+    """
+    path = folder / CARD
+    try:
+        card = kind.model_validate_json(path.read_bytes())
+        if [card.name, str(card.version)] != [folder.parent.name, folder.name]:
+            expected = f"{card.name}/{card.version}"
+            raise BadModel(f"{path}: the model belongs in the folder {expected}")
+        path = folder / WEIGHTS
+        weights = path.read_bytes()
+    except OSError as error:
+        raise BadModel(f"{path}: cannot be read ({error.strerror})") from error
+    except ValidationError as error:
+        raise BadModel(f"{path}: {describe_first(error)}") from error
+    if hashlib.sha256(weights).hexdigest() != card.sha256:
+        raise BadModel(f"{path}: the SHA-256 does not match the card")
+    return card, weights
 
 
 def model_folders(root: Path, kind: Kind) -> list[Path]:

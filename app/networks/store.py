@@ -6,52 +6,47 @@ A card holds all that is needed to rebuild its network; nothing is inferred from
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from app.errors import BadModel, UnknownLook, UnknownModel
-from app.model_files import model_folders, next_version, write_model_files
+from app.errors import BadModel, UnknownLook, UnknownModel, describe_first
+from app.model_files import (
+    CARD,
+    WEIGHTS,
+    Card,
+    model_folders,
+    next_version,
+    read_model_files,
+    write_model_files,
+)
 from app.networks import ARCHITECTURES
 from app.networks.base import Network, ThumbnailRecipe
 
 log = logging.getLogger("clut")
 
 FINGERPRINT_BYTES = 8
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 
 
-class ModelCard(BaseModel):
+class ModelCard(Card):
     """Architecture, origin and licence of a model.
 
+    `figures` are those of `clut-enhance measure`: `expert`, `artifacts`, `recover`.
+
     Attributes:
-        format: version of the card format.
-        name: under which requests select the model.
-        version: the highest version is served under the name alone.
         architecture: a key of `ARCHITECTURES`.
         hparams: the arguments of the constructor of the architecture.
         thumbnail: how the thumbnail for the network is made.
         lut_size: D of the tables.
         parameters: the number of learned parameters.
-        sha256: of weights.safetensors, in hexadecimal.
-        licence: SPDX identifier, or a description.
-        source: origin of the weights, with the attribution that the licence requires.
-        training: data, recipe and figures of a network that was trained here.
-        figures: quality measured by `clut-enhance measure`: `expert`, `artifacts`, `recover`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: Literal[1] = 1
-    name: Name
-    version: Annotated[int, Field(ge=1)]
     architecture: str
     hparams: Annotated[
         dict[str, int | float | None], Field(validation_alias=AliasChoices("hparams", "sizes"))
@@ -59,16 +54,6 @@ class ModelCard(BaseModel):
     thumbnail: ThumbnailRecipe
     lut_size: int
     parameters: int
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    licence: str
-    source: str
-    training: dict[str, Any] = {}
-    figures: dict[str, dict[str, float]] = {}
-
-    @property
-    def model_ref(self) -> str:
-        """NAME@VERSION."""
-        return f"{self.name}@{self.version}"
 
     @property
     def fingerprint(self) -> bytes:
@@ -178,18 +163,8 @@ def read_model(folder: Path) -> Model:
     Raises:
         BadModel: a file is missing, damaged or does not match the card; the message names it.
     """
-    card = _read_card(folder / "card.json")
-    if [card.name, str(card.version)] != [folder.parent.name, folder.name]:
-        expected = f"{card.name}/{card.version}"
-        raise BadModel(f"{folder / 'card.json'}: the model belongs in the folder {expected}")
-    path = folder / "weights.safetensors"
-    try:
-        weights = path.read_bytes()
-    except OSError as error:
-        raise BadModel(f"{path}: cannot be read ({error.strerror})") from error
-    if hashlib.sha256(weights).hexdigest() != card.sha256:
-        raise BadModel(f"{path}: the SHA-256 does not match the card")
-    return Model(card, _build_network(card, weights, path))
+    card, weights = read_model_files(folder, ModelCard)
+    return Model(card, _build_network(card, weights, folder))
 
 
 def write_model(
@@ -223,7 +198,7 @@ def write_model(
             training=training or {},
         )
     except ValidationError as error:
-        raise BadModel(f"the card is not valid: {_format_first(error)}") from error
+        raise BadModel(f"the card is not valid: {describe_first(error)}") from error
     folder = root / name / str(card.version)
     write_model_files(folder, weights, card.model_dump_json(indent=2))
     return card
@@ -236,7 +211,7 @@ def write_figures(root: Path, card: ModelCard, figures: dict[str, dict[str, floa
         OSError: the card cannot be written.
     """
     measured = card.model_copy(update={"figures": figures})
-    path = root / card.name / str(card.version) / "card.json"
+    path = root / card.name / str(card.version) / CARD
     new = path.with_suffix(".new")
     new.write_text(measured.model_dump_json(indent=2) + "\n", encoding="utf-8")
     new.replace(path)
@@ -252,21 +227,11 @@ def _resolve(model_refs: Iterable[str], default: str) -> str:
     return f"{name}@{max((int(v) for v in versions if v.isdecimal()), default='')}"
 
 
-def _read_card(path: Path) -> ModelCard:
-    try:
-        return ModelCard.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise BadModel(f"{path}: cannot be read ({error.strerror})") from error
-    except ValidationError as error:
-        raise BadModel(f"{path}: {_format_first(error)}") from error
-
-
-def _build_network(card: ModelCard, weights: bytes, path: Path) -> Network:
+def _build_network(card: ModelCard, weights: bytes, folder: Path) -> Network:
+    path = folder / WEIGHTS
     architecture = ARCHITECTURES.get(card.architecture)
     if architecture is None:
-        raise BadModel(
-            f"{path.with_name('card.json')}: there is no architecture {card.architecture!r}"
-        )
+        raise BadModel(f"{folder / CARD}: there is no architecture {card.architecture!r}")
     try:
         network = architecture(**card.hparams)
         network.load_state_dict(load(weights))
@@ -276,9 +241,3 @@ def _build_network(card: ModelCard, weights: bytes, path: Path) -> Network:
         if not tensor.isfinite().all():
             raise BadModel(f"{path}: tensor {name} holds NaN or infinity")
     return network.eval().requires_grad_(requires_grad=False)
-
-
-def _format_first(error: ValidationError) -> str:
-    """Format the first of the errors as FIELD: MESSAGE."""
-    first = json.loads(error.json())[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,12 +10,20 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from app.errors import BadModel, UnknownModel
-from app.model_files import CARD, WEIGHTS, model_folders, next_version, write_model_files
+from app.errors import BadModel, UnknownModel, describe_first
+from app.model_files import (
+    CARD,
+    WEIGHTS,
+    Card,
+    model_folders,
+    next_version,
+    read_model_files,
+    write_model_files,
+)
 from app.restoration.engine import Model
 from app.restoration.methods import METHODS
 from app.restoration.methods.base import Imported
@@ -27,47 +34,27 @@ log = logging.getLogger("clut")
 Task = Literal["upscale"]
 
 
-class RestorationCard(BaseModel):
+class RestorationCard(Card):
     """Method, origin and licence of a restoration model.
 
+    The model `upscale-N` is preferred to others of the scale N. `figures` are the PSNR in dB, by
+    data set and method.
+
     Attributes:
-        format: version of the card format.
         kind: distinguishes it from the cards of looks.
-        name: the model `upscale-N` is preferred to others of the scale N.
-        version: the highest version is used.
         task: what the model is for.
         scale: output pixels for each of the input, in one direction; None for any scale.
         method: a key of `METHODS`.
         hparams: what the method needs beside its tables.
         bytes: of the tables.
-        sha256: of weights.safetensors, in hexadecimal.
-        licence: SPDX identifier, or a description.
-        source: origin of the tables, with the attribution that the licence requires.
-        training: data, recipe and figures of a model that was trained here.
-        figures: measured quality: PSNR in dB, by data set and method.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: Literal[1] = 1
     kind: Literal["restore"] = "restore"
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-    version: Annotated[int, Field(ge=1)]
     task: Task
     scale: Annotated[int, Field(ge=1, le=8)] | None
     method: str
     hparams: dict[str, Any]
     bytes: int
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    licence: str
-    source: str
-    training: dict[str, Any] = {}
-    figures: dict[str, dict[str, float]] = {}
-
-    @property
-    def model_ref(self) -> str:
-        """NAME@VERSION."""
-        return f"{self.name}@{self.version}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,22 +121,13 @@ def read_restorer(folder: Path) -> Restorer:
     Raises:
         BadModel: a file is missing, damaged or does not match the card; the message names it.
     """
-    try:
-        card = RestorationCard.model_validate_json((folder / CARD).read_bytes())
-        weights = (folder / WEIGHTS).read_bytes()
-    except OSError as error:
-        raise BadModel(f"{error.filename}: cannot be read ({error.strerror})") from error
-    except ValidationError as error:
-        raise BadModel(f"{folder / CARD}: {_format_first(error)}") from error
-    path = folder / WEIGHTS
-    if hashlib.sha256(weights).hexdigest() != card.sha256:
-        raise BadModel(f"{path}: the SHA-256 does not match the card")
+    card, weights = read_model_files(folder, RestorationCard)
     if card.method not in METHODS:
         raise BadModel(f"{folder / CARD}: there is no method {card.method!r}")
     try:
         return Restorer(card, METHODS[card.method](load(weights), card.hparams))
     except (SafetensorError, BadModel, KeyError, TypeError) as error:
-        raise BadModel(f"{path}: does not fit the card ({error})") from error
+        raise BadModel(f"{folder / WEIGHTS}: does not fit the card ({error})") from error
 
 
 def write_restorer(
@@ -187,13 +165,7 @@ def write_restorer(
             figures=figures or {},
         )
     except ValidationError as error:
-        raise BadModel(f"the card is not valid: {_format_first(error)}") from error
+        raise BadModel(f"the card is not valid: {describe_first(error)}") from error
     folder = root / name / str(card.version)
     write_model_files(folder, weights, card.model_dump_json(indent=2))
     return card
-
-
-def _format_first(error: ValidationError) -> str:
-    """Format the first of the errors as FIELD: MESSAGE."""
-    first = json.loads(error.json())[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

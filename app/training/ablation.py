@@ -10,9 +10,10 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from app.errors import BadParameter
+from app.model_files import Name
 from app.networks.base import Network
 from app.networks.clutnet import ClutNet
-from app.networks.store import Model, ModelCard, Name, read_model, read_store, write_model
+from app.networks.store import Model, ModelCard, read_model, read_store, write_model
 from app.training.config import NetworkConfig
 from app.training.data import Photos
 from app.training.distil import DistilConfig, distil, make_dataset

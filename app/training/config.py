@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import tomllib
 from pathlib import Path
@@ -10,9 +9,9 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
 
-from app.errors import BadParameter
+from app.errors import BadParameter, describe_first
+from app.model_files import Name
 from app.networks.base import ThumbnailRecipe
-from app.networks.store import Name
 from app.policies import STORE
 
 
@@ -107,6 +106,4 @@ def read_config(path: Path, kind: type[Config]) -> Config:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadParameter(f"{path}: not TOML ({error})") from error
     except ValidationError as error:
-        first = json.loads(error.json())[0]
-        field = ".".join(map(str, first["loc"]))
-        raise BadParameter(f"{path}: {field}: {first['msg']}") from error
+        raise BadParameter(f"{path}: {describe_first(error)}") from error

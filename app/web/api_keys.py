@@ -14,6 +14,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from app.access_policies import ApiKey, AuthPolicy, Scope
+from app.errors import describe_first
 from app.web.network import is_loopback
 
 log = logging.getLogger("clut")
@@ -81,9 +82,7 @@ def read_keys(file: Path) -> list[ApiKey]:
     try:
         return _KEYS.validate_json(file.read_bytes())
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{file}: {place}: {first['msg']}") from None
+        raise ValueError(f"{file}: {describe_first(error)}") from None
 
 
 def new_key(name: str, scopes: frozenset[Scope]) -> tuple[str, ApiKey]:

@@ -40,7 +40,7 @@ def test_hdr_is_tone_mapped(client: httpx.Client) -> None:
 
 
 def test_further_pages_are_left_out(client: httpx.Client) -> None:
-    """Of a TIFF with several pages the first is enhanced, and the response says so."""
+    """The first page of a TIFF is enhanced; a response header reports that there are more."""
     first, second = (Image.fromarray(it) for it in (scene(), scene(32, 16)))
     body = saved(first, "TIFF", save_all=True, append_images=[second])
     response = client.post("/enhance", content=body)
