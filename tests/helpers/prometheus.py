@@ -28,7 +28,7 @@ class Prometheus:
 
     client: httpx.Client
 
-    def get(self, path: str, **parameters: object) -> Any:
+    def get(self, path: str, **parameters: str | float) -> Any:
         """Return the data of a response of the API."""
         document = self.client.get(f"/api/v1/{path}", params=parameters).json()
         assert document["status"] == "success", f"{parameters}: {document['error']}"

@@ -129,16 +129,17 @@ def main(port: int, nodes: int, cores: int, fleet: dict[str, int]) -> None:
         elif order == "replicas":
             result = str(count_replicas())
         print(f"done {order} {result}", flush=True)
-    serve.shutdown()
+    serve.shutdown()  # type: ignore[no-untyped-call]  # ray is typed in part
     ray.shutdown()
-    cluster.shutdown()
+    cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
 def count_replicas() -> int:
     """Return the number of running replicas."""
     (served,) = serve.status().applications.values()
     (deployment,) = served.deployments.values()
-    return deployment.replica_states.get("RUNNING", 0)
+    counts = {state.value: count for state, count in deployment.replica_states.items()}
+    return counts.get("RUNNING", 0)
 
 
 if __name__ == "__main__":
@@ -149,7 +150,6 @@ if __name__ == "__main__":
 
     from app.ray_app import application
 
-    main(
-        *map(int, sys.argv[1:4]),
-        {name: int(value) for name, value in (it.split("=") for it in sys.argv[4:])},
-    )
+    port, nodes, cores = map(int, sys.argv[1:4])
+    options = dict(it.split("=") for it in sys.argv[4:])
+    main(port, nodes, cores, {name: int(value) for name, value in options.items()})
