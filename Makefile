@@ -143,7 +143,7 @@ rolling: .venv/dev
 
 .PHONY: hostile hot-path worst-case event-loop
 
-# Sends files that are made to harm the service: docs/security.md has the figures.
+# Sends files that are made to harm the service: docs/reliability.md, "Hostile files".
 HOSTILE ?= ../shared/cases/hostile
 
 hostile: .venv/dev
@@ -156,7 +156,7 @@ worst-case: .venv/dev
 event-loop: .venv/dev
 	$(BIN)/python -m benchmarks.event_loop
 
-# Requests per second compared with an earlier commit: docs/performance.md has the figures.
+# Requests per second and CPU time compared with an earlier commit.
 BASELINE ?= 878ec6c
 
 hot-path: .venv/bench
