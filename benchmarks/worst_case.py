@@ -89,10 +89,12 @@ def png_16bit() -> bytes:
 
 
 def webp_alpha() -> bytes:
-    """Make a WebP with alpha."""
-    row = np.linspace(0, 255, SIDE).astype(np.uint8)
-    image = np.broadcast_to(row[:, None, None], (SIDE, SIDE, 4)).copy()
-    return bytes(imagecodecs.webp_encode(image, level=60))
+    """Make a WebP with alpha, of blocks in random colours: one of a single colour is rejected."""
+    block, across = 8, 100
+    colours = np.random.default_rng(0).integers(0, 256, (across, across, 4), np.uint8)
+    tile = colours.repeat(block, axis=0).repeat(block, axis=1)
+    image = np.tile(tile, (SIDE // len(tile) + 1, SIDE // len(tile) + 1, 1))[:SIDE, :SIDE]
+    return bytes(imagecodecs.webp_encode(np.ascontiguousarray(image), level=60))
 
 
 def jpeg_cmyk() -> bytes:
