@@ -70,6 +70,14 @@ def otters(photos: Path) -> bytes:
     return (photos / "otters.jpg").read_bytes()
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes of a parameter by the argument: processes must collect equal names.
+
+    Compressed bytes may hold the time, and so differ between the processes of one run.
+    """
+    return argname if isinstance(val, bytes) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of whole folders, and skip the comparisons whose data is not at hand."""
     reason = "the folder of published results, ../shared, is missing"
