@@ -141,6 +141,12 @@ overload departures soak: .venv/dev
 rolling: .venv/dev
 	$(BIN)/python -m benchmarks.rolling
 
+# First paint, bytes and speed of the page in Chromium.
+.PHONY: page
+
+page: .venv/dev tools
+	$(BIN)/python -m benchmarks.page
+
 .PHONY: hostile hot-path worst-case event-loop
 
 # Sends files that are made to harm the service: docs/reliability.md, "Hostile files".

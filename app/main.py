@@ -20,7 +20,7 @@ from app.serving.model_runners import ModelRunners
 from app.serving.service import EnhancementService
 from app.serving.thread_pool import PriorityThreadPool
 from app.settings import Settings
-from app.web import api_docs, openapi, problems
+from app.web import api_docs, openapi, page, problems
 from app.web.api_keys import ApiKeyStore, check_exposure
 from app.web.auth import Authenticator, RateLimits
 from app.web.dependencies import State
@@ -116,6 +116,7 @@ def create_app(settings: Settings, service: EnhancementService) -> FastAPI:
         app.include_router(metrics_router)
     problems.install(app)
     api_docs.install(app)
+    page.install(app, settings.page, settings.http)
     openapi.install(app, keys=keys.required)
     return app
 

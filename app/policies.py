@@ -101,6 +101,17 @@ class ConnectionPolicy(Policy):
     )
 
 
+class PagePolicy(Policy):
+    """The page at /."""
+
+    enabled: bool | None = Field(
+        default=None,
+        description="True serves the page at / with its files at /static, which anyone who reaches "
+        "the port can load; its requests need API keys as others do. False removes both, and / "
+        "redirects to /docs. None serves it on a loopback address alone.",
+    )
+
+
 class MetricsPolicy(Policy):
     """A separate port for metrics and probes."""
 

@@ -24,6 +24,7 @@ from app.policies import (
     LutPolicy,
     MetricsPolicy,
     ModelsPolicy,
+    PagePolicy,
     UploadPolicy,
 )
 
@@ -60,6 +61,7 @@ class Settings(BaseSettings):
     auth: AuthPolicy = AuthPolicy()
     quota: QuotaPolicy = QuotaPolicy()
     cors: CorsPolicy = CorsPolicy()
+    page: PagePolicy = PagePolicy()
     metrics: MetricsPolicy = MetricsPolicy()
     log: LogPolicy = LogPolicy()
     upload: UploadPolicy = UploadPolicy()

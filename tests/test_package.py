@@ -81,6 +81,7 @@ def test_contents(wheel: Path) -> None:
     assert "model_store/default/1/weights.safetensors" in names
     assert not [name for name in names if name.startswith("model_store/imported")]
     assert "app/training/recipes/default.toml" in names
+    assert {"app/web/static/index.html", "app/web/static/page/main.js"} <= names
     assert {name.split("/")[0] for name in names} == {"app", "model_store", information}
 
 

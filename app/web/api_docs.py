@@ -8,20 +8,16 @@ import re
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
 _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
 def install(app: FastAPI) -> None:
-    """Add /docs, its files, and a redirect from / to it."""
+    """Add /docs and its files."""
     page = _page(app.title)
     policy = _content_security_policy(page)
-
-    @app.get("/", include_in_schema=False)
-    async def root() -> Response:
-        return RedirectResponse("docs")
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import httpx
+import numpy as np
 from PIL import Image
 
 
@@ -12,7 +13,7 @@ def problem(response: httpx.Response, status: int, code: str) -> dict[str, objec
     """Return the problem document of a response, and check its form."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
-    document = response.json()
+    document: dict[str, object] = response.json()
     assert document["type"] == f"/problems#{code}"
     assert document["status"] == status
     assert document["title"]
@@ -27,6 +28,16 @@ def enlarged(photo: bytes, side: int) -> bytes:
     """Enlarge a JPEG to a width of `side` pixels."""
     buffer = io.BytesIO()
     Image.open(io.BytesIO(photo)).resize((side, side * 9 // 16)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def with_grain(photo: bytes) -> bytes:
+    """Add the grain of a sensor to a JPEG, without which an enlarged photo has few bytes."""
+    pixels = np.asarray(Image.open(io.BytesIO(photo)).convert("RGB")).astype(np.int16)
+    grain = np.random.default_rng(0).normal(0, 3, pixels.shape).astype(np.int16)
+    buffer = io.BytesIO()
+    noisy = np.clip(pixels + grain, 0, 255).astype(np.uint8)
+    Image.fromarray(noisy).save(buffer, "JPEG", quality=90)
     return buffer.getvalue()
 
 

@@ -1,0 +1,86 @@
+/** Messages: errors with a second try, the state of the work, and the question for the API key. */
+
+import { ClutService, ServiceError } from "../clut.js";
+import { $ } from "./dom.js";
+import { t } from "./strings.js";
+
+const TITLES = {
+  400: "errorLook",
+  401: "errorKey",
+  403: "errorKey",
+  404: "errorLook",
+  413: "errorLarge",
+  415: "errorFormat",
+  422: "errorDamaged",
+  429: "errorQuota",
+  503: "errorBusy",
+  504: "errorBusy",
+};
+
+/** Tell screen readers, and nobody else, what has happened. */
+export function announce(text) {
+  $("status").textContent = text;
+}
+
+/**
+ * Show an error.
+ *
+ * @param {unknown} error what was thrown, or the key of a text
+ * @param {(() => void) | null} retry is offered as a button
+ */
+export function showError(error, retry = null) {
+  const [title, detail] = describe(error);
+  $("alert-title").textContent = t(title);
+  $("alert-detail").textContent = detail;
+  $("retry").hidden = !retry;
+  $("retry").onclick = () => {
+    hideError();
+    retry();
+  };
+  $("alert").hidden = false;
+}
+
+export function hideError() {
+  $("alert").hidden = true;
+}
+
+function describe(error) {
+  if (typeof error === "string") return [error, ""];
+  if (error instanceof ServiceError) return [TITLES[error.status] ?? "errorOther", error.message];
+  if (error instanceof TypeError) return ["errorOffline", ""]; // fetch throws it
+  return ["errorOther", String(error?.message ?? error)];
+}
+
+/** The service of this page, which asks for an API key when it has to. The key is not stored. */
+export class PageService extends ClutService {
+  async request(path, options) {
+    for (;;) {
+      const { key } = this;
+      try {
+        return await super.request(path, options);
+      } catch (error) {
+        if (error.status !== 401) throw error;
+        // Another request may have asked in the meantime.
+        if (this.key === key) await this.askForKey(error);
+      }
+    }
+  }
+
+  /** Ask once for all requests that wait; throws the error if the dialog is cancelled. */
+  async askForKey(error) {
+    this.question ??= new Promise((resolve) => {
+      const [dialog, input] = [$("key-dialog"), $("key")];
+      dialog.onclose = () => {
+        resolve(dialog.returnValue === "given" ? input.value.trim() : null);
+        input.value = "";
+      };
+      $("key-cancel").onclick = () => dialog.close("");
+      $("key-text").textContent = t(this.key ? "errorKey" : "keyText");
+      dialog.returnValue = "";
+      dialog.showModal();
+    }).finally(() => (this.question = null));
+    const key = await this.question;
+    if (!key) throw error;
+    this.key = key;
+  }
+}

@@ -1,0 +1,297 @@
+/** The page: photos come in, looks are predicted and drawn, results go out. */
+
+import { copy, download } from "./actions.js";
+import { showAlbum } from "./album.js";
+import { PageService, announce, hideError, showError } from "./alerts.js";
+import { takePhoto } from "./camera.js";
+import { colourChart } from "./chart.js";
+import { $ } from "./dom.js";
+import { Figures } from "./figures.js";
+import { listenForPhotos } from "./inputs.js";
+import { Lattice } from "./lattice.js";
+import * as options from "./options.js";
+import { Photo } from "./photo.js";
+import * as save from "./save.js";
+import { listLanguages, preferredLanguage, setLanguage, t } from "./strings.js";
+import { Viewer } from "./viewer.js";
+
+const PREVIEW_SIDE = 2048; // pixels, of a preview that the server makes
+
+const service = new PageService(new URL("../..", import.meta.url));
+const state = {
+  photos: [],
+  selected: null,
+  models: new Map(),
+  parameters: {},
+  ready: null, // when the models and parameters are known
+  linked: null, // the look of the address
+  look: null, // the one on the screen
+  turn: 0, // counts what was started, so that late results of earlier ones are dropped
+};
+
+let viewer, figures;
+
+function start() {
+  listLanguages($("language"));
+  $("language").onchange = () => useLanguage($("language").value);
+  useLanguage(preferredLanguage());
+  try {
+    viewer = new Viewer($("stage"), $("photo"), $("split"), showZoom);
+    figures = new Figures();
+    new Lattice($("hero"));
+  } catch (error) {
+    if (error.message !== "WebGL2") throw error;
+    showError("errorWebgl");
+    return;
+  }
+  listen();
+  const query = new URLSearchParams(location.search);
+  const strength = Number(query.get("strength") ?? 1);
+  if (strength >= 0 && strength <= 1) $("strength").value = String(Math.round(100 * strength));
+  showStrength();
+  if (query.has("look")) openLink(query.get("look"));
+}
+
+/** Ask the server once, with the first photo, what it offers. */
+function whenReady() {
+  state.ready ??= loadOptions().catch((error) => {
+    state.ready = null;
+    throw error;
+  });
+  return state.ready;
+}
+
+async function loadOptions() {
+  const openapi = (await service.request("openapi.json")).json();
+  const models = (await service.request("models")).json();
+  state.models = options.listModels(await models);
+  state.parameters = options.enhanceParameters(await openapi);
+  options.listExtras(state.parameters, () => refresh());
+  listChoices();
+}
+
+function listChoices() {
+  options.listFormats(state.parameters, t);
+  options.listSizes(t);
+  options.listMetadata(t);
+}
+
+function useLanguage(code) {
+  $("language").value = code;
+  setLanguage(code);
+  listChoices();
+  showPhotos();
+  showTexts();
+}
+
+/** Show a look that needs no photo, on a chart of colours until there is one. */
+async function openLink(token) {
+  const turn = ++state.turn;
+  try {
+    state.linked = await service.getLook(token);
+    if (turn !== state.turn) return;
+    if (!state.selected) await show(null);
+  } catch (error) {
+    showError(error, () => openLink(token));
+  }
+}
+
+function showPhotos() {
+  showAlbum(state.photos, state.selected, show);
+}
+
+/** Take photos: new ones are added to the album, and the first of them is shown. */
+function addPhotos(files) {
+  const photos = [...files].map((file) => new Photo(file));
+  if (!photos.length) return;
+  state.photos.push(...photos);
+  showPhotos();
+  show(photos[0]);
+}
+
+/** Show a photo, or the colour chart if there is none. */
+async function show(photo) {
+  const turn = ++state.turn;
+  const isCurrent = () => turn === state.turn;
+  if (state.selected && state.selected !== photo) state.selected.image = null;
+  state.selected = photo;
+  state.look = null;
+  figures.clear();
+  hideError();
+  setBusy(true);
+  const wasEmpty = document.body.dataset.state === "welcome";
+  document.body.dataset.state = photo ? "photo" : "chart";
+  if (wasEmpty) $("split").focus({ preventScroll: true, focusVisible: false });
+  showPhotos();
+  showTexts();
+  if (photo) announce(t("working", { name: photo.name }));
+  try {
+    const image = photo ? await photo.decode(service) : colourChart();
+    if (!isCurrent()) return;
+    await viewer.setImage(image);
+    await useLook(await lookOf(photo), image, isCurrent);
+    if (photo && isCurrent()) announce(t("done", { name: photo.name }));
+  } catch (error) {
+    if (isCurrent()) fail(photo, error);
+  } finally {
+    if (isCurrent()) setBusy(false);
+  }
+}
+
+/** A photo that never had a picture is removed; it would only stay in the way. */
+function fail(photo, error) {
+  if (photo?.image === null && error.status === 415) {
+    state.photos = state.photos.filter((it) => it !== photo);
+    state.selected = null;
+    if (state.photos.length) show(state.photos[0]);
+    else if (state.linked) show(null);
+    else document.body.dataset.state = "welcome";
+    showPhotos();
+    showError(error);
+  } else {
+    showError(error, () => show(photo));
+  }
+}
+
+async function lookOf(photo) {
+  await whenReady();
+  if (state.linked) return state.linked;
+  const shared = document.querySelector("input[name=album]:checked").value === "first";
+  return (shared ? state.photos[0] : photo).look(service, state.models.get($("model").value));
+}
+
+async function useLook(look, image, isCurrent) {
+  if (!isCurrent()) return;
+  state.look = look;
+  viewer.setLut(look.lut);
+  figures.show(look.lut, image);
+  await refresh(isCurrent);
+}
+
+/** Let the server draw the photo where an option does more than a LUT. */
+async function refresh(isCurrent = () => true) {
+  showTexts();
+  const extras = options.changedExtras();
+  if (!state.selected || !state.look) return;
+  if (!Object.keys(extras).length) {
+    viewer.setOther(null);
+    return;
+  }
+  const { selected } = state;
+  setBusy(true);
+  try {
+    const query = await queryOf(selected);
+    query.set("format", "jpeg");
+    query.set("max_side", PREVIEW_SIDE);
+    const { blob } = await save.fetchEnhanced(service, selected.file, query);
+    const preview = await createImageBitmap(blob);
+    if (isCurrent() && state.selected === selected) viewer.setOther(preview);
+  } catch (error) {
+    showError(error, () => refresh());
+  } finally {
+    setBusy(false);
+  }
+}
+
+async function queryOf(photo) {
+  const { token } = await lookOf(photo);
+  return save.enhanceQuery(currentChoices(token));
+}
+
+function currentChoices(token) {
+  return {
+    token,
+    strength: Number($("strength").value),
+    format: $("format").value || "auto",
+    size: $("size").value,
+    metadata: $("metadata").value || "keep",
+    extras: options.changedExtras(),
+  };
+}
+
+function showStrength() {
+  const percent = Number($("strength").value);
+  $("strength").style.setProperty("--value", `${percent}%`);
+  $("strength-value").textContent = String(percent);
+  viewer.setStrength(percent / 100);
+  figures.setStrength(percent / 100);
+  showTexts();
+}
+
+/** Write what depends on the photo, the look and the choices. */
+function showTexts() {
+  const { photos, look, selected } = state;
+  const name = selected?.name ?? t("chart");
+  $("photo").setAttribute("aria-label", t("beforeAfter", { name }));
+  $("split").setAttribute("aria-valuetext", `${$("split").getAttribute("aria-valuenow")} %`);
+  $("download-all").textContent = t("downloadAll", { count: photos.length });
+  $("download-all").hidden = photos.length < 2;
+  $("album-look").hidden = photos.length < 2 || Boolean(state.linked);
+  $("linked").hidden = !state.linked;
+  $("model").disabled = Boolean(state.linked);
+  $("save").hidden = !selected;
+  for (const id of ["download", "download-all", "copy-link", "copy-curl"]) $(id).disabled = !look;
+  if (!look) {
+    $("link").value = $("curl").value = "";
+    return;
+  }
+  const choices = currentChoices(look.token);
+  $("link").value = save.lookLink(look.token, choices.strength);
+  $("curl").value = save.curlCommand(
+    service,
+    selected?.name ?? "photo.jpg",
+    save.enhanceQuery(choices),
+  );
+}
+
+function showZoom(zoom, fits) {
+  $("zoom-fit").textContent = t("zoomed", { percent: Math.round(100 * zoom) });
+  $("zoom-fit").disabled = fits;
+}
+
+function setBusy(busy) {
+  $("busy").hidden = !busy;
+  $("stage").setAttribute("aria-busy", String(busy));
+}
+
+async function downloadOne() {
+  const { selected } = state;
+  return save.fetchEnhanced(service, selected.file, await queryOf(selected));
+}
+
+async function downloadAll() {
+  const { photos } = state;
+  return save.fetchArchive(service, photos, queryOf, (done) => {
+    const text = t("saving", { done, count: photos.length });
+    $("download-all").textContent = text;
+    announce(text);
+  });
+}
+
+function listen() {
+  listenForPhotos(addPhotos);
+  $("photograph").onclick = () => takePhoto((file) => addPhotos([file]));
+  $("strength").oninput = showStrength;
+  $("strength").onchange = () => refresh();
+  $("model").onchange = () => show(state.selected);
+  $("unlink").onclick = () => {
+    state.linked = null;
+    history.replaceState(null, "", location.pathname);
+    if (state.selected) show(state.selected);
+    else document.body.dataset.state = "welcome";
+  };
+  for (const radio of document.querySelectorAll("input[name=album]")) {
+    radio.onchange = () => show(state.selected);
+  }
+  for (const id of ["format", "size", "metadata"]) $(id).onchange = showTexts;
+  $("download").onclick = () => download($("download"), downloadOne);
+  $("download-all").onclick = () => download($("download-all"), downloadAll).then(showTexts);
+  $("copy-link").onclick = () => copy($("link"));
+  $("copy-curl").onclick = () => copy($("curl"));
+  $("zoom-in").onclick = () => viewer.zoomIn();
+  $("zoom-out").onclick = () => viewer.zoomOut();
+  $("zoom-fit").onclick = () => viewer.fit();
+  $("dismiss").onclick = hideError;
+}
+
+start();

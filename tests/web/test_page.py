@@ -1,0 +1,456 @@
+"""The page at /, used in Chromium as people use it."""
+
+from __future__ import annotations
+
+import io
+import re
+import shlex
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
+from playwright.sync_api import Browser, Download, Page, expect
+
+from app.access_policies import Scope
+from app.policies import STORE
+from app.web.api_keys import new_key, write_keys
+from app.web.page import FILES
+from tests.helpers.browser import drop, launching, needs_chromium, visiting
+from tests.helpers.metrics import samples
+from tests.helpers.networks import make_network, write_network
+from tests.helpers.raw import connect, post, wait_until
+from tests.helpers.server import Server, serving
+
+pytestmark = needs_chromium
+
+MAX_BYTES = 150_000  # of all files of the page
+ROOM = 100_000  # bytes of request bodies in a server that is easily full
+PHONE = {
+    "viewport": {"width": 390, "height": 844},
+    "device_scale_factor": 2,
+    "is_mobile": True,
+    "has_touch": True,
+}
+LANGUAGES = {
+    "en": "Choose photos",
+    "de": "Fotos wählen",
+    "fr": "Choisir des photos",
+    "es": "Elegir fotos",
+    "zh": "选择照片",
+}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Start the browser once for this module."""
+    with launching() as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser: Browser, server: Server) -> Iterator[Page]:
+    """Open the page."""
+    with visiting(browser, address(server)) as page:
+        yield page
+
+
+@pytest.fixture
+def enhanced(page: Page, otters: bytes) -> Page:
+    """Open the page and drop a photo on it."""
+    drop(page, {"otters.jpg": otters})
+    wait_for_look(page)
+    return page
+
+
+def address(server: Server, path: str = "/") -> str:
+    """Return the address of a path on the server."""
+    return f"http://127.0.0.1:{server.port}{path}"
+
+
+def wait_for_look(page: Page) -> None:
+    """Wait until the photo on the screen has its look."""
+    expect(page.locator("#stage")).to_have_attribute("aria-busy", "false")
+    expect(page.locator("#link")).not_to_have_value("")
+
+
+def set_range(page: Page, selector: str, value: int) -> None:
+    """Move a slider."""
+    page.locator(selector).fill(str(value))
+
+
+def pixels(page: Page) -> np.ndarray:
+    """Return what is seen of the photo, (H, W, 3) uint8."""
+    # The lines and labels over the photo are hidden, so that it alone is compared.
+    style = page.locator("#stage > :not(canvas)")
+    style.evaluate_all("(all) => all.forEach((it) => (it.style.visibility = 'hidden'))")
+    shot = page.locator("#photo").screenshot()
+    style.evaluate_all("(all) => all.forEach((it) => (it.style.visibility = ''))")
+    return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB"))
+
+
+def saved(download: Download) -> bytes:
+    """Return the content of a download."""
+    return Path(download.path()).read_bytes()
+
+
+@pytest.mark.parametrize("event", ["drop", "paste"])
+def test_photo_is_enhanced(page: Page, otters: bytes, event: str) -> None:
+    """A photo that is dropped or pasted shows its look, its curves and its figures."""
+    drop(page, {"otters.jpg": otters}, event)
+    wait_for_look(page)
+    assert float(page.locator("#difference").inner_text()) > 1
+    assert re.fullmatch(r"[\d.]+ → [\d.]+ %", page.locator("#clipped").inner_text())
+    assert page.locator("#curves .curve").first.get_attribute("d")
+    expect(page.locator("#status")).to_have_text("otters.jpg is enhanced.")
+
+
+def test_only_a_thumbnail_is_sent(page: Page, client: httpx.Client, otters: bytes) -> None:
+    """Until the download the server receives nothing of the photo but a small copy."""
+    before = received(client)
+    drop(page, {"otters.jpg": otters})
+    wait_for_look(page)
+    assert 0 < received(client) - before < 40_000 < len(otters)
+
+
+def received(client: httpx.Client) -> float:
+    """Return the bytes of all request bodies."""
+    return samples(client)["clut_received_bytes_total", ()]
+
+
+def test_taking_a_photo(page: Page) -> None:
+    """A computer with a camera shows its picture, and the shutter takes it."""
+    page.get_by_role("button", name="Take a photo").click()
+    expect(page.locator("#camera-dialog")).to_be_visible()
+    page.get_by_role("dialog").get_by_role("button", name="Take the photo").click()
+    wait_for_look(page)
+    expect(page.locator("#curl")).to_have_value(re.compile("@photo.jpg"))
+
+
+def test_split(enhanced: Page) -> None:
+    """Left of the split the photo is as it was, right of it it is enhanced."""
+    stage = enhanced.locator("#stage").bounding_box()
+    assert stage
+    middle = stage["y"] + stage["height"] / 2
+    before, after = (show_split(enhanced, share) for share in (100, 0))
+    assert np.abs(before.astype(int) - after).mean() > 2
+    enhanced.mouse.move(stage["x"] + stage["width"] / 2, middle)
+    enhanced.mouse.down()
+    enhanced.mouse.move(stage["x"] + stage["width"] / 4, middle, steps=3)
+    enhanced.mouse.up()
+    expect(enhanced.locator("#split")).to_have_attribute("aria-valuenow", "25")
+    both = pixels(enhanced)
+    quarter = both.shape[1] // 4
+    assert np.abs(both[:, : quarter - 4].astype(int) - before[:, : quarter - 4]).max() <= 1
+    assert np.abs(both[:, quarter + 4 :].astype(int) - after[:, quarter + 4 :]).max() <= 1
+
+
+def show_split(page: Page, percent: int) -> np.ndarray:
+    """Move the split to an end with the keyboard, and return what is seen then."""
+    page.locator("#split").focus()
+    page.keyboard.press("End" if percent == 100 else "Home")
+    expect(page.locator("#split")).to_have_attribute("aria-valuenow", str(percent))
+    return pixels(page)
+
+
+def test_strength_needs_no_request(enhanced: Page) -> None:
+    """Moving the strength changes the photo and the figures at once, without the server."""
+    after = show_split(enhanced, 0)
+    requests: list[str] = []
+    enhanced.on("request", lambda request: requests.append(request.url))
+    set_range(enhanced, "#strength", 0)
+    expect(enhanced.locator("#difference")).to_have_text("0.0")
+    unchanged = pixels(enhanced)
+    set_range(enhanced, "#strength", 50)
+    half = pixels(enhanced)
+    middle = (unchanged.astype(int) + after) / 2
+    assert np.abs(half - middle).mean() < 1  # the look is linear in the strength, but for clipping
+    assert np.abs(unchanged.astype(int) - after).mean() > 2
+    assert requests == []
+    assert "strength=0.5" in enhanced.locator("#curl").input_value()
+    assert "strength=0.5" in enhanced.locator("#link").input_value()
+
+
+def test_zoom(enhanced: Page) -> None:
+    """The wheel, the buttons and the keys zoom; a drag then moves the photo."""
+    fitted = show_split(enhanced, 0)
+    zoom = enhanced.locator("#zoom-fit")
+    percent = zoom.inner_text()
+    enhanced.locator("#stage").hover(position={"x": 100, "y": 200})
+    enhanced.mouse.wheel(0, -400)
+    expect(zoom).not_to_have_text(percent)
+    closer = pixels(enhanced)
+    assert np.abs(closer.astype(int) - fitted).mean() > 2
+    enhanced.mouse.down()
+    enhanced.mouse.move(500, 300, steps=2)
+    enhanced.mouse.up()
+    assert np.abs(pixels(enhanced).astype(int) - closer).mean() > 2
+    enhanced.locator("#stage").focus()
+    enhanced.keyboard.press("0")
+    expect(zoom).to_have_text(percent)
+    enhanced.get_by_role("button", name="Zoom in").click()
+    expect(zoom).not_to_have_text(percent)
+
+
+def test_pinch(browser: Browser, server: Server, otters: bytes) -> None:
+    """Two fingers that move apart zoom in."""
+    with visiting(browser, address(server), **PHONE) as page:
+        drop(page, {"otters.jpg": otters})
+        wait_for_look(page)
+        zoom = page.locator("#zoom-fit")
+        percent = int(zoom.inner_text().rstrip(" %"))
+        touch = page.context.new_cdp_session(page)
+        for kind, gap in (("touchStart", 40), ("touchMove", 90), ("touchMove", 160)):
+            points = [{"x": 195 + sign * gap / 2, "y": 200, "id": sign} for sign in (0, 1)]
+            points[0]["x"] = 195 - gap / 2
+            touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        expect(zoom).not_to_have_text(f"{percent} %")
+        assert int(zoom.inner_text().rstrip(" %")) > 2 * percent
+
+
+def test_download(enhanced: Page, client: httpx.Client, otters: bytes) -> None:
+    """The download is the response for the same look, strength, format and size."""
+    set_range(enhanced, "#strength", 60)
+    enhanced.get_by_label("Format").select_option("png")
+    enhanced.get_by_label("Size").select_option("1280")
+    with enhanced.expect_download() as download:
+        enhanced.get_by_role("button", name="Download").click()
+    assert download.value.suggested_filename == "otters-enhanced.png"
+    command = shlex.split(enhanced.locator("#curl").input_value())
+    (target,) = [word for word in command if word.startswith("http")]
+    expected = client.post(target, content=otters).content
+    image = Image.open(io.BytesIO(saved(download.value)))
+    assert (image.format, image.size) == ("PNG", (853, 480))
+    difference = np.asarray(image).astype(int) - np.asarray(Image.open(io.BytesIO(expected)))
+    assert np.abs(difference).max() <= 1
+
+
+def test_curl(enhanced: Page, otters: bytes, tmp_path: Path) -> None:
+    """The command works in a shell as it is copied."""
+    (tmp_path / "otters.jpg").write_bytes(otters)
+    command = enhanced.locator("#curl").input_value()
+    subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True, capture_output=True)
+    with Image.open(tmp_path / "otters-enhanced.jpg") as image:
+        assert image.size == (853, 480)
+
+
+def test_model(browser: Browser, tmp_path: Path, otters: bytes) -> None:
+    """Another model makes another look."""
+    shutil.copytree(STORE / "default", tmp_path / "default")
+    write_network(tmp_path, make_network(), "other")
+    with serving(MODELS_STORE=tmp_path) as server, visiting(browser, address(server)) as page:
+        drop(page, {"otters.jpg": otters})
+        wait_for_look(page)
+        link = page.locator("#link")
+        first = link.input_value()
+        page.get_by_label("Model").select_option("other@1")
+        expect(link).to_have_value(re.compile(f"^(?!{re.escape(first)}).+"))
+        page.get_by_label("Model").select_option("default@1")
+        expect(link).to_have_value(first)
+
+
+def test_album(page: Page, photos: Path) -> None:
+    """Each photo of an album has a look of its own, or all have that of the first."""
+    names = ["lake.jpg", "otters.jpg", "sunset.jpg"]
+    drop(page, {name: (photos / name).read_bytes() for name in names})
+    wait_for_look(page)
+    first = page.locator("#link").input_value()
+    page.get_by_role("button", name="otters.jpg").click()
+    expect(page.locator("#curl")).to_have_value(re.compile("@otters.jpg"))
+    wait_for_look(page)
+    assert page.locator("#link").input_value() != first
+    page.get_by_label("That of the first photo").check()
+    expect(page.locator("#link")).to_have_value(first)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download all 3 as ZIP").click()
+    with zipfile.ZipFile(io.BytesIO(saved(download.value))) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == [name.replace(".jpg", "-enhanced.jpg") for name in names]
+        for name in archive.namelist():
+            Image.open(io.BytesIO(archive.read(name))).load()
+
+
+def test_link(browser: Browser, server: Server, client: httpx.Client, otters: bytes) -> None:
+    """A link opens its look without an upload, and a photo then gets that look."""
+    token = client.post("/enhance", content=otters).headers["x-look"]
+    with visiting(browser, address(server, f"/?look={token}&strength=0.7")) as page:
+        wait_for_look(page)
+        expect(page.locator("#strength")).to_have_value("70")
+        expect(page.get_by_text("This look came with the link.")).to_be_visible()
+        assert page.locator("#curves .curve").first.get_attribute("d")
+        drop(page, {"lake.jpg": otters})
+        expect(page.locator("#curl")).to_have_value(re.compile("@lake.jpg"))
+        assert f"look={token}" in page.locator("#curl").input_value()
+        page.get_by_role("button", name="Predict one instead").click()
+        expect(page.locator("#linked")).to_be_hidden()
+        wait_for_look(page)
+        assert "look=" not in page.url
+
+
+def test_broken_link(browser: Browser, server: Server) -> None:
+    """A look that the server does not know is reported."""
+    with visiting(browser, address(server, "/?look=nonsense")) as page:
+        expect(page.get_by_role("alert")).to_contain_text("This look is not available here.")
+
+
+def test_text_file(page: Page, otters: bytes) -> None:
+    """A file that is no image is reported, and does not stay in the album."""
+    drop(page, {"letter.txt": b"Dear Sir or Madam"})
+    expect(page.get_by_role("alert")).to_contain_text("This file is not a photo that can be read.")
+    expect(page.locator("#welcome")).to_be_visible()
+    drop(page, {"otters.jpg": otters})
+    wait_for_look(page)
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_format_that_the_browser_does_not_read(page: Page, otters: bytes) -> None:
+    """The server reads a TIFF for the browser."""
+    tiff = io.BytesIO()
+    Image.open(io.BytesIO(otters)).save(tiff, "TIFF")
+    drop(page, {"otters.tif": tiff.getvalue()})
+    wait_for_look(page)
+    assert pixels(page).std() > 20
+    assert "otters-enhanced.tif" in page.locator("#curl").input_value()
+
+
+def test_too_large(browser: Browser, photos: Path) -> None:
+    """A photo over the limit of the server is shown, and its download reports the limit."""
+    with serving(UPLOAD_MAX_BYTES=60_000) as server, visiting(browser, address(server)) as page:
+        drop(page, {"otters.jpg": (photos / "otters.jpg").read_bytes()})
+        wait_for_look(page)
+        page.get_by_role("button", name="Download").click()
+        expect(page.get_by_role("alert")).to_contain_text("too large for the server")
+
+
+def test_busy_server(browser: Browser, otters: bytes) -> None:
+    """A 503 is reported, and trying again works once the server has room."""
+    settings = {"UPLOAD_MAX_BYTES": ROOM, "UPLOAD_BUDGET_BYTES": ROOM, "UPLOAD_TIMEOUT": 600}
+    with serving(**settings) as server, visiting(browser, address(server)) as page:
+        with full(server):
+            drop(page, {"otters.jpg": otters})
+            expect(page.get_by_role("alert")).to_contain_text("The server is busy.")
+        page.get_by_role("button", name="Try again").click()
+        wait_for_look(page)
+        expect(page.get_by_role("alert")).to_be_hidden()
+
+
+@contextmanager
+def full(server: Server) -> Iterator[None]:
+    """Occupy all the room for bodies of a server, by one that does not end."""
+    with connect(server.port) as connection:
+        connection.sendall(post("/enhance", bytes(ROOM))[:-1])
+        wait_until(lambda: is_full(server.client))
+        yield
+    wait_until(lambda: not is_full(server.client))
+
+
+def is_full(client: httpx.Client) -> bool:
+    """Return whether a further request is rejected for lack of room."""
+    return client.post("/enhance", content=b"no photo").status_code == 503
+
+
+def test_api_key(browser: Browser, tmp_path: Path, otters: bytes) -> None:
+    """A server with keys is asked with the key that the user enters, which is not stored."""
+    secret, key = new_key("page", frozenset({Scope.ENHANCE, Scope.LUT}))
+    file = tmp_path / "keys.json"
+    write_keys(file, [key])
+    with serving(AUTH_FILE=file) as server, visiting(browser, address(server)) as page:
+        drop(page, {"otters.jpg": otters})
+        dialog = page.get_by_role("dialog", name="API key")
+        dialog.get_by_label("Key").fill("wrong")
+        dialog.get_by_role("button", name="Continue").click()
+        expect(dialog.get_by_label("Key")).to_have_value("")
+        dialog.get_by_label("Key").fill(secret)
+        dialog.get_by_role("button", name="Continue").click()
+        wait_for_look(page)
+        assert secret not in page.locator("#curl").input_value()
+        stored = page.evaluate(
+            "() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie])"
+        )
+        assert secret not in stored
+
+
+def test_keyboard(page: Page, otters: bytes) -> None:
+    """The page is usable without a mouse, from the first tab on."""
+    page.keyboard.press("Tab")
+    names = []
+    for _ in range(5):
+        names.append(page.evaluate("() => document.activeElement.textContent.trim().slice(0, 20)"))
+        page.keyboard.press("Tab")
+    assert "Choose photos" in names
+    drop(page, {"otters.jpg": otters})
+    wait_for_look(page)
+    assert page.evaluate("() => document.activeElement.id") == "split"
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#split")).to_have_attribute("aria-valuenow", "52")
+    for _ in range(40):
+        if page.evaluate("() => document.activeElement.id") == "strength":
+            break
+        page.keyboard.press("Tab")
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("#strength-value")).to_have_text("99")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("device", [{}, PHONE], ids=["desktop", "phone"])
+def test_accessibility(
+    browser: Browser, server: Server, photos: Path, scheme: str, device: dict[str, object]
+) -> None:
+    """Axe finds no violation, and nothing is wider than the screen."""
+    files = {name: (photos / name).read_bytes() for name in ("lake.jpg", "otters.jpg")}
+    # Axe runs in the page, whose policy allows no scripts but its own.
+    options = {"bypass_csp": True, "color_scheme": scheme} | device
+    with visiting(browser, address(server), **options) as page:
+        check_accessibility(page)
+        drop(page, files)
+        wait_for_look(page)
+        check_accessibility(page)
+
+
+def check_accessibility(page: Page) -> None:
+    """Check the page as it is now."""
+    results = Axe().run(page)
+    assert not results.violations_count, results.generate_report()
+    assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_languages(browser: Browser, server: Server, language: str) -> None:
+    """The page speaks the language of the browser, in full, and another one on request."""
+    with visiting(browser, address(server), locale=language) as page:
+        expect(page.locator("#choose")).to_have_text(LANGUAGES[language])
+        assert page.locator("html").get_attribute("lang") == language
+        page.locator("#language").select_option("de")
+        expect(page.locator("#choose")).to_have_text("Fotos wählen")
+
+
+def test_every_language_has_every_text() -> None:
+    """No text is missing in a language, and each has the same places for values."""
+    places = {}
+    for code in LANGUAGES:
+        source = (FILES / f"page/strings/{code}.js").read_text()
+        texts = dict(re.findall(r'^  (\w+): "(.*)",$', source, re.MULTILINE))
+        assert len(texts) > 50
+        places[code] = {key: sorted(re.findall(r"\{\w+\}", it)) for key, it in texts.items()}
+    assert all(it == places["en"] for it in places.values())
+
+
+def test_size(browser: Browser, server: Server) -> None:
+    """The page is below its budget, and loads nothing from another host."""
+    sizes: dict[str, int] = {}
+    with visiting(browser, "about:blank") as page:
+        page.on("response", lambda it: sizes.update({it.url: len(it.body())}))
+        page.goto(address(server))
+        page.wait_for_load_state("networkidle")
+    assert len(sizes) > 10
+    assert all(url.startswith(address(server)) for url in sizes)
+    assert sum(sizes.values()) < MAX_BYTES
+    assert sum(file.stat().st_size for file in FILES.rglob("*") if file.is_file()) < MAX_BYTES
