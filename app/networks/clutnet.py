@@ -25,6 +25,9 @@ class ClutNet(Network):
             of the same colour. None leaves that axis uncompressed.
         w: W, the rank over the two weakly correlated axes; None leaves them uncompressed.
         d: D, the number of lattice points on an axis.
+        colours: the number of features of the colours alone, which the published network lacks: the
+            mean over all pixels of what a small network makes of each. The norms of the backbone
+            remove most of what tells exposure, contrast, saturation and casts apart.
     """
 
     architecture = "clutnet"
@@ -32,11 +35,14 @@ class ClutNet(Network):
     std: Tensor
     identity: Tensor
 
-    def __init__(self, n: int, s: int | None, w: int | None, d: int = 33) -> None:
-        super().__init__(code_size=n, n=n, s=s, w=w, d=d)
+    def __init__(self, n: int, s: int | None, w: int | None, d: int = 33, colours: int = 0) -> None:
+        # Cards of networks without these features do not name them.
+        extra = {"colours": colours} if colours else {}
+        super().__init__(code_size=n, n=n, s=s, w=w, d=d, **extra)
         self.n, self.s, self.w, self.d = n, s, w, d
         self.trunk = Backbone()
-        self.head = nn.Sequential(nn.Linear(128, 128), nn.Hardswish(), nn.Linear(128, n))
+        self.colours = _colour_branch(colours) if colours else None
+        self.head = nn.Sequential(nn.Linear(128 + colours, 128), nn.Hardswish(), nn.Linear(128, n))
         self.psi = nn.Parameter(torch.zeros(s or d, n, 3, w or d * d))
         self.strong = nn.Parameter(torch.zeros(d, s)) if s else None  # M_s
         self.weak = nn.Parameter(torch.zeros(w, d * d)) if w else None  # M_w
@@ -51,11 +57,19 @@ class ClutNet(Network):
         return [matrix for matrix in (self.strong, self.weak) if matrix is not None]
 
     def features(self, thumbnails: Tensor) -> Tensor:
-        """Normalise thumbnails (B, 3, 256, 256) in 0..1 and map them to (B, 128, 8, 8)."""
-        return super().features((thumbnails - self.mean) / self.std)
+        """Normalise thumbnails (B, 3, 256, 256) in 0..1 and map them to (B, 128 + C, 8, 8).
+
+        The C features of the colours are the same at all places.
+        """
+        normalised = (thumbnails - self.mean) / self.std
+        features = super().features(normalised)
+        if self.colours is None:
+            return features
+        means = self.colours(normalised).mean(dim=(2, 3), keepdim=True)
+        return torch.cat((features, means.expand(-1, -1, *features.shape[2:])), dim=1)
 
     def codes(self, features: Tensor) -> Tensor:
-        """Map features (B, 128, 8, 8) to basis weights (B, N)."""
+        """Map features (B, 128 + C, 8, 8) to basis weights (B, N)."""
         weights: Tensor = self.head(features.mean(dim=(2, 3)))
         return weights
 
@@ -112,6 +126,17 @@ class ClutNet(Network):
         )
         state.finish()
         return network
+
+
+def _colour_branch(features: int) -> nn.Sequential:
+    """Map each pixel of a thumbnail, reduced to 64x64, by itself: (B, C, 64, 64)."""
+    return nn.Sequential(
+        nn.AvgPool2d(4),
+        nn.Conv2d(3, features, kernel_size=1),
+        nn.Hardswish(),
+        nn.Conv2d(features, features, kernel_size=1),
+        nn.Hardswish(),
+    )
 
 
 def _to_table_order(cubes: Tensor) -> Tensor:

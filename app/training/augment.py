@@ -124,6 +124,7 @@ class DegradeConfig(BaseModel):
         exposure: stops, in linear light.
         shoulder: probability that over-exposure rolls off to white instead of clipping.
         white_balance: standard deviation of each channel's own exposure, in stops.
+        temperature: stops by which red is raised and blue lowered, as warm light does.
         brightness: factor on the coded values.
         gamma: exponent of the coded values; above 1 darkens the midtones.
         contrast: factor about the pivot.
@@ -140,6 +141,7 @@ class DegradeConfig(BaseModel):
     exposure: Range = (0.0, 0.0)
     shoulder: float = Field(default=0.0, ge=0, le=1)
     white_balance: float = 0.0
+    temperature: Range = (0.0, 0.0)
     brightness: Range = (1.0, 1.0)
     gamma: Range = (1.0, 1.0)
     contrast: Range = (1.0, 1.0)
@@ -205,6 +207,8 @@ def random_degradation(config: DegradeConfig, rng: np.random.Generator) -> Degra
     stops = np.full(3, uniform(config.exposure, 0.0))
     if occurs():
         stops = stops + rng.normal(0.0, config.white_balance, 3)
+    if any(config.temperature) and occurs():
+        stops = stops + rng.uniform(*config.temperature) * np.array([1.0, 0.0, -1.0])
     return make_degradation(
         flattening=uniform(config.flattening, 0.0),
         stops=tuple(stops),

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from app.errors import BadModel
-from app.networks.base import ThumbnailRecipe
+from app.networks.base import Network, ThumbnailRecipe
 from app.networks.clutnet import ClutNet
 from app.networks.store import ModelCard, write_model
 from app.training.config import NetworkConfig
@@ -64,7 +64,7 @@ def read_checkpoint(folder: Path) -> dict[str, Any] | None:
 
 
 def export(run: Path, store: Path) -> ModelCard:
-    """Write the network of a run's last checkpoint into a model store; the run may continue.
+    """Write the best network of a run so far into a model store; the run may continue.
 
     Raises:
         BadModel: there is no checkpoint yet, or it cannot be read.
@@ -74,7 +74,7 @@ def export(run: Path, store: Path) -> ModelCard:
         raise BadModel(f"{run}: no checkpoint yet")
     draft = CardDraft.model_validate_json((run / _DRAFT).read_bytes())
     network = ClutNet(**draft.network.model_dump())
-    network.load_state_dict(state["average"])
+    network.load_state_dict(state["best"])
     return write_model(
         store,
         network,
@@ -86,7 +86,9 @@ def export(run: Path, store: Path) -> ModelCard:
     )
 
 
-def new_network(n: int, s: int | None, w: int | None, d: int, seed: int) -> ClutNet:
+def new_network(
+    n: int, s: int | None, w: int | None, d: int, seed: int, colours: int = 0
+) -> ClutNet:
     """Make a CLUT-Net to be trained.
 
     M_s and M_w are Legendre polynomials of low order: a table spanned by them has no bands, while
@@ -94,13 +96,26 @@ def new_network(n: int, s: int | None, w: int | None, d: int, seed: int) -> Clut
     colours. psi is zero: the first tables are the identity.
     """
     torch.manual_seed(seed)
-    network = ClutNet(n, s, w, d)
+    network = ClutNet(n, s, w, d, colours)
     with torch.no_grad():
         if network.strong is not None:
             network.strong.copy_(curves(d, network.strong.shape[1]))
         if network.weak is not None:
             network.weak.copy_(surfaces(d, network.weak.shape[0]))
     return network
+
+
+@torch.no_grad()
+def start_from(network: ClutNet, other: Network) -> None:
+    """Copy the weights of another CLUT-Net of the same N, S and W.
+
+    If that has no features of the colours, theirs stay as they are and have no effect at first.
+    """
+    state, own = other.state_dict(), network.state_dict()
+    columns = state["head.0.weight"].shape[1]
+    own["head.0.weight"][:, columns:] = 0.0
+    own["head.0.weight"][:, :columns] = state.pop("head.0.weight")
+    network.load_state_dict(own | state)
 
 
 def curves(size: int, count: int) -> Tensor:

@@ -24,6 +24,7 @@ class NetworkConfig(BaseModel):
     s: PositiveInt | None = None
     w: PositiveInt | None = None
     d: PositiveInt = 33
+    colours: NonNegativeInt = 0
 
 
 class ScheduleConfig(BaseModel):

@@ -48,7 +48,7 @@ class Photos:
 
     Attributes:
         train: files to train on.
-        good: those of them that are good.
+        finished: those of them that are not stylised, whatever their grade.
         held_out: good files that are not trained on.
         credits: file, package, path in it and licence of each of `train`, where known.
     """
@@ -59,9 +59,9 @@ class Photos:
         good = [name for name, row in rows.items() if _is_good(row)]
         held_out = [name for name in good if is_held_out(name, config.held_out)]
         self.train = [config.folder / name for name in rows if name not in set(held_out)]
-        self.good = [path for path in self.train if _is_good(rows[path.name])]
+        self.finished = [path for path in self.train if not rows[path.name].get("stylised")]
         self.held_out = [config.folder / name for name in held_out]
-        if not (self.good and self.held_out):
+        if not (self.finished and self.held_out):
             raise BadParameter(f"{config.folder}: too few photographs to hold some out")
         self.credits = [_credit(path.name, rows[path.name]) for path in self.train]
 

@@ -52,7 +52,7 @@ class MixtureConfig(BaseModel):
         recover: share of examples whose target is the photograph before the damage.
         pages: share of drawn documents, screenshots and logos, to be left as they are.
         gray: share of all examples that are turned to black and white.
-        cut_mixed: share of taught examples of which a part is another photograph's.
+        cut_mixed: share of photographs of which a part is another photograph's.
         taught: damage of taught examples.
         clipped: largest share of clipped pixels of photographs to be taught: raw renderings have
             headroom, and a network would recognise damaged photographs by the lack of it.
@@ -107,10 +107,10 @@ class DistillationDataset:
         self._pages = round(config.pages * batch)
         self._taught = batch - self._recover - self._pages
         read = {path: as_planes(read_photo(path)) for path in photos.train}
-        self._good = [read[path] for path in photos.good]
+        self._finished = [read[path] for path in photos.finished]
         self._raw_like = [it for it in read.values() if clipped_share(it) <= config.clipped]
-        if not (self._good and self._raw_like):
-            raise BadParameter("too few photographs: none is good, or all are clipped")
+        if not (self._finished and self._raw_like):
+            raise BadParameter("too few photographs: all are stylised, or all are clipped")
         self.held_out = self._validation(photos.held_out)
         cache.mkdir(parents=True, exist_ok=True)
 
@@ -124,14 +124,23 @@ class DistillationDataset:
 
     def _fresh(self, step: int, rng: np.random.Generator) -> Batch:
         """Photographs to recover, and pages."""
-        picked = draw(len(self._good), self._recover, self._seed, step) if self._recover else []
-        examples = []
-        for index in picked:
-            view = random_view(self._good[index], self._smallest, rng)
-            damage = random_degradation(self._config.damaged, rng)
-            examples.append(self._to_recover(view, damage, rng))
+        examples = [
+            self._to_recover(view, random_degradation(self._config.damaged, rng), rng)
+            for view in self._views(self._finished, self._recover, self._seed, step, rng)
+        ]
         examples += [self._to_recover(random_page(rng), UNTOUCHED, rng) for _ in range(self._pages)]
         return _collate(examples)
+
+    def _views(
+        self, photos: list[Tensor], count: int, seed: int, step: int, rng: np.random.Generator
+    ) -> list[Tensor]:
+        """Draw photographs, and a view of each; some get a part of the next one."""
+        picked = draw(len(photos), count, seed, step) if count else []
+        views = [random_view(photos[index], self._smallest, rng) for index in picked]
+        return [
+            cut_mix(view, other, rng) if rng.random() < self._config.cut_mixed else view
+            for view, other in zip(views, views[1:] + views[:1], strict=True)
+        ]
 
     def _cached(self, step: int) -> Batch:
         """Taught examples, made at their first use."""
@@ -147,12 +156,7 @@ class DistillationDataset:
 
     def _make_taught(self, step: int) -> Batch:
         rng = np.random.default_rng([self._seed, step, 1])
-        picked = draw(len(self._raw_like), self._taught, self._seed + 1, step)
-        views = [random_view(self._raw_like[index], self._smallest, rng) for index in picked]
-        views = [
-            cut_mix(view, other, rng) if rng.random() < self._config.cut_mixed else view
-            for view, other in zip(views, views[1:] + views[:1], strict=True)
-        ]
+        views = self._views(self._raw_like, self._taught, self._seed + 1, step, rng)
         damages = [random_degradation(self._config.taught, rng) for _ in views]
         return self._teach(views, damages, rng)
 

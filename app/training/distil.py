@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
 from pydantic.main import IncEx
 from torch import Tensor
+from torch.nn import functional
 
 from app.networks.base import LutBatch
 from app.networks.lut_ops import trilinear
 from app.networks.store import ModelCard, read_model
-from app.training.checkpoint import CardDraft, export, new_network
+from app.training.checkpoint import CardDraft, export, new_network, start_from
 from app.training.config import RunConfig
 from app.training.data import Photos, PhotosConfig
 from app.training.dataset import Batch, DistillationDataset, MixtureConfig
@@ -61,6 +62,7 @@ class DistilConfig(RunConfig):
         losses: their weights.
         init: folder of the model whose weights the student starts from, as
             model_store/NAME/VERSION.
+        dropout: the share of features that are left out in training, each time others.
         bfloat16: whether the student's backbone computes in 16 bits in training: twice as fast
             on a CPU that can.
     """
@@ -71,6 +73,7 @@ class DistilConfig(RunConfig):
     fixed_matrices: bool = False
     losses: DistilLosses = DistilLosses()
     init: Path | None = None
+    dropout: float = Field(default=0.0, ge=0, lt=1)
     bfloat16: bool = False
 
 
@@ -116,11 +119,11 @@ class Distillation:
     def __init__(self, config: DistilConfig, dataset: DistillationDataset) -> None:
         self.network = new_network(**config.network.model_dump(), seed=config.seed)
         if config.init is not None:
-            self.network.load_state_dict(read_model(config.init).network.state_dict())
+            start_from(self.network, read_model(config.init).network)
         self.batch_size = config.batch
         self.held_out = dataset.held_out
         self._dataset, self._losses = dataset, config.losses
-        self._bfloat16 = config.bfloat16
+        self._bfloat16, self._dropout = config.bfloat16, config.dropout
         self._ramps = ramps(config.seed)
         if config.fixed_matrices:
             for matrix in self.network.matrices:
@@ -135,7 +138,8 @@ class Distillation:
         weights = self._losses
         with torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
             features = self.network.features(batch.thumbnails)
-        tables = self.network.decode(self.network.codes(features.float()))
+        kept = functional.dropout2d(features.float(), self._dropout)
+        tables = self.network.decode(self.network.codes(kept))
         answers = trilinear(tables, batch.colours)
         some = LutBatch(tables.table[:: -(-len(tables.table) // weights.tables)])
         return (

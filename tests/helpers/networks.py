@@ -13,7 +13,7 @@ from app.networks.clutnet import ClutNet
 from app.networks.store import ModelCard, write_model
 
 SMALL = {
-    "clutnet": {"n": 2, "s": 2, "w": 3, "d": 5},
+    "clutnet": {"n": 2, "s": 2, "w": 3, "d": 5, "colours": 3},
     "ia3dlut": {"n": 2, "d": 5},
     "adaint": {"n": 2, "d": 5},
     "seplut": {"m": 2, "n": 2, "c": 5, "d": 5},

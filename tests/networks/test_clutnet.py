@@ -82,3 +82,17 @@ def test_errors_name_the_tensor(change, named: str) -> None:
     change(state)
     with pytest.raises(BadModel, match=named):
         ClutNet.from_checkpoint(Checkpoint(state))
+
+
+def test_features_of_the_colours_do_not_depend_on_where_they_are() -> None:
+    """Moved pixels change the features of the backbone, and none of those of the colours."""
+    torch.manual_seed(0)
+    network = ClutNet(n=2, s=2, w=3, d=5, colours=4).eval()
+    thumbnails = torch.rand(1, 3, 64, 64).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    features = network.features(thumbnails)
+    mirrored = network.features(thumbnails.flip(3))
+    assert features.shape == (1, 132, 8, 8)
+    torch.testing.assert_close(features[:, 128:], mirrored[:, 128:])
+    assert not torch.allclose(features[:, :128], mirrored[:, :128], atol=0.01)
+    brighter = network.features(thumbnails / 2 + 0.5)
+    assert not torch.allclose(features[:, 128:], brighter[:, 128:], atol=0.01)

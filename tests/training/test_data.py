@@ -36,7 +36,7 @@ def test_a_folder_is_split_into_what_is_learned_and_what_is_held_out(small_photo
     photos = Photos(PhotosConfig(folder=small_photos, held_out=3))
 
     assert [path.stem for path in photos.held_out] == HELD_OUT
-    assert photos.train == photos.good
+    assert photos.train == photos.finished
     assert sorted(photos.train + photos.held_out) == photo_files(small_photos)
 
 
@@ -49,7 +49,7 @@ def test_the_name_alone_decides_what_is_held_out(small_photos):
 
 
 def test_an_inventory_tells_what_may_be_used_for_what(small_photos):
-    """Unlisted photos and those without a free licence are left out; not all listed are good."""
+    """Unlisted photos and those without a free licence are left out; not all are finished."""
     listed = inventory(
         small_photos,
         lake=("CC0-1.0", "", "A"),
@@ -62,7 +62,7 @@ def test_an_inventory_tells_what_may_be_used_for_what(small_photos):
     photos = Photos(PhotosConfig(folder=small_photos, inventory=listed, held_out=3))
 
     assert [path.stem for path in photos.train] == ["colosseum", "lake", "seeding"]
-    assert [path.stem for path in photos.good] == ["lake"]
+    assert [path.stem for path in photos.finished] == ["colosseum", "lake"]
     assert [path.stem for path in photos.held_out] == ["sunset"]
     assert photos.credits[1] == {"file": "lake.png", "licence": "CC0-1.0"}
 

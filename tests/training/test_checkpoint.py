@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 
 from app.networks.base import identity_table
-from app.training.checkpoint import curves, new_network, surfaces
+from app.training.checkpoint import curves, new_network, start_from, surfaces
 from app.training.losses import curvature_loss
 
 
@@ -50,6 +50,21 @@ def test_axes_without_compression_have_no_matrix():
     assert network.strong is None
     assert network.weak is None
     assert not network.basis().any()
+
+
+def test_features_of_the_colours_have_no_effect_on_a_network_that_starts_without():
+    """Given a network that has none of them, one that goes on from it answers alike at first."""
+    old = new_network(n=2, s=2, w=3, d=5, seed=0)
+    torch.nn.init.normal_(old.psi)
+    network = new_network(n=2, s=2, w=3, d=5, seed=1, colours=4)
+    start_from(network, old)
+    thumbnails = torch.rand(2, 3, 256, 256)
+
+    torch.testing.assert_close(network(thumbnails).table, old(thumbnails).table)
+    torch.nn.init.normal_(network.head[0].weight)
+    again = new_network(n=2, s=2, w=3, d=5, seed=2, colours=4)
+    start_from(again, network)
+    torch.testing.assert_close(again(thumbnails).table, network(thumbnails).table)
 
 
 def test_the_seed_decides_the_weights():
