@@ -13,6 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from app.imaging.sandbox import Sandbox
 from app.networks.store import read_registry
+from app.restoration.store import read_restorers
 from app.serving.admission import Admission
 from app.serving.device import Device
 from app.serving.looks import LutCache
@@ -66,6 +67,7 @@ def create_service(
     load = partial(read_registry, settings.models.store, settings.models.default)
     return EnhancementService(
         ModelRunners(load, device or Device(settings.device), settings.batch),
+        partial(read_restorers, settings.models.store),
         Admission(settings.admission),
         PriorityThreadPool(threads),
         Sandbox(threads),

@@ -36,6 +36,17 @@ def resize(image: Image, size: tuple[int, int]) -> Image:
     return resized(image, size)
 
 
+def resize_plane(plane: Samples, size: tuple[int, int]) -> Samples:
+    """Resize a plane (H, W) of 8 or 16 bits to (width, height), with Lanczos."""
+    if plane.dtype == np.uint8:
+        return _lanczos(plane, size)
+    width, height = size
+    resized = np.empty((height, width), np.uint16)
+    for rows in split_rows(height, width):
+        resized[rows] = _round(_lanczos_rows(plane, size, rows))
+    return resized
+
+
 def _resize_8bit(image: Image, size: tuple[int, int]) -> Image:
     if image.alpha is None:
         return replace(image, pixels=_lanczos(image.pixels, size))

@@ -8,7 +8,8 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from app.restoration.engine import Model
+from app.restoration import kernels
+from app.restoration.engine import PATTERNS, Group, Model, Stage, chain, grid_levels
 from app.restoration.resample import Resampler, output_side
 
 Pixels: TypeAlias = NDArray[np.uint8 | np.uint16]
@@ -64,6 +65,26 @@ def upscale(
     each = max(1, STRIP // size[1] * count // size[0])
     parallel_map(run, [(top, min(top + each, count)) for top in range(0, count, each)])
     return out
+
+
+def compile_loops() -> None:
+    """Compile every loop of this layer, or load it from disk, before a request needs it."""
+
+    def table(values: int) -> Group:
+        return Group(PATTERNS["s"], np.zeros((grid_levels(64) ** 4, values), np.int8))
+
+    def run(function: Callable[[tuple[int, int]], None], parts: Sequence[tuple[int, int]]) -> None:
+        for part in parts:
+            function(part)
+
+    pixel = np.zeros((1, 1, 3), np.uint8)
+    stage = Stage((table(1),), 1, step=64)
+    upscale(pixel, chain([stage]), 1, run)
+    upscale(pixel, Resampler(stage, Stage((table(3),), 1, step=64)), 1, run)
+    taps = np.zeros((1, 3), np.int64)
+    floats, integers = np.zeros((1, 1, 1), np.float32), np.zeros((1, 1, 1), np.int32)
+    kernels.direct(floats, taps, np.float32(0), 1, floats[0], floats)
+    kernels.sum_of_tables(integers, taps, taps[0, :1], np.zeros((1, 1), np.int8), integers)
 
 
 def _to_8bit(pixels: Pixels) -> NDArray[np.uint8]:

@@ -64,6 +64,13 @@ class EnhanceOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False
     max_side: int | None = Field(
         default=None, ge=1, le=65535, description="Reduce the longer side to this many pixels."
     )
+    upscale: float = Field(
+        default=1.0,
+        ge=1.0,
+        le=4.0,
+        description="Enlarge the result by this factor, after max_side and after the colours. The "
+        "response has the header X-Upscale: the factor and the models that made it.",
+    )
     metadata: MetadataPolicy = Field(
         default=MetadataPolicy.KEEP,
         description="keep preserves EXIF and XMP; safe removes GPS, serial numbers, thumbnails "

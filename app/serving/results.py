@@ -10,7 +10,7 @@ from app.luts.lut3d import Lut3D
 from app.luts.lut_error import ErrorStats
 from app.networks.store import ModelCard
 
-STAGES = ("decode", "predict", "apply", "encode")
+STAGES = ("decode", "predict", "apply", "upscale", "encode")
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,8 @@ class EnhancedImage:
         applied: whether the look was applied; False where `change` is below the option
             `min_change`.
         timings: how long it took.
+        factor: by which it was enlarged.
+        enlarged_by: NAME@VERSION of the models that enlarged it, in their order.
         notes: what was done that clients may not expect, as in `app.imaging.types.Image`.
     """
 
@@ -85,6 +87,8 @@ class EnhancedImage:
     change: float
     applied: bool
     timings: Timings
+    factor: float = 1.0
+    enlarged_by: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -9,12 +11,15 @@ from time import monotonic
 from types import TracebackType
 from typing import Self, TypeVar
 
+from app.imaging.codecs import ImageFormat
 from app.imaging.probe import EncodedImage, probe
 from app.imaging.sandbox import Sandbox
 from app.luts.export import LutOptions
 from app.networks.store import Model
 from app.policies import BYTES_PER_PIXEL, Limits
+from app.restoration.store import Restorers
 from app.serving.admission import Admission
+from app.serving.enlargement import Enlargement, OutputLimits, check_output, output_memory
 from app.serving.looks import (
     LutCache,
     check_model_of_look,
@@ -32,7 +37,6 @@ from app.serving.stages import (
     apply_and_encode,
     decode_image,
     decode_thumbnail,
-    enhance_memory,
     thumbnail_memory,
 )
 from app.serving.thread_pool import PriorityThreadPool, priority_of
@@ -51,17 +55,31 @@ class OpenedImage:
         source: the file and its header.
         model: a model that stays in use as long as the permit is held.
         look: the look of a token, which replaces the prediction, or None.
+        restorers: the models that may enlarge it.
+        limits: of the result.
     """
 
     permit: Permit
     source: EncodedImage
     model: Model
     look: Look | None
+    restorers: Restorers
+    limits: OutputLimits
 
     def enhance_memory(self, options: EnhanceOptions, accepted: AcceptedFormats = ()) -> int:
-        """Return the most bytes of memory that `enhance` takes."""
+        """Return the most bytes of memory that `enhance` takes.
+
+        Raises:
+            TooManyPixels, BadParameter: the image cannot be enlarged so far.
+        """
         image_format = choose_format(options.format, self.source.format, accepted)
-        return enhance_memory(self.source, options, image_format)
+        enlargement = self.plan_enlargement(options, image_format)
+        output = output_memory(self.source, options, image_format, enlargement)
+        return max(self.source.peak_bytes, output)
+
+    def plan_enlargement(self, options: EnhanceOptions, image_format: ImageFormat) -> Enlargement:
+        """Plan how the result is enlarged; see `check_output`."""
+        return check_output(self.source, options, image_format, self.restorers, self.limits)
 
     def predict_memory(self, options: LutOptions) -> int:
         """Return the most bytes of memory that `predict_lut` takes."""
@@ -74,6 +92,7 @@ class EnhancementService:
 
     Attributes:
         models: the models that are served.
+        restorers: the restoration models that are served.
         admission: issues the permits that every request needs.
         sandbox: where untrusted files are decoded.
         draining: set when the server is about to stop; requests are still accepted.
@@ -85,6 +104,7 @@ class EnhancementService:
     def __init__(
         self,
         models: ModelRunners,
+        load_restorers: Callable[[], Restorers],
         admission: Admission,
         workers: PriorityThreadPool,
         sandbox: Sandbox,
@@ -92,6 +112,8 @@ class EnhancementService:
         limits: Limits,
     ) -> None:
         self.models = models
+        self.restorers = load_restorers()
+        self._load_restorers = load_restorers
         self.admission = admission
         self.draining = False
         self._workers = workers
@@ -131,6 +153,7 @@ class EnhancementService:
     async def reload(self) -> None:
         """Read the model store again; see `ModelRunners.reload`."""
         await self.models.reload()
+        self.restorers = await asyncio.to_thread(self._load_restorers)
         self._luts.clear()
 
     async def open(
@@ -157,7 +180,8 @@ class EnhancementService:
             permit.keep(self.models.use(chosen))
             probing = partial(probe, body, self._limits, self.sandbox, permit.expires_at)
             source = await permit.run(self._workers, monotonic(), probing)
-            return OpenedImage(permit, source, chosen, given)
+            limits = OutputLimits(self._limits.max_pixels, self.admission.memory_bytes)
+            return OpenedImage(permit, source, chosen, given, self.restorers, limits)
 
     async def enhance(
         self, opened: OpenedImage, options: EnhanceOptions, accepted: AcceptedFormats = ()
@@ -176,6 +200,7 @@ class EnhancementService:
         image_format = choose_format(options.format, source.format, accepted)
         async with permit.within_deadline():
             priority = priority_of(monotonic(), source.pixels)
+            enlargement = opened.plan_enlargement(options, image_format)
             await permit.reserve_memory(opened.enhance_memory(options, accepted), priority)
             recipe = opened.model.card.thumbnail
             decoding = partial(decode_image, source, recipe, options)
@@ -183,14 +208,24 @@ class EnhancementService:
             look = opened.look or await self._predict(opened, thumbnail)
             parallel_map = partial(self._workers.parallel_map, priority)
             finishing = partial(
-                apply_and_encode, permit, source, image, look, options, image_format
+                apply_and_encode, permit, source, image, look, options, image_format, enlargement
             )
             device = self.models.device
             body, change, applied = await permit.run(
                 self._workers, priority, finishing, device, parallel_map
             )
             notes = () if body is source.body else image.notes
-            return EnhancedImage(body, image_format, look, change, applied, permit.timings(), notes)
+            return EnhancedImage(
+                body,
+                image_format,
+                look,
+                change,
+                applied,
+                permit.timings(),
+                enlargement.factor,
+                tuple(model.card.model_ref for model in enlargement.models),
+                notes,
+            )
 
     async def predict_lut(
         self, opened: OpenedImage, options: LutOptions, *, gzipped: bool = False

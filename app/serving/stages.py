@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import ceil
-from typing import TypeAlias
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -19,10 +19,13 @@ from app.luts.apply import Pixels
 from app.luts.lut_error import mean_difference
 from app.networks.base import ThumbnailRecipe
 from app.serving.device import Device
+from app.serving.enlargement import Enlargement
 from app.serving.model_runners import Thumbnail
 from app.serving.options import EnhanceOptions
 from app.serving.permit import Permit
 from app.serving.results import Look
+
+T = TypeVar("T")
 
 SAMPLES = 48  # rows, and pixels in a row, whose change is measured
 STRIP = 1 << 20  # pixels that one thread processes at a time: about 5 ms
@@ -40,7 +43,11 @@ def decode_thumbnail(source: EncodedImage, recipe: ThumbnailRecipe) -> Thumbnail
     return prepare_thumbnail(source, recipe.size, recipe.antialias)
 
 
-ParallelMap: TypeAlias = Callable[[Callable[[Pixels], None], Sequence[Pixels]], None]
+class ParallelMap(Protocol):
+    """Runs a function on each part; see `PriorityThreadPool.parallel_map`."""
+
+    def __call__(self, function: Callable[[T], None], parts: Sequence[T], /) -> None:
+        """Run it on each part, and return when all are done."""
 
 
 def apply_and_encode(
@@ -50,10 +57,11 @@ def apply_and_encode(
     look: Look,
     options: EnhanceOptions,
     image_format: ImageFormat,
+    enlargement: Enlargement,
     device: Device,
     parallel_map: ParallelMap,
 ) -> tuple[bytes, float, bool]:
-    """Run the last two stages in one call.
+    """Run the last stages in one call.
 
     Args:
         permit: of the request; measures the stages, and ends them if it is cancelled.
@@ -62,6 +70,7 @@ def apply_and_encode(
         look: its LUT is applied.
         options: hold the strength, the least change, the quality and the metadata to keep.
         image_format: of the result.
+        enlargement: how the result is enlarged.
         device: applies the LUT.
         parallel_map: runs a function on each part; see `PriorityThreadPool.parallel_map`.
 
@@ -73,14 +82,17 @@ def apply_and_encode(
         CancelledError: nothing waits for the result any more.
     """
 
-    def map_strips(function: Callable[[Pixels], None], strips: Sequence[Pixels]) -> None:
-        parallel_map(permit.unless_cancelled(function), strips)
+    def map_parts(function: Callable[[T], None], parts: Sequence[T]) -> None:
+        parallel_map(permit.unless_cancelled(function), parts)
 
     with permit.measure("apply"):
-        change, applied = apply_look(image, look, options, device, map_strips)
+        change, applied = apply_look(image, look, options, device, map_parts)
     complete = TRUNCATED not in image.notes
     if not applied and complete and is_as_asked(source, image_format, options):
         return source.body, change, applied
+    if enlargement.models:
+        with permit.measure("upscale"):
+            image = enlargement.run(image, map_parts)
     with permit.measure("encode"):
         return encode_image(image, image_format, options), change, applied
 
@@ -138,7 +150,7 @@ def is_as_asked(source: EncodedImage, image_format: ImageFormat, options: Enhanc
     """Whether a file needs no other encoding: its format, size and metadata may stay."""
     fits = options.max_side is None or max(source.width, source.height) <= options.max_side
     keeps = options.metadata is MetadataPolicy.KEEP
-    return source.format is image_format and fits and keeps
+    return source.format is image_format and fits and keeps and options.upscale == 1
 
 
 def split_strips(pixels: Pixels, size: int) -> list[Pixels]:
@@ -146,20 +158,6 @@ def split_strips(pixels: Pixels, size: int) -> list[Pixels]:
     height, width = pixels.shape[:2]
     rows = max(1, size // width)
     return [pixels[top : top + rows] for top in range(0, height, rows)]
-
-
-def enhance_memory(source: EncodedImage, options: EnhanceOptions, image_format: ImageFormat) -> int:
-    """Return the most bytes of memory that enhancing an image takes.
-
-    Args:
-        source: the image.
-        options: hold the size of the result.
-        image_format: of the result.
-    """
-    longer = max(source.width, source.height)
-    scale = min(1.0, (options.max_side or longer) / longer)
-    each = image_format.codec.encode_bytes[source.header.bits > 8]
-    return max(source.peak_bytes, ceil(source.pixels * scale**2) * each)
 
 
 def thumbnail_memory(source: EncodedImage, side: int) -> int:

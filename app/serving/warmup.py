@@ -16,6 +16,7 @@ from app.imaging.resize import make_thumbnail
 from app.luts import apply
 from app.luts.formats.cube import write_cube
 from app.luts.lut3d import Interpolation, Lut3D
+from app.restoration.apply import compile_loops as compile_restoration
 
 log = logging.getLogger("clut")
 
@@ -86,6 +87,7 @@ def compile_loops(interpolations: Iterable[Interpolation]) -> None:
             apply.apply(pixel, SMOOTH, interpolation)
             apply.apply(pixel, STEEP, interpolation)
     write_cube(STEEP, title="")
+    compile_restoration()
 
 
 SWITCH_INTERVAL = 0.5e-3  # seconds; Python's default, 5 ms, is as long as a stage of a small image

@@ -41,6 +41,7 @@ EXPOSED_HEADERS = (
     "X-Model",
     "X-Request-ID",
     "X-Unchanged",
+    "X-Upscale",
 )
 
 FAULT = "The request failed because of a fault in this server."

@@ -22,6 +22,7 @@ def image_response(enhanced: EnhancedImage) -> Response:
         media_type=enhanced.format.media_type,
         headers=look_headers(enhanced.look)
         | change_headers(enhanced)
+        | upscale_headers(enhanced)
         | ({"X-Image-Notes": ", ".join(enhanced.notes)} if enhanced.notes else {})
         | {"Server-Timing": server_timing(enhanced.timings), "Vary": "Accept"},
     )
@@ -77,6 +78,13 @@ def change_headers(enhanced: EnhancedImage) -> dict[str, str]:
     """Return the headers that state how much the look changes an image."""
     change = {"X-Change": f"{enhanced.change:.2f}"}
     return change if enhanced.applied else change | {"X-Unchanged": "true"}
+
+
+def upscale_headers(enhanced: EnhancedImage) -> dict[str, str]:
+    """Return the header that names the models by which an image was enlarged, if it was."""
+    if not enhanced.enlarged_by:
+        return {}
+    return {"X-Upscale": f"{enhanced.factor:g}; {', '.join(enhanced.enlarged_by)}"}
 
 
 def server_timing(timings: Timings) -> str:

@@ -177,6 +177,9 @@ async def models(
 ) -> dict[str, Any]:
     """List the models that are served, with their source, licence and measured figures.
 
+    `restoration` lists those that `upscale` uses.
+
+
     The photographs of the training are in the cards alone: `clut-enhance models show`.
     """
     default = state["service"].models.registry.default.card.model_ref
@@ -186,6 +189,10 @@ async def models(
             model.card.model_dump(mode="json", exclude={"training": {"photos"}})
             | {"fingerprint": model.card.fingerprint.hex(), "shaper": model.network.has_shaper}
             for model in state["service"].models.registry.models
+        ],
+        "restoration": [
+            restorer.card.model_dump(mode="json", exclude={"training": {"photos"}})
+            for restorer in state["service"].restorers.all
         ],
     }
 

@@ -1,0 +1,162 @@
+"""Enlargement of results: the restoration models that make a factor, their memory, their use."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import TypeAlias
+
+import numpy as np
+
+from app.errors import BadParameter, TooManyPixels
+from app.imaging.codecs import ImageFormat
+from app.imaging.probe import EncodedImage
+from app.imaging.resize import fit, resize_plane
+from app.imaging.types import Image
+from app.restoration.apply import upscale
+from app.restoration.resample import output_side
+from app.restoration.store import Restorer, Restorers
+from app.serving.options import EnhanceOptions
+
+Rows: TypeAlias = tuple[int, int]
+MapRows: TypeAlias = Callable[[Callable[[Rows], None], Sequence[Rows]], None]
+
+_HELD_BYTES = (4, 8)  # of a pixel with alpha, of images with 8 and with 16 bits
+_REDUCED_COPIES = 3  # of the enlarged image while it is reduced
+
+
+@dataclass(frozen=True, eq=False)
+class Enlargement:
+    """A factor, and the models that make it.
+
+    Attributes:
+        factor: of each side.
+        models: applied one after the other; none for the factor 1.
+    """
+
+    factor: float
+    models: tuple[Restorer, ...] = ()
+
+    @property
+    def computed(self) -> float:
+        """The factor that the models make; what is beyond `factor` is reduced."""
+        return math.prod(model.card.scale or self.factor for model in self.models)
+
+    def run(self, image: Image, map_rows: MapRows) -> Image:
+        """Enlarge an image; alpha is interpolated by Lanczos."""
+        height, width = image.pixels.shape[:2]
+        pixels = image.pixels
+        for restorer in self.models:
+            scale = restorer.card.scale or self.factor
+            pixels = upscale(pixels, restorer.model, scale, map_rows)
+        rows, columns = pixels.shape[:2]
+        alpha = None if image.alpha is None else resize_plane(image.alpha, (columns, rows))
+        enlarged = replace(image, pixels=pixels, alpha=alpha)
+        return fit(enlarged, output_side(max(height, width), self.factor))
+
+
+def plan_enlargement(restorers: Restorers, factor: float) -> Enlargement:
+    """Choose the models for a factor.
+
+    A model of just that scale is preferred, then one for any scale, then the shortest chain of
+    models that exceeds the factor the least; its result is reduced.
+
+    Raises:
+        BadParameter: no chain of models is large enough.
+    """
+    if factor == 1:
+        return Enlargement(factor)
+    exact = restorers.find(int(factor)) if factor == int(factor) else None
+    if found := exact or restorers.find(None):
+        return Enlargement(factor, (found,))
+    single = [model for scale in (2, 3, 4) if (model := restorers.find(scale))]
+    chains = [chain for count in (1, 2) for chain in product(single, repeat=count)]
+    plans = [Enlargement(factor, chain) for chain in chains]
+    enough = [plan for plan in plans if plan.computed >= factor]
+    if not enough:
+        raise BadParameter(f"upscale={factor:g} needs a restoration model, and none is installed.")
+    return min(enough, key=lambda plan: (plan.computed, len(plan.models)))
+
+
+@dataclass(frozen=True)
+class OutputLimits:
+    """What a result may take.
+
+    Attributes:
+        max_pixels: of the result.
+        memory_bytes: of a request.
+    """
+
+    max_pixels: int
+    memory_bytes: int
+
+
+def output_memory(
+    source: EncodedImage,
+    options: EnhanceOptions,
+    image_format: ImageFormat,
+    enlargement: Enlargement,
+) -> int:
+    """Return the most bytes of memory that reducing, enlarging and encoding take.
+
+    Args:
+        source: the image.
+        options: hold the size of the result before it is enlarged.
+        image_format: of the result.
+        enlargement: how it is enlarged.
+    """
+    deep = source.header.bits > 8
+    pixels = source.pixels * reduction(source, options) ** 2
+    result = math.ceil(pixels * enlargement.factor**2) * image_format.codec.encode_bytes[deep]
+    if not enlargement.models:
+        return result
+    computed = pixels * enlargement.computed**2
+    copies = _REDUCED_COPIES if enlargement.computed > enlargement.factor else 1
+    held = math.ceil((pixels + copies * computed) * _HELD_BYTES[deep])
+    return result + held
+
+
+def reduction(source: EncodedImage, options: EnhanceOptions) -> float:
+    """Return the factor by which `max_side` reduces an image."""
+    longer = max(source.width, source.height)
+    return min(1.0, (options.max_side or longer) / longer)
+
+
+def check_output(
+    source: EncodedImage,
+    options: EnhanceOptions,
+    image_format: ImageFormat,
+    restorers: Restorers,
+    limits: OutputLimits,
+) -> Enlargement:
+    """Plan the enlargement of an image, before anything is computed.
+
+    Raises:
+        TooManyPixels: the result would be too large; it holds the largest factor that is accepted.
+        BadParameter: see `plan_enlargement`.
+    """
+    longer = max(source.width, source.height) * reduction(source, options)
+    pixels = source.pixels * reduction(source, options) ** 2
+    most_side = image_format.codec.max_side or math.inf
+
+    def fits(enlargement: Enlargement) -> bool:
+        return (
+            pixels * enlargement.factor**2 <= limits.max_pixels
+            and output_side(math.ceil(longer), enlargement.factor) <= most_side
+            and output_memory(source, options, image_format, enlargement) <= limits.memory_bytes
+        )
+
+    enlargement = plan_enlargement(restorers, options.upscale)
+    if options.upscale == 1 or fits(enlargement):
+        return enlargement
+    smaller = np.arange(int(options.upscale * 100), 99, -1) / 100
+    plans = (plan_enlargement(restorers, float(factor)) for factor in smaller)
+    largest = next((it.factor for it in plans if fits(it)), 1.0)
+    raise TooManyPixels(
+        f"upscale={options.upscale:g} makes {math.ceil(pixels * options.upscale**2)} pixels; "
+        f"at most upscale={largest:g} is accepted for this image.",
+        max_upscale=largest,
+        max_pixels=limits.max_pixels,
+    )
