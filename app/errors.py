@@ -138,6 +138,10 @@ class BadLutFile(ValueError):
     """A LUT file cannot be read: no Problem, since no request holds one."""
 
 
+class BadVideo(ValueError):
+    """A video cannot be read or written: no Problem, since no request holds one."""
+
+
 PROBLEMS: tuple[type[Problem], ...] = (
     Problem,
     BadParameter,

@@ -23,6 +23,7 @@ COMMANDS = {  # name: (function or group, summary); the summary is the first lin
         "bulk.bulk",
         "Enhance a folder of images; run it again to resume it.",
     ),
+    "video": ("video.video", "Enhance a video, with a look for each scene."),
     "lut": ("enhance.lut", "Write the LUT that is predicted for an image."),
     "lut convert": ("lut.convert", "Convert a LUT file; the suffixes set the formats."),
     "train": ("train.train", "Train a CLUT-Net on pairs of photos."),
@@ -40,7 +41,7 @@ COMMANDS = {  # name: (function or group, summary); the summary is the first lin
     "models": ("models.cli", "List, show, import and copy models."),
 }
 
-EXTRAS = {"train": "training"}  # module: the extra whose packages it imports
+EXTRAS = {"train": "training", "video": "video"}  # module: the extra whose packages it imports
 
 # Plain text, without completion and with Python's own tracebacks; rich takes 0.1 s to load.
 Typer = partial(

@@ -11,18 +11,18 @@ from cachetools import LRUCache
 from app.errors import BadParameter, CorruptedLook
 from app.luts.export import LutOptions, choose_size, encode_lut
 from app.luts.formats.base import LutMetadata
-from app.luts.lut3d import FINE_SIZE
+from app.luts.lut3d import FINE_SIZE, Lut3D
 from app.luts.token import LookToken
-from app.networks.store import Model
+from app.networks.store import Model, ModelCard, ModelRegistry
 from app.policies import LutPolicy
-from app.serving.device import Prediction
+from app.serving.device import Device, Prediction
 from app.serving.model_runners import ModelRunners
 from app.serving.results import ExportedLut, Look
 
 MAX_TABLE_VALUE = 100.0  # the codes of forged tokens must not reach values that overflow
 
 
-def find_token_model(models: ModelRunners, token: str) -> tuple[Model, LookToken]:
+def find_token_model(registry: ModelRegistry, token: str) -> tuple[Model, LookToken]:
     """Read a look token, and find the model that made it.
 
     Raises:
@@ -30,7 +30,7 @@ def find_token_model(models: ModelRunners, token: str) -> tuple[Model, LookToken
         UnknownLook: its model is not served.
     """
     content = LookToken.decode(token)
-    model = models.registry.get_by_fingerprint(content.fingerprint)
+    model = registry.get_by_fingerprint(content.fingerprint)
     if content.code.size != model.network.code_size:
         raise CorruptedLook(
             f"The token holds {content.code.size} numbers; "
@@ -46,19 +46,28 @@ async def rebuild_look(models: ModelRunners, token: str) -> Look:
         CorruptedLook: the numbers of the token are out of range.
         Problem: as `find_token_model`.
     """
-    model, content = find_token_model(models, token)
+    model, content = find_token_model(models.registry, token)
     await models.wait_until_warm()
+    return Look(model.card, token, await decode_token(models.device, model, content))
+
+
+async def decode_token(device: Device, model: Model, content: LookToken) -> Lut3D:
+    """Rebuild the LUT of a look token, whose model is on the device.
+
+    Raises:
+        CorruptedLook: the numbers of the token are out of range.
+    """
     try:
-        lut = await models.device.decode(model.network, content.code)
+        lut = await device.decode(model.network, content.code)
     except ValueError as error:  # the numbers overflow
         raise CorruptedLook(f"The token's numbers make no LUT: {error}.") from error
     if np.abs(lut.table).max() > MAX_TABLE_VALUE:
         raise CorruptedLook("The token's numbers make no LUT: its entries are out of range.")
-    return Look(model.card, token, lut)
+    return lut
 
 
-def check_model_of_look(models: ModelRunners, look: Look, model: str | None) -> None:
-    """Check that a look belongs to a model that was asked for as well.
+def check_model_of_look(registry: ModelRegistry, card: ModelCard, model: str | None) -> None:
+    """Check that the model of a look, given by its card, is the one that was asked for as well.
 
     Raises:
         UnknownModel: there is no such model.
@@ -66,9 +75,9 @@ def check_model_of_look(models: ModelRunners, look: Look, model: str | None) -> 
     """
     if model is None:
         return
-    if models.registry.get(model).card.fingerprint != look.card.fingerprint:
+    if registry.get(model).card.fingerprint != card.fingerprint:
         raise BadParameter(
-            f"model={model} does not match the model of this look, {look.card.model_ref}."
+            f"model={model} does not match the model of this look, {card.model_ref}."
         )
 
 

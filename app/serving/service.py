@@ -175,7 +175,7 @@ class EnhancementService:
         async with permit.within_deadline():
             given = None if look is None else await rebuild_look(self.models, look)
             if given is not None:
-                check_model_of_look(self.models, given, model)
+                check_model_of_look(self.models.registry, given.card, model)
             chosen = self.models.registry.get(model)
             permit.keep(self.models.use(chosen))
             probing = partial(probe, body, self._limits, self.sandbox, permit.expires_at)
@@ -254,7 +254,7 @@ class EnhancementService:
         Raises:
             Problem: the token is damaged, or its model is not served.
         """
-        model, _ = find_token_model(self.models, token)
+        model, _ = find_token_model(self.models.registry, token)
         return export_memory(model, options)
 
     def find_lut(self, token: str, options: LutOptions, *, gzipped: bool) -> ExportedLut | None:
@@ -263,7 +263,7 @@ class EnhancementService:
         Raises:
             Problem: the token is damaged, or its model is not served.
         """
-        find_token_model(self.models, token)
+        find_token_model(self.models.registry, token)
         return self._luts.get((token, options, gzipped))
 
     async def get_lut(

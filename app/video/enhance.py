@@ -1,0 +1,212 @@
+"""A video from file to file: one pass finds scenes and looks, a second one applies them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from av.video.frame import VideoFrame
+from loky import cpu_count
+from numpy.typing import NDArray
+
+from app.errors import BadVideo
+from app.luts.apply import Pixels
+from app.luts.lut3d import Lut3D
+from app.video.analysis import Analysis, analyse
+from app.video.codecs import Codec, VideoCodec, find_codec
+from app.video.looks import LookTrack
+from app.video.networks import LookNetwork
+from app.video.options import VideoOptions
+from app.video.output import Output
+from app.video.preview import Preview
+from app.video.scenes import Scene, find_cuts, make_scenes
+from app.video.source import FrameFormat, Source, find_format, read_format
+from app.video.yuv import Planes, YuvConverter
+
+STRIP_ROWS = 64  # of luma, that one thread converts at a time: they stay in its cache
+
+
+class Progress(Protocol):
+    """Receives what has been done."""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Report frames that have passed a stage, "analyse" or "enhance", and all frames."""
+
+
+@dataclass(frozen=True, eq=False)
+class VideoLooks:
+    """The looks of a video.
+
+    Attributes:
+        first: the first frame, which shows the format.
+        analysis: of all frames, or None where one look was given.
+        track: the LUT of each frame.
+    """
+
+    first: VideoFrame
+    analysis: Analysis | None
+    track: LookTrack
+
+
+def find_looks(
+    path: Path,
+    options: VideoOptions,
+    network: LookNetwork,
+    code: NDArray[np.float32] | None,
+    progress: Progress,
+) -> VideoLooks:
+    """Run the first pass over a video.
+
+    Args:
+        path: the video.
+        options: how looks are smoothed, and their strength.
+        network: predicts the looks.
+        code: the one look of all frames, or None.
+        progress: receives the stage "analyse".
+
+    Raises:
+        BadVideo: the file is no video, damaged or HDR.
+        OSError: the file cannot be read.
+    """
+    with Source(path) as source:
+        first = next(source.frames(), None)
+    if first is None:
+        raise BadVideo(f"{path}: it has no frames")
+    layout = _read_format(path, first)
+
+    def decode(code: NDArray[np.float32]) -> Lut3D:
+        return network.decode(code).at_strength(options.strength)
+
+    if code is not None:
+        whole = Scene(0, 1, np.zeros(1, np.intp), code[np.newaxis])
+        return VideoLooks(first, None, LookTrack([whole], decode))
+    with Source(path) as source:
+        analysis = analyse(
+            source.frames(),
+            layout,
+            network.recipe,
+            network.encode,
+            network.batch,
+            partial(progress, "analyse"),
+            source.expected_frames,
+        )
+    cuts = find_cuts(analysis, partial(_look_distance, network))
+    scenes = make_scenes(analysis, cuts, options.smooth, constant=options.per_scene)
+    return VideoLooks(first, analysis, LookTrack(scenes, decode, analysis.times))
+
+
+def write_video(
+    source_path: Path,
+    target_path: Path,
+    looks: VideoLooks,
+    options: VideoOptions,
+    network: LookNetwork,
+    progress: Progress,
+) -> list[str]:
+    """Run the second pass: apply the looks, encode, and copy everything else.
+
+    Args:
+        source_path: the video that `looks` is of.
+        target_path: the video to write; its suffix sets the container.
+        looks: of the video.
+        options: codec, quality, strength and preview.
+        network: applies LUTs.
+        progress: receives the stage "enhance".
+
+    Returns:
+        The streams that the container does not hold, in words.
+
+    Raises:
+        BadVideo: the video or an option is not supported; nothing is written.
+        OSError: a file cannot be read or written.
+    """
+    if target_path.exists() and target_path.samefile(source_path):
+        raise BadVideo(f"{target_path}: OUT would overwrite IN")
+    with Source(source_path) as source, ThreadPoolExecutor(cpu_count()) as pool:
+        own = source.video.codec_context.codec.canonical_name
+        codec = find_codec(Codec(options.codec) if options.codec else None, own)
+        settings = codec.options(options.quality, options.preset)
+        layout = _encoded_format(source_path, looks.first, codec)
+        preview = Preview(layout, looks.first.rotation) if options.preview else None
+        processed = layout if preview is None else preview.half
+        filter_ = LookFilter(processed, network.applier, pool)
+        written = layout if preview is None else preview.layout
+        total = source.expected_frames if looks.analysis is None else len(looks.analysis.times)
+        with Output(target_path, source) as output:
+            output.add_video(codec, settings, written, looks.first)
+            count = 0
+            for item in source.read(*output.copied):
+                if not isinstance(item, VideoFrame):
+                    output.copy(item)
+                    continue
+                frame = processed.convert(item)
+                before = processed.copy(frame) if preview else None
+                if options.strength:
+                    filter_.apply(frame, looks.track.at(count))
+                if preview and before:
+                    frame = preview.join(before, frame)
+                output.encode(frame, begins_scene=looks.track.begins_scene(count))
+                count += 1
+                progress("enhance", count, max(count, total))
+            output.encode(None)
+    return output.left_out
+
+
+class LookFilter:
+    """Passes frames of one format through LUTs, in place, on the threads of a pool."""
+
+    def __init__(
+        self,
+        layout: FrameFormat,
+        prepare: Callable[[Lut3D, np.dtype[np.generic]], Callable[[Pixels], None]],
+        pool: Executor,
+    ) -> None:
+        """Prepare the conversion of the format.
+
+        Args:
+            layout: the format of the frames.
+            prepare: makes a function that passes RGB pixels through a LUT, in place.
+            pool: runs the strips of a frame.
+        """
+        self._layout, self._prepare, self._pool = layout, prepare, pool
+        self._converter = YuvConverter(layout.layout, layout.encoding)
+        self._lut: Lut3D | None = None
+        self._apply: Callable[[Pixels], None]
+
+    def apply(self, frame: VideoFrame, lut: Lut3D) -> None:
+        """Change the colours of a writable frame."""
+        if lut is not self._lut:  # the LUT of a constant look is prepared once
+            self._apply = self._prepare(lut, self._layout.layout.dtype)
+            self._lut = lut
+        strips = self._converter.split(self._layout.planes(frame), STRIP_ROWS)
+        for _ in self._pool.map(self._apply_to_strip, strips):
+            pass
+
+    def _apply_to_strip(self, planes: Planes) -> None:
+        rgb = self._converter.to_rgb(planes)
+        self._apply(rgb)
+        self._converter.to_planes(rgb, planes)
+
+
+def _read_format(path: Path, frame: VideoFrame, name: str | None = None) -> FrameFormat:
+    try:
+        return read_format(frame, name)
+    except BadVideo as error:
+        raise BadVideo(f"{path}: {error}") from error
+
+
+def _encoded_format(path: Path, frame: VideoFrame, codec: VideoCodec) -> FrameFormat:
+    return _read_format(path, frame, find_format(frame.format.name, codec.pixel_formats))
+
+
+def _look_distance(
+    network: LookNetwork, first: NDArray[np.float32], second: NDArray[np.float32]
+) -> float:
+    """Return the mean difference of the LUTs of two codes, in 8-bit levels."""
+    a, b = (network.decode(code).resample(17).table for code in (first, second))
+    return float(np.abs(a - b).mean()) * 255
