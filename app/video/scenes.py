@@ -14,7 +14,7 @@ CERTAIN = 0.45  # a change of the histogram that is a cut, whatever the look doe
 OUTSTANDING = 3.0  # times the median change around a cut
 NEIGHBOURS = 8  # frames on either side that a change is compared with
 LOOK_DISTANCE = 1.5  # 8-bit levels: a change of the look that confirms a cut
-REACH = 4.0  # standard deviations after which a weight counts as zero
+REACH = 6.0  # standard deviations after which a weight is zero in float32
 
 LookDistance = Callable[[NDArray[np.float32], NDArray[np.float32]], float]
 """The mean difference of the LUTs of two codes, in 8-bit levels."""
