@@ -249,6 +249,7 @@ def test_light_commands_load_no_heavy_library(arguments: tuple[str, ...]) -> Non
     [
         (["bulk", "s3://bucket/a", "b"], "fsspec", "bulk"),
         (["evaluate", "default", "--data", "b"], "skimage", "training"),
+        (["video", "a.mp4", "-o", "b.mp4"], "av", "video"),
     ],
 )
 def test_a_missing_extra_is_named(command: list[str], module: str, extra: str) -> None:

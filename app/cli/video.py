@@ -25,11 +25,10 @@ from rich.text import Text
 from app.cli.console import exit_on_error
 from app.cli.options import with_options
 from app.settings import Settings
-from app.video.cut_list import Timecode, write_cut_list
+from app.video.cut_list import write_cut_list
 from app.video.enhance import find_looks, write_video
-from app.video.networks import open_network
+from app.video.network import open_network
 from app.video.options import VideoOptions
-from app.video.source import Source
 
 STAGES = {"analyse": "finding scenes", "enhance": "enhancing"}
 
@@ -59,8 +58,7 @@ def video(
         with network, _progress() as bars:
             looks = find_looks(source, options, network, code, bars.report)
             if cube is not None:
-                timecode = _read_timecode(source)
-                write_cut_list(cube, source.name, looks.track, network, timecode)
+                write_cut_list(cube, source, looks.track, network)
             left_out = []
             if output is not None:
                 left_out = write_video(source, output, looks, options, network, bars.report)
@@ -102,9 +100,3 @@ def _progress() -> Iterator[_Bars]:
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         yield _Bars(progress)
-
-
-def _read_timecode(path: Path) -> Timecode:
-    with Source(path) as source:
-        own = source.video.metadata.get("timecode")
-        return Timecode.parse(source.rate, own or source.container.metadata.get("timecode"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from av.video.frame import VideoFrame
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from app.imaging.resize import make_thumbnail
 from app.jit import jit
 from app.networks.base import ThumbnailRecipe
-from app.video.source import FrameFormat
+from app.video.frames import FrameFormat
 from app.video.yuv import YuvConverter
 
 KEY_SECONDS = 0.2  # between frames whose look is predicted
@@ -27,12 +27,8 @@ SAMPLES = 160  # of chroma on each axis of a histogram, at least
 Encode = Callable[[list[NDArray[np.float32]]], NDArray[np.float32]]
 """Maps thumbnails (3, S, S) to codes (B, K)."""
 
-
-class Progress(Protocol):
-    """Called after each frame."""
-
-    def __call__(self, done: int, total: int) -> None:
-        """Report the number of frames that are done, and of all frames as far as it is known."""
+Progress = Callable[[int, int], None]
+"""Receives the number of frames that are done, and of all frames as far as it is known."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,8 +14,9 @@ from typing import Self
 
 from app.luts.export import LutOptions, encode_lut
 from app.luts.formats.base import LutMetadata
-from app.video.looks import LookTrack
-from app.video.networks import LookNetwork
+from app.video.network import LookNetwork
+from app.video.scenes import LookTrack
+from app.video.source import Source
 
 MAX_EVENTS = 999  # that the format numbers
 _TIMECODE = re.compile(r"(\d{2}):(\d{2}):(\d{2})([:;.])(\d{2})")
@@ -71,17 +72,14 @@ class Timecode:
         return f"{hours % 24:02}:{minutes:02}:{seconds:02}{separator}{frames:02}"
 
 
-def write_cut_list(
-    folder: Path, name: str, track: LookTrack, network: LookNetwork, timecode: Timecode
-) -> None:
+def write_cut_list(folder: Path, path: Path, track: LookTrack, network: LookNetwork) -> None:
     """Write scene-NNN.cube for each scene, and scenes.edl.
 
     Args:
         folder: is created where it is missing.
-        name: of the video file.
+        path: the video.
         track: the scenes and their looks; of a scene whose look changes, the mean is written.
         network: that predicted the looks.
-        timecode: of the video.
 
     Raises:
         OSError: a file cannot be written.
@@ -89,8 +87,9 @@ def write_cut_list(
     """
     if len(track.scenes) > MAX_EVENTS:
         raise ValueError(f"an EDL has at most {MAX_EVENTS} events; there are {len(track.scenes)}")
+    timecode = _read_timecode(path)
     folder.mkdir(parents=True, exist_ok=True)
-    printable = "".join(it if it.isprintable() else "?" for it in name)
+    printable = "".join(it if it.isprintable() else "?" for it in path.name)
     lines = [f"TITLE: {printable}"]
     lines += [f"FCM: {'DROP FRAME' if timecode.drop else 'NON-DROP FRAME'}", ""]
     for index, scene in enumerate(track.scenes):
@@ -108,3 +107,9 @@ def write_cut_list(
             "",
         ]
     (folder / "scenes.edl").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _read_timecode(path: Path) -> Timecode:
+    with Source(path) as source:
+        own = source.video.metadata.get("timecode")
+        return Timecode.parse(source.rate, own or source.container.metadata.get("timecode"))

@@ -7,7 +7,6 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from av.video.frame import VideoFrame
@@ -18,24 +17,18 @@ from app.errors import BadVideo
 from app.luts.apply import Pixels
 from app.luts.lut3d import Lut3D
 from app.video.analysis import Analysis, analyse
-from app.video.codecs import Codec, VideoCodec, find_codec
-from app.video.looks import LookTrack
-from app.video.networks import LookNetwork
-from app.video.options import VideoOptions
+from app.video.frames import FrameFormat, Preview, find_format, read_format
+from app.video.network import LookNetwork
+from app.video.options import VideoCodec, VideoOptions, find_codec
 from app.video.output import Output
-from app.video.preview import Preview
-from app.video.scenes import Scene, find_cuts, make_scenes
-from app.video.source import FrameFormat, Source, find_format, read_format
+from app.video.scenes import LookTrack, Scene, find_cuts, make_scenes
+from app.video.source import Source
 from app.video.yuv import Planes, YuvConverter
 
 STRIP_ROWS = 64  # of luma, that one thread converts at a time: they stay in its cache
 
-
-class Progress(Protocol):
-    """Receives what has been done."""
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """Report frames that have passed a stage, "analyse" or "enhance", and all frames."""
+Progress = Callable[[str, int, int], None]
+"""Receives a stage, "analyse" or "enhance", the frames that have passed it, and all frames."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +122,7 @@ def write_video(
         raise BadVideo(f"{target_path}: OUT would overwrite IN")
     with Source(source_path) as source, ThreadPoolExecutor(cpu_count()) as pool:
         own = source.video.codec_context.codec.canonical_name
-        codec = find_codec(Codec(options.codec) if options.codec else None, own)
+        codec = find_codec(options.codec, own)
         settings = codec.options(options.quality, options.preset)
         layout = _encoded_format(source_path, looks.first, codec)
         preview = Preview(layout, looks.first.rotation) if options.preview else None

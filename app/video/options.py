@@ -1,16 +1,85 @@
-"""The options of a video, declared once: the command line and bulk jobs derive from them."""
+"""The options of a video, declared once, and the encoders that they choose from."""
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
+from enum import StrEnum
 
+import av
 from pydantic import BaseModel, Field
 
+from app.errors import BadVideo
 from app.luts.export import Strength
 from app.serving.options import LOOK_TOKEN, ModelRef
-from app.video.codecs import CODECS
 
-VideoCodecName = Literal["h264", "hevc", "av1", "prores", "ffv1"]
+
+class Codec(StrEnum):
+    """A codec that can be written; the values are the names that FFmpeg gives decoders."""
+
+    H264 = "h264"
+    HEVC = "hevc"
+    AV1 = "av1"
+    PRORES = "prores"
+    FFV1 = "ffv1"
+
+
+@dataclass(frozen=True)
+class VideoCodec:
+    """An encoder, and the scale of its quality.
+
+    Attributes:
+        encoder: its name in FFmpeg.
+        option: of the encoder, that takes the quality; None for lossless codecs.
+        quality: the default.
+        worst, best: the ends of the scale.
+        presets: whether the encoder has an option `preset`.
+        settings: further options of the encoder.
+    """
+
+    encoder: str
+    option: str | None = None
+    quality: int = 0
+    worst: int = 0
+    best: int = 0
+    presets: bool = False
+    settings: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def pixel_formats(self) -> list[str]:
+        """The pixel formats that the encoder accepts."""
+        return [it.name for it in av.Codec(self.encoder, "w").video_formats or []]
+
+    def options(self, quality: int | None, preset: str | None) -> dict[str, str]:
+        """Return the options of the encoder.
+
+        Raises:
+            BadVideo: the quality is not on the scale, or the encoder has no presets.
+        """
+        options = dict(self.settings)
+        if quality is not None and self.option is None:
+            raise BadVideo(f"{self.encoder} is lossless and takes no quality")
+        low, high = sorted((self.worst, self.best))
+        if quality is not None and not low <= quality <= high:
+            raise BadVideo(f"the quality of {self.encoder} is {low}..{high}")
+        if self.option is not None:
+            options[self.option] = str(self.quality if quality is None else quality)
+        if preset is not None and not self.presets:
+            raise BadVideo(f"{self.encoder} has no presets")
+        if preset is not None:
+            options["preset"] = preset
+        return options
+
+
+CODECS = {
+    Codec.H264: VideoCodec("libx264", "crf", 18, worst=51, best=0, presets=True),
+    Codec.HEVC: VideoCodec(
+        "libx265", "crf", 20, worst=51, best=0, presets=True,
+        settings=(("x265-params", "log-level=error"),),
+    ),
+    Codec.AV1: VideoCodec("libsvtav1", "crf", 28, worst=63, best=1, presets=True),
+    Codec.PRORES: VideoCodec("prores_ks", "profile", 3, worst=0, best=5),
+    Codec.FFV1: VideoCodec("ffv1"),
+}  # fmt: skip
 
 
 class VideoOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
@@ -33,7 +102,7 @@ class VideoOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         description="Seconds over which looks are smoothed within a scene: the standard deviation "
         "of a Gaussian, which delays nothing.",
     )
-    codec: VideoCodecName | None = Field(
+    codec: Codec | None = Field(
         default=None, description="Default: the codec of the video if it can be written, else h264."
     )
     quality: int | None = Field(
@@ -52,3 +121,16 @@ class VideoOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     preview: bool = Field(
         default=False, description="Write a small clip with the original beside the result."
     )
+
+
+def find_codec(asked: Codec | None, own: str) -> VideoCodec:
+    """Return the codec that was asked for, else that of the video, else H.264.
+
+    Raises:
+        BadVideo: this build of FFmpeg has no encoder for it.
+    """
+    known = {it.value for it in Codec}
+    found = CODECS[asked or Codec(own if own in known else Codec.H264)]
+    if found.encoder not in av.codecs_available:
+        raise BadVideo(f"this build of PyAV has no encoder {found.encoder}")
+    return found

@@ -10,13 +10,15 @@ from typing import Self, cast
 
 import av
 import numpy as np
+from av.container import InputContainer
 from av.stream import AttachmentStream, Disposition, Stream
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from app.errors import BadVideo
-from app.video.codecs import VideoCodec
-from app.video.source import FrameFormat, Source
+from app.video.frames import FrameFormat
+from app.video.options import VideoCodec
+from app.video.source import Source
 
 COPIED = {"audio", "subtitle"}  # types of streams whose packets are copied
 QUICKTIME_KEYS = "com."  # metadata that MP4 and MOV hold under any name
@@ -88,12 +90,13 @@ class Output:
         try:
             stream = self.container.add_stream(codec.encoder, source.rate, options=options)
         except ValueError as error:
-            raise BadVideo(f"{self._path}: {error}") from error
+            raise BadVideo(f"{self._path}: {error}; choose another with --codec") from error
         self._video = video = cast("VideoStream", stream)
         video.width, video.height, video.pix_fmt = layout.width, layout.height, layout.name
         video.time_base = video.codec_context.time_base = source.time_base
         context, original = video.codec_context, source.video.codec_context
-        context.sample_aspect_ratio = original.sample_aspect_ratio
+        if original.sample_aspect_ratio:
+            context.sample_aspect_ratio = original.sample_aspect_ratio
         context.color_range = 2 if layout.encoding.full_range else 1
         context.color_trc, context.color_primaries = frame.color_trc, frame.color_primaries
         context.colorspace = frame.colorspace
@@ -102,6 +105,7 @@ class Output:
             matrix = np.frombuffer(bytes(frame.side_data["DISPLAYMATRIX"]), np.int32)  # type: ignore[typeddict-item]
             video.set_display_matrix(matrix.tolist())
         _copy_description(source.video, video)
+        video.metadata.pop("encoder", None)  # names the encoder of the source
         self._copy_streams()
         self.container.metadata.update(source.container.metadata)
         self.container.set_chapters(source.container.chapters())
@@ -123,8 +127,9 @@ class Output:
         self.container.mux(packet)
 
     def _copy_streams(self) -> None:
-        for stream in self._source.container.streams:
-            if stream is self._source.video:
+        container = self._source.container
+        for stream in container.streams:
+            if stream is self._source.video or _holds_chapters(container, stream):
                 continue
             is_cover = bool(stream.disposition & Disposition.attached_pic)
             try:
@@ -145,7 +150,7 @@ class Output:
 
     def _leave_out(self, stream: Stream) -> None:
         context = stream.codec_context
-        name = context.name if context else (stream.name or stream.codec_tag or "unknown")
+        name = context.name if context else (stream.name or "unknown")
         self.left_out.append(f"stream {stream.index} ({stream.type}, {name})")
 
     def _abandon(self) -> None:
@@ -154,6 +159,12 @@ class Output:
             self.container.close()
         except (av.error.FFmpegError, ValueError):
             return
+
+
+def _holds_chapters(container: InputContainer, stream: Stream) -> bool:
+    """Whether a stream is the text of the chapters in MP4 and MOV, which their muxers write."""
+    is_text = stream.type == "data" and stream.name == "bin_data"
+    return is_text and "mov" in container.format.name and bool(container.chapters())
 
 
 def _copy_description(source: Stream, target: Stream) -> None:

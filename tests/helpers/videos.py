@@ -50,14 +50,20 @@ def streams(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-def decode(path: Path, pixel_format: str = "rgb24", *arguments: str) -> NDArray[Any]:
-    """Decode the video of a file with ffmpeg: (F, H, W, 3) uint8, or uint16 of rgb48le."""
+def decode(path: Path, *filters: str) -> NDArray[Any]:
+    """Decode the video of a file with ffmpeg, as players turn it, through filters.
+
+    Returns:
+        (F, H, W, 3), uint8.
+    """
     video = next(it for it in streams(path) if it["codec_type"] == "video")
-    command = ["ffmpeg", "-v", "error", "-noautorotate", "-i", str(path), *arguments]
-    command += ["-map", "0:v:0", "-fps_mode", "passthrough", "-f", "rawvideo"]
-    raw = subprocess.check_output([*command, "-pix_fmt", pixel_format, "-"])
-    dtype = np.uint16 if pixel_format == "rgb48le" else np.uint8
-    return np.frombuffer(raw, dtype).reshape(-1, video["height"], video["width"], 3)
+    height, width = video["height"], video["width"]
+    if any(it.get("rotation", 0) % 180 for it in video.get("side_data_list", [])):
+        height, width = width, height
+    command = ["ffmpeg", "-v", "error", "-i", str(path), "-map", "0:v:0", "-fps_mode"]
+    command += ["passthrough", "-vf", ",".join((*filters, "format=rgb24"))]
+    raw = subprocess.check_output([*command, "-f", "rawvideo", "-"])
+    return np.frombuffer(raw, np.uint8).reshape(-1, height, width, 3)
 
 
 def packet_hashes(path: Path, stream: str) -> list[tuple[str, str]]:

@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from app.luts.lut3d import Lut3D
 from app.video.analysis import FLASH_FRAMES, Analysis, _Histograms
-from app.video.looks import LookTrack
-from app.video.scenes import Scene, find_cuts, make_scenes, smooth_codes
+from app.video.scenes import LookTrack, Scene, find_cuts, make_scenes, smooth_codes
 
 RATE = 25
 
