@@ -27,6 +27,7 @@ from tests.helpers.browser import drop, launching, needs_chromium, visiting
 from tests.helpers.metrics import samples
 from tests.helpers.networks import make_network, write_network
 from tests.helpers.raw import connect, post, wait_until
+from tests.helpers.restoration import make_store
 from tests.helpers.server import Server, serving
 
 pytestmark = needs_chromium
@@ -94,6 +95,15 @@ def pixels(page: Page) -> np.ndarray:
     shot = page.locator("#photo").screenshot()
     style.evaluate_all("(all) => all.forEach((it) => (it.style.visibility = ''))")
     return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB"))
+
+
+def reduced(photo: bytes, width: int) -> bytes:
+    """Reduce a JPEG to a width."""
+    image = Image.open(io.BytesIO(photo))
+    image.thumbnail((width, width))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG")
+    return buffer.getvalue()
 
 
 def saved(download: Download) -> bytes:
@@ -255,6 +265,36 @@ def test_model(browser: Browser, tmp_path: Path, otters: bytes) -> None:
         expect(link).to_have_value(re.compile(f"^(?!{re.escape(first)}).+"))
         page.get_by_label("Model").select_option("default@1")
         expect(link).to_have_value(first)
+
+
+def test_upscale(browser: Browser, tmp_path: Path, otters: bytes) -> None:
+    """Where the server has a model for it, the photo is shown and saved enlarged."""
+    with (
+        serving(MODELS_STORE=make_store(tmp_path, 2)) as server,
+        visiting(browser, address(server)) as page,
+    ):
+        drop(page, {"otters.jpg": reduced(otters, 160)})
+        wait_for_look(page)
+        upscale = page.get_by_label("Upscale")
+        assert upscale.locator("option").all_inner_texts() == ["–", "2×", "3×", "4×"]
+        page.locator("#language").select_option("de")
+        page.locator("#language").select_option("en")
+        before = show_split(page, 0)
+        with page.expect_response(re.compile(r"/enhance\?.*upscale=2")):
+            upscale.select_option("2×")
+        wait_for_look(page)
+        # The model of the test repeats pixels, so what is seen hardly changes.
+        assert 0 < np.abs(pixels(page).astype(int) - before).mean() < 3
+        assert "upscale=2" in page.locator("#curl").input_value()
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Download").click()
+        assert Image.open(io.BytesIO(saved(download.value))).size == (320, 180)
+
+
+def test_without_restoration_models(enhanced: Page) -> None:
+    """A server without a model for it offers no enlargement."""
+    expect(enhanced.get_by_label("Model")).to_be_visible()
+    expect(enhanced.get_by_label("Upscale")).to_have_count(0)
 
 
 def test_album(page: Page, photos: Path) -> None:
@@ -430,6 +470,13 @@ def test_languages(browser: Browser, server: Server, language: str) -> None:
         assert page.locator("html").get_attribute("lang") == language
         page.locator("#language").select_option("de")
         expect(page.locator("#choose")).to_have_text("Fotos wählen")
+
+
+def test_numbers_of_a_language(enhanced: Page) -> None:
+    """Numbers are written as the language writes them."""
+    number = enhanced.locator("#difference").inner_text()
+    enhanced.locator("#language").select_option("de")
+    expect(enhanced.locator("#difference")).to_have_text(number.replace(".", ","))
 
 
 def test_every_language_has_every_text() -> None:

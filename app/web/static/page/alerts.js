@@ -16,6 +16,10 @@ const TITLES = {
   503: "errorBusy",
   504: "errorBusy",
 };
+const TITLES_OF_TYPES = {
+  "/problems#bad-parameter": "errorOther",
+  "/problems#too-many-pixels": "errorLarge",
+};
 
 /** Tell screen readers, and nobody else, what has happened. */
 export function announce(text) {
@@ -46,7 +50,10 @@ export function hideError() {
 
 function describe(error) {
   if (typeof error === "string") return [error, ""];
-  if (error instanceof ServiceError) return [TITLES[error.status] ?? "errorOther", error.message];
+  if (error instanceof ServiceError) {
+    const title = TITLES_OF_TYPES[error.problem.type] ?? TITLES[error.status] ?? "errorOther";
+    return [title, error.message];
+  }
   if (error instanceof TypeError) return ["errorOffline", ""]; // fetch throws it
   return ["errorOther", String(error?.message ?? error)];
 }

@@ -4,6 +4,7 @@ import { Change, samplePixels } from "./colour.js";
 import { Curves } from "./curves.js";
 import { $ } from "./dom.js";
 import { Lattice } from "./lattice.js";
+import { number } from "./strings.js";
 
 export class Figures {
   constructor() {
@@ -42,8 +43,8 @@ export class Figures {
     this.frame ??= requestAnimationFrame(() => {
       this.frame = null;
       const change = this.change?.at(this.strength);
-      const share = (value) => (100 * value).toFixed(1);
-      $("difference").textContent = change ? change.difference.toFixed(1) : "–";
+      const share = (value) => number(100 * value);
+      $("difference").textContent = change ? number(change.difference) : "–";
       $("clipped").textContent = change
         ? `${share(change.clippedBefore)} → ${share(change.clippedAfter)} %`
         : "–";

@@ -15,8 +15,6 @@ import * as save from "./save.js";
 import { listLanguages, preferredLanguage, setLanguage, t } from "./strings.js";
 import { Viewer } from "./viewer.js";
 
-const PREVIEW_SIDE = 2048; // pixels, of a preview that the server makes
-
 const service = new PageService(new URL("../..", import.meta.url));
 const state = {
   photos: [],
@@ -27,6 +25,7 @@ const state = {
   linked: null, // the look of the address
   look: null, // the one on the screen
   turn: 0, // counts what was started, so that late results of earlier ones are dropped
+  preview: 0, // counts previews likewise
 };
 
 let viewer, figures;
@@ -63,10 +62,10 @@ function whenReady() {
 
 async function loadOptions() {
   const openapi = (await service.request("openapi.json")).json();
-  const models = (await service.request("models")).json();
-  state.models = options.listModels(await models);
+  const models = await (await service.request("models")).json();
+  state.models = options.listModels(models);
   state.parameters = options.enhanceParameters(await openapi);
-  options.listExtras(state.parameters, () => refresh());
+  options.listExtras(state.parameters, models.restoration ?? [], t, () => refresh());
   listChoices();
 }
 
@@ -82,6 +81,7 @@ function useLanguage(code) {
   listChoices();
   showPhotos();
   showTexts();
+  figures?.write();
 }
 
 /** Show a look that needs no photo, on a chart of colours until there is one. */
@@ -171,25 +171,23 @@ async function useLook(look, image, isCurrent) {
 /** Let the server draw the photo where an option does more than a LUT. */
 async function refresh(isCurrent = () => true) {
   showTexts();
-  const extras = options.changedExtras();
-  if (!state.selected || !state.look) return;
-  if (!Object.keys(extras).length) {
+  const turn = ++state.preview;
+  const { selected } = state;
+  if (!selected || !state.look) return;
+  if (!Object.keys(options.changedExtras()).length) {
     viewer.setOther(null);
+    setBusy(false);
     return;
   }
-  const { selected } = state;
+  const isLatest = () => isCurrent() && turn === state.preview && state.selected === selected;
   setBusy(true);
   try {
-    const query = await queryOf(selected);
-    query.set("format", "jpeg");
-    query.set("max_side", PREVIEW_SIDE);
-    const { blob } = await save.fetchEnhanced(service, selected.file, query);
-    const preview = await createImageBitmap(blob);
-    if (isCurrent() && state.selected === selected) viewer.setOther(preview);
+    const preview = await save.fetchPreview(service, selected.file, await queryOf(selected));
+    if (isLatest()) viewer.setOther(preview);
   } catch (error) {
-    showError(error, () => refresh());
+    if (isLatest()) showError(error, () => refresh());
   } finally {
-    setBusy(false);
+    if (isLatest()) setBusy(false);
   }
 }
 
@@ -223,7 +221,6 @@ function showTexts() {
   const { photos, look, selected } = state;
   const name = selected?.name ?? t("chart");
   $("photo").setAttribute("aria-label", t("beforeAfter", { name }));
-  $("split").setAttribute("aria-valuetext", `${$("split").getAttribute("aria-valuenow")} %`);
   $("download-all").textContent = t("downloadAll", { count: photos.length });
   $("download-all").hidden = photos.length < 2;
   $("album-look").hidden = photos.length < 2 || Boolean(state.linked);

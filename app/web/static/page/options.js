@@ -3,6 +3,7 @@
 import { $, html } from "./dom.js";
 
 const EXTRAS = ["local", "restore", "upscale"]; // shown where POST /enhance has them
+const FACTORS = [2, 3, 4]; // of upscale
 
 /** Fill the choice of models; returns them by their reference. */
 export function listModels({ default: standard, models }, label) {
@@ -54,16 +55,34 @@ export function listMetadata(t) {
   $("metadata").value = selected;
 }
 
-/** Add a control for each of the options that this server has. */
-export function listExtras(parameters, onChange) {
+/**
+ * Add a control for each of the options that this server has.
+ *
+ * @param {object} parameters of `enhanceParameters`
+ * @param {{scale: number | null}[]} restorers the models that upscale uses, of GET /models
+ * @param {(key: string) => string} t
+ * @param {() => void} onChange
+ */
+export function listExtras(parameters, restorers, t, onChange) {
   for (const name of EXTRAS.filter((it) => it in parameters)) {
-    const control = createControl(parameters[name]);
+    const control = name === "upscale" ? upscaleControl(restorers) : createControl(parameters[name]);
+    if (!control) continue;
     Object.assign(control, { id: `extra-${name}`, name });
     control.addEventListener("change", onChange);
-    const text = name[0].toUpperCase() + name.slice(1);
-    const label = html("label", { htmlFor: control.id, textContent: text });
+    const label = html("label", { htmlFor: control.id, textContent: t(name) });
+    label.dataset.text = name;
     $("extras").append(html("div", { className: "row" }, label, control));
   }
+}
+
+/** The service applies up to two models one after the other, and reduces what is too large. */
+function upscaleControl(restorers) {
+  const largest = Math.max(0, ...restorers.map(({ scale }) => (scale ? scale ** 2 : Infinity)));
+  const factors = FACTORS.filter((factor) => factor <= largest);
+  if (!factors.length) return null;
+  const off = html("option", { value: "1", textContent: "–" });
+  const options = factors.map((value) => html("option", { value, textContent: `${value}×` }));
+  return Object.assign(html("select", {}, off, ...options), { standard: "1" });
 }
 
 function createControl(schema) {

@@ -10,6 +10,7 @@ const SUFFIXES = {
   "image/jxl": "jxl",
   "image/tiff": "tif",
 };
+const PREVIEW_SIDE = 4096; // pixels
 const OWN = /\.(jpe?g|png|webp|avif|jxl|tiff?)$/i; // suffixes of files whose format is kept
 
 /** The query of POST /enhance, without what is the default. */
@@ -32,6 +33,17 @@ export async function fetchEnhanced(service, file, query) {
   const response = await service.request(`enhance?${query}`, { method: "POST", body: file });
   const blob = await response.blob();
   return { name: enhancedName(file.name, SUFFIXES[blob.type] ?? "jpg"), blob };
+}
+
+/**
+ * Let the server draw a photo for the screen, enlarged or not.
+ *
+ * @returns {Promise<ImageBitmap>}
+ */
+export async function fetchPreview(service, file, query) {
+  query.set("format", "jpeg");
+  query.set("max_side", Math.floor(PREVIEW_SIDE / Number(query.get("upscale") ?? 1)));
+  return createImageBitmap((await fetchEnhanced(service, file, query)).blob);
 }
 
 function enhancedName(name, suffix) {

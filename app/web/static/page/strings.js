@@ -23,6 +23,12 @@ export function t(key, values = {}) {
   return text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 }
 
+/** Write a number with one decimal, as the language of the page does. */
+export function number(value) {
+  const digits = { minimumFractionDigits: 1, maximumFractionDigits: 1 };
+  return value.toLocaleString(language, digits);
+}
+
 /** Fill a choice of languages, each under its own name. */
 export function listLanguages(select) {
   for (const [value, [textContent]] of Object.entries(LANGUAGES)) {
