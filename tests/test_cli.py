@@ -180,6 +180,21 @@ def test_models_are_imported_listed_and_shown(tmp_path: Path) -> None:
     assert (other["sha256"], other["licence"]) == (card["sha256"], "MIT")
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of the exporter, about itself
+def test_a_model_is_exported_for_other_runtimes(photos: Path, tmp_path: Path) -> None:
+    """The command says what it wrote, and how far that is from the model on photographs."""
+    command = ("models", "export", "vivid", "-o", tmp_path / "vivid.onnx", "--precision")
+    half = invoke(*command, "float16", "--photos", photos)
+    assert half.returncode == 0, half.stderr
+    assert (tmp_path / "vivid.onnx").read_bytes()
+    assert half.stdout.startswith("vivid@1: float16, ONNX opset 18, ")
+    assert "6 photographs: values differ by at most" in half.stdout
+    refused = invoke(*command, "int8")
+    assert refused.returncode == 1
+    assert "name a folder" in refused.stderr
+
+
 def test_a_measured_model_has_its_figures_in_the_card(photos: Path, tmp_path: Path) -> None:
     """`measure` writes the distance to an expert, artifacts and recovery into the card."""
     store = tmp_path / "store"

@@ -1,20 +1,26 @@
-"""The model store: list, show, import and copy models."""
+"""The model store: list, show, import, export and copy models."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
 
 from app.cli.console import exit_on_error
+from app.imaging.resize import make_thumbnail
 from app.networks import import_checkpoint
 from app.networks.base import ThumbnailRecipe
 from app.networks.store import ModelRegistry, read_registry, write_model
 from app.restoration.methods import import_tables
 from app.restoration.store import Restorers, read_restorers, write_restorer
 from app.settings import Settings
+from app.training.data import photo_files, read_photo
+from app.training.onnx_export import OPSET, OnnxNetwork, Precision, compare, export_onnx
 
+_MOST_PHOTOS = 64
 _LOOK_HEADS = ("model", "architecture", "parameters", "LUT", "fingerprint", "licence")
 _RESTORATION_HEADS = ("restoration model", "method", "scale", "bytes", "licence")
 
@@ -22,7 +28,7 @@ cli = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
-    help="List, show, import and copy models.",
+    help="List, show, import, export and copy models.",
 )
 
 
@@ -107,6 +113,41 @@ def copy(
             training=model.card.training,
         )
     typer.echo(f"{card.model_ref}: the weights of {model.card.model_ref}")
+
+
+@cli.command("export")
+def export_model(
+    name: Annotated[str, typer.Argument(help="NAME or NAME@VERSION, of looks.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The file, *.onnx.")],
+    precision: Annotated[Precision, typer.Option(help="Of weights and sums.")] = "float32",
+    photos: Annotated[
+        Path | None,
+        typer.Option(help="A folder of photographs to compare on; int8 takes its ranges from it."),
+    ] = None,
+) -> None:
+    """Write a model of looks as ONNX: a thumbnail in, its LUT out, to run without this service.
+
+    The graph has the standard operators of opset 18 alone. The file's metadata state how the
+    thumbnail is made and the order of the table's axes.
+    """
+    with exit_on_error():
+        model = _read_registry().get(name)
+        thumbnails = [] if photos is None else _read_thumbnails(photos, model.card.thumbnail)
+        file = export_onnx(model, precision, thumbnails)
+        comparison = compare(model, OnnxNetwork(file), thumbnails) if thumbnails else None
+        output.write_bytes(file)
+    typer.echo(f"{model.card.model_ref}: {precision}, ONNX opset {OPSET}, {len(file):,} bytes")
+    if comparison is not None:
+        typer.echo(f"{len(thumbnails)} photographs: {comparison}")
+
+
+def _read_thumbnails(folder: Path, recipe: ThumbnailRecipe) -> list[NDArray[np.float32]]:
+    """Make thumbnails of the photographs of a folder, of at most 64 of them."""
+    files = photo_files(folder)
+    return [
+        make_thumbnail(read_photo(file), recipe.size, recipe.antialias)
+        for file in files[:: -(-len(files) // _MOST_PHOTOS)]
+    ]
 
 
 def _print_table(rows: list[tuple[str, ...]]) -> None:

@@ -81,7 +81,8 @@ def lattice_shaper(vertices: Tensor) -> Tensor:
     last = vertices.shape[2] - 1
     levels = torch.linspace(0.0, 1.0, SHAPER_SIZE, device=vertices.device)
     levels = levels.expand(*vertices.shape[:2], -1).contiguous()
-    upper = torch.searchsorted(vertices.contiguous(), levels, right=True).clamp(1, last)
+    # Positions up to each level, counted; torch.searchsorted has no equal in ONNX.
+    upper = (vertices[:, :, None] <= levels[..., None]).sum(dim=3).clamp(1, last)
     left, right = vertices.gather(2, upper - 1), vertices.gather(2, upper)
     inside = (levels - left) / (right - left).clamp(min=torch.finfo(torch.float32).tiny)
     return ((upper - 1 + inside) / last).clamp(0.0, 1.0)

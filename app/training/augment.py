@@ -124,7 +124,8 @@ class DegradeConfig(BaseModel):
         exposure: stops, in linear light.
         shoulder: probability that over-exposure rolls off to white instead of clipping.
         white_balance: standard deviation of each channel's own exposure, in stops.
-        temperature: stops by which red is raised and blue lowered, as warm light does.
+        temperature: stops by which red is raised and blue lowered, as warm light does, or the
+            other way round, as cold light does.
         brightness: factor on the coded values.
         gamma: exponent of the coded values; above 1 darkens the midtones.
         contrast: factor about the pivot.
@@ -208,7 +209,8 @@ def random_degradation(config: DegradeConfig, rng: np.random.Generator) -> Degra
     if occurs():
         stops = stops + rng.normal(0.0, config.white_balance, 3)
     if any(config.temperature) and occurs():
-        stops = stops + rng.uniform(*config.temperature) * np.array([1.0, 0.0, -1.0])
+        warmth = rng.uniform(*config.temperature) * rng.choice((-1.0, 1.0))
+        stops = stops + warmth * np.array([1.0, 0.0, -1.0])
     return make_degradation(
         flattening=uniform(config.flattening, 0.0),
         stops=tuple(stops),
