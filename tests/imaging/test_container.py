@@ -13,9 +13,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from app.errors import NotAnImage
 from app.imaging.codecs.bmff import clean_aperture
 from app.imaging.raster import Crop
-from tests.helpers.files import photo, ramp, saved, scene, source
+from tests.helpers.files import exif, photo, ramp, saved, scene, source
 from tests.helpers.heic import heic_item
 from tests.helpers.heif_container import (
     ALPHA,
@@ -144,6 +145,74 @@ def test_grids(brand: bytes, transformed: bool) -> None:
     properties = [size_of(180, 120), *own, *turned]
     first = Item(b"grid", grid(2, 2, 180, 120), properties, [(b"dimg", [1, 2, 3, 4])])
     check(container(brand, [first, *tiles]), np.rot90(whole[:120, :180], len(turned)))
+
+
+@brands
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        box(b"colr", b"nclx\0"),
+        box(b"colr", b"prof"),
+        box(b"colr", b"abcd123"),
+        box(b"pasp", b"1"),
+        box(b"irot", b""),
+        box(b"imir", b""),
+        box(b"clap", b"123"),
+        box(b"clap", bytes(32)),
+        box(b"clap", clap(500, 1, 0, 0)),
+        box(b"pixi", bytes(4)),
+        box(b"mdcv", b""),
+        box(b"zzzz", b"unknown"),
+    ],
+    ids=str,
+)
+def test_damaged_properties(brand: bytes, damaged: bytes) -> None:
+    """They are ignored, wherever they stand, even if readers are required to know them."""
+    item = WRITERS[brand](scene())
+    for properties in ([damaged, *item.properties], [*item.properties, damaged]):
+        check(container(brand, [replace(item, properties=properties)]), scene())
+
+
+@brands
+@pytest.mark.parametrize("kind", [b"Exif", b"mime", b"zzzz"])
+@pytest.mark.parametrize("content", [b"", b"\0\0", b"\xff" * 40, bytes(4) + exif(6)[6:90]])
+def test_damaged_metadata(brand: bytes, kind: bytes, content: bytes) -> None:
+    """Items of metadata that cannot be read are ignored."""
+    extra = Item(kind, content, references=[(b"cdsc", [0])])
+    check(container(brand, [WRITERS[brand](scene()), extra]), scene())
+
+
+@brands
+def test_boxes_of_other_lengths(brand: bytes) -> None:
+    """The last box may state no length, or 64 bits of it."""
+    body = container(brand, [WRITERS[brand](scene())])
+    start = body.index(b"mdat") - 4
+    check(body[:start] + bytes(4) + body[start + 4 :], scene())
+    check(body + struct.pack(">I4sQ", 1, b"free", 24) + bytes(8), scene())
+
+
+@brands
+@pytest.mark.parametrize("kind", [b"vvc1", b"jpeg", b"j2k1", b"unci", b"zzzz"])
+def test_other_codings_are_unsupported(brand: bytes, kind: bytes) -> None:
+    """An image that is coded in another way is not damaged; the message names the way."""
+    item = replace(WRITERS[brand](scene()), kind=kind)
+    with pytest.raises(NotAnImage, match=f"'{kind.decode()}' is not supported"):
+        source(container(brand, [item]))
+    whole = Item(b"grid", grid(1, 1, 96, 64), [size_of(96, 64)], [(b"dimg", [1])])
+    with pytest.raises(NotAnImage, match=f"'{kind.decode()}' is not supported"):
+        source(container(brand, [whole, replace(item, hidden=True)]))
+
+
+@brands
+def test_metadata(brand: bytes) -> None:
+    """EXIF and XMP are found wherever the container stores them."""
+    block = exif(6)
+    items = [
+        WRITERS[brand](scene()),
+        Item(b"Exif", struct.pack(">I", 6) + block, references=[(b"cdsc", [0])]),
+    ]
+    found = source(container(brand, items)).header.metadata
+    assert found.exif == block.removeprefix(b"Exif\0\0")
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from app.imaging.codecs.bmff import (
     read_orientation,
     read_pixel_aspect,
 )
+from app.imaging.codecs.bmff_items import check_coding, read_metadata, repair
 from app.imaging.colour import cicp_profile
 from app.imaging.exif import remove_orientation
 from app.imaging.hdr import read_hdr_coding
@@ -32,7 +33,6 @@ from app.imaging.raster import (
     Crop,
     EncodeSettings,
     Header,
-    Metadata,
     Raster,
     Samples,
     scale_to_16bit,
@@ -40,14 +40,22 @@ from app.imaging.raster import (
 )
 
 _BRANDS = frozenset({b"avif", b"avis"})
+_ITEMS = frozenset({b"av01", b"grid"})
 _HIGH_BIT_DEPTH, _TWELVE_BIT = 0x40, 0x20  # in the AV1 codec configuration record
 SPEED = 9  # 0 smallest .. 10 fastest: 8 takes three times as long for 5 % smaller files
 
 
 def read_header(body: bytes) -> Header:
-    """Parse the container."""
+    """Parse the container.
+
+    Raises:
+        NotAnImage: its image is coded in another way than by AV1.
+    """
+    check_coding(body, "An AVIF", _ITEMS)
+    metadata = read_metadata(body)
+    body = repair(body)
     image = AvifImageFile(BytesIO(body))
-    exif, profile = image.info.get("exif"), image.info.get("icc_profile")
+    profile = image.info.get("icc_profile")
     code_points = _code_points(body)
     properties = primary_properties(body)
     return Header(
@@ -61,13 +69,13 @@ def read_header(body: bytes) -> Header:
         pixel_aspect=read_pixel_aspect(properties),
         profile=profile or cicp_profile(*code_points),
         hdr=None if profile else read_hdr_coding(*code_points),
-        metadata=Metadata(exif, image.info.get("xmp")),
+        metadata=metadata,
     )
 
 
 def decode(body: bytes) -> Raster:
     """Decode the only frame; 10 and 12 bits become 16."""
-    samples = imagecodecs.avif_decode(body, index=0, numthreads=1)
+    samples = imagecodecs.avif_decode(repair(body), index=0, numthreads=1)
     return to_raster(samples if samples.dtype == np.uint8 else scale_to_16bit(samples, _bits(body)))
 
 

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,15 +28,55 @@ _ORIENTATIONS = {
 }
 
 
-def read_boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield type and payload of each box of an ISO base media file, ISO/IEC 14496-12."""
-    position = 0
-    while position + 8 <= len(data):
+class Box(NamedTuple):
+    """A box: its type, and where in the file its payload starts and ends."""
+
+    kind: bytes
+    start: int
+    end: int
+
+
+class Association(NamedTuple):
+    """That an item has a property: whose index, counted from 1, stands at a place in the file."""
+
+    item: int
+    index: int
+    place: int
+
+
+def locate_boxes(data: bytes, start: int = 0, end: int | None = None) -> Iterator[Box]:
+    """Yield each box of an ISO base media file, ISO/IEC 14496-12, between two offsets."""
+    position, end = start, len(data) if end is None else end
+    while position + 8 <= end:
         size, kind = struct.unpack_from(">I4s", data, position)
-        if size < 8:  # to the end of the file, or longer than 4 GB: only mdat is like that
+        header = 8
+        if size == 0:  # to the end
+            size = end - position
+        elif size == 1 and position + 16 <= end:
+            (size,) = struct.unpack_from(">Q", data, position + 8)
+            header = 16
+        if size < header:
             return
-        yield kind, data[position + 8 : position + size]
+        yield Box(kind, position + header, min(position + size, end))
         position += size
+
+
+def read_boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield type and payload of each box."""
+    for kind, start, end in locate_boxes(data):
+        yield kind, data[start:end]
+
+
+def locate_box(data: bytes, wanted: bytes, start: int = 0, end: int | None = None) -> Box:
+    """Return the first box of a type between two offsets.
+
+    Raises:
+        FormatError: there is none.
+    """
+    for box in locate_boxes(data, start, end):
+        if box.kind == wanted:
+            return box
+    raise FormatError(f"it has no {wanted.decode('ascii')} box")
 
 
 def find_box(data: bytes, wanted: bytes) -> bytes:
@@ -44,10 +85,8 @@ def find_box(data: bytes, wanted: bytes) -> bytes:
     Raises:
         FormatError: there is none.
     """
-    for kind, payload in read_boxes(data):
-        if kind == wanted:
-            return payload
-    raise FormatError(f"it has no {wanted.decode('ascii')} box")
+    box = locate_box(data, wanted)
+    return data[box.start : box.end]
 
 
 def primary_properties(body: bytes) -> Properties:
@@ -56,39 +95,39 @@ def primary_properties(body: bytes) -> Properties:
     None of a container that is damaged.
     """
     with suppress(FormatError, IndexError, struct.error):
-        return _primary_properties(body)
+        meta = find_box(body, b"meta")[4:]  # a full box: version and flags
+        item, containers = primary_item(meta), find_box(meta, b"iprp")
+        properties = list(read_boxes(find_box(containers, b"ipco")))
+        return [
+            properties[it.index - 1]
+            for it in associations(containers, locate_box(containers, b"ipma"))
+            if it.item == item and 0 < it.index <= len(properties)
+        ]
     return ()
 
 
-def _primary_properties(body: bytes) -> Properties:
-    meta = find_box(body, b"meta")[4:]  # a full box: version and flags
+def primary_item(meta: bytes) -> int:
+    """Return the ID of the primary item, from the payload of a meta box after its version."""
     primary = find_box(meta, b"pitm")
-    (item,) = struct.unpack_from(">H" if primary[0] == 0 else ">I", primary, 4)
-    containers = find_box(meta, b"iprp")
-    properties = list(read_boxes(find_box(containers, b"ipco")))
-    for kind, payload in read_boxes(containers):
-        if kind == b"ipma":
-            indices = _associations(payload).get(item, [])
-            return [properties[index - 1] for index in indices if 0 < index <= len(properties)]
-    return []
+    return int(struct.unpack_from(">H" if primary[0] == 0 else ">I", primary, 4)[0])
 
 
-def _associations(ipma: bytes) -> dict[int, list[int]]:
-    """Return the indices of the properties of each item, counted from 1."""
-    item_code, item_size = (">I", 4) if ipma[0] else (">H", 2)
-    index_code, index_size, mask = (">H", 2, 0x7FFF) if ipma[3] & 1 else (">B", 1, 0x7F)
-    (items,), position = struct.unpack_from(">I", ipma, 4), 8
-    found: dict[int, list[int]] = {}
+def associations(data: bytes, ipma: Box) -> Iterator[Association]:
+    """Yield the associations of items with properties, in the order of the file."""
+    item_size = 4 if data[ipma.start] else 2
+    index_size = 2 if data[ipma.start + 3] & 1 else 1
+    essential = 1 << (8 * index_size - 1)  # the bit that says whether readers must know it
+    (items,) = struct.unpack_from(">I", data, ipma.start + 4)
+    position = ipma.start + 8
     for _ in range(items):
-        (item,) = struct.unpack_from(item_code, ipma, position)
-        count = ipma[position + item_size]
-        position += item_size + 1
-        found[item] = [
-            struct.unpack_from(index_code, ipma, position + index_size * i)[0] & mask
-            for i in range(count)
-        ]
-        position += index_size * count
-    return found
+        if position >= ipma.end:
+            return
+        item = int.from_bytes(data[position : position + item_size])
+        first = position + item_size + 1
+        position = first + index_size * data[first - 1]
+        for place in range(first, min(position, ipma.end), index_size):
+            index = int.from_bytes(data[place : place + index_size])
+            yield Association(item, index & ~essential, place)
 
 
 def clean_aperture(clap: bytes, width: int, height: int) -> Crop | None:

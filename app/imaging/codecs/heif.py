@@ -11,9 +11,10 @@ from app.imaging.codecs.bmff import (
     read_orientation,
     read_pixel_aspect,
 )
+from app.imaging.codecs.bmff_items import check_coding, read_metadata, repair
 from app.imaging.colour import cicp_profile
 from app.imaging.hdr import read_hdr_coding
-from app.imaging.raster import Header, Metadata, Raster, scale_to_16bit, to_raster, unmultiply
+from app.imaging.raster import Header, Raster, scale_to_16bit, to_raster, unmultiply
 
 try:
     import pi_heif
@@ -21,10 +22,18 @@ except ImportError:  # installed without the extra `heif`
     pi_heif = None
 
 _BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+_ITEMS = frozenset({b"hvc1", b"grid", b"iovl", b"iden"})
 
 
 def read_header(body: bytes) -> Header:
-    """Read the primary image's properties; burst shots and depth maps beside it are ignored."""
+    """Read the primary image's properties; burst shots and depth maps beside it are ignored.
+
+    Raises:
+        NotAnImage: its image is coded in another way than by HEVC.
+    """
+    check_coding(body, "A HEIF", _ITEMS)
+    metadata = read_metadata(body)
+    body = repair(body)
     image = _primary(body)
     width, height = image.size  # libheif turns the picture itself, so `size` is upright
     profile = image.info.get("icc_profile")
@@ -45,13 +54,13 @@ def read_header(body: bytes) -> Header:
         pixel_aspect=aspect,
         profile=profile,
         hdr=hdr,
-        metadata=Metadata(image.info.get("exif"), image.info.get("xmp")),
+        metadata=metadata,
     )
 
 
 def decode(body: bytes) -> Raster:
     """Decode the primary image, upright; 10 and 12 bits become 16."""
-    image = _primary(body)
+    image = _primary(repair(body))
     bits = image.info["bit_depth"]
     samples = np.array(image)
     raster = to_raster(samples if bits == 8 else scale_to_16bit(samples, bits))

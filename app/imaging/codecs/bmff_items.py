@@ -1,0 +1,214 @@
+"""Items of AVIF and HEIF files: codings, metadata, and files without their damaged parts.
+
+Item types and locations: ISO/IEC 14496-12 sections 8.11.3 and 8.11.6; derived images and metadata:
+ISO/IEC 23008-12 section 6.6 and annex A.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Container, Iterator
+from contextlib import suppress
+from typing import NamedTuple
+
+from app.errors import NotAnImage
+from app.imaging.codecs.bmff import (
+    Box,
+    associations,
+    clean_aperture,
+    find_box,
+    locate_box,
+    locate_boxes,
+    primary_item,
+    read_boxes,
+)
+from app.imaging.raster import FormatError, Metadata
+
+_METADATA = frozenset({b"Exif", b"mime"})
+_XMP_TYPE = b"application/rdf+xml"
+_EXIF_OFFSET = 4  # bytes of the number of bytes before the TIFF structure of an Exif item
+_IN_FILE, _IN_IDAT = 0, 1  # construction methods
+_DERIVED = frozenset({b"grid", b"iovl", b"iden"})  # items that are made of other items
+_MAX_EXTENTS = 64  # of an item of metadata, each of which may be all of the file
+_MAX_DEPTH = 8  # of derivations
+_IGNORED = b"skip"  # a type without meaning, which takes the place of a damaged part's
+_ESSENTIAL = 0x80  # the first bit of an association
+# Bytes that a property has at least. Libraries reject a file for one that is shorter.
+_LEAST_BYTES = {b"irot": 1, b"imir": 1, b"pixi": 5, b"pasp": 8, b"clli": 4, b"mdcv": 24}
+_LEAST_COLOUR_BYTES = {b"nclx": 11, b"nclc": 10, b"prof": 132, b"rICC": 132}
+
+
+class _Entry(NamedTuple):
+    """An item: its ID, its type, where in the file that stands, and what follows."""
+
+    item: int
+    kind: bytes
+    place: int
+    rest: bytes
+
+
+def check_coding(body: bytes, name: str, supported: Container[bytes]) -> None:
+    """Check that the primary image, and the images that it is made of, can be decoded.
+
+    Args:
+        body: the file; one whose items cannot be read passes.
+        name: of the format, for the message.
+        supported: types of items.
+
+    Raises:
+        NotAnImage: the image is coded in another way; the message names it.
+    """
+    for kind in _codings(body):
+        if kind not in supported:
+            code = kind.decode("latin-1")
+            coding = f"'{code}'" if code.isalnum() and code.isascii() else "an unknown way"
+            raise NotAnImage(f"{name} whose image is coded as {coding} is not supported.")
+
+
+def _codings(body: bytes) -> list[bytes]:
+    """Return the types of the primary item, and of the first item that each is made of."""
+    with suppress(FormatError, IndexError, KeyError, struct.error):
+        meta = find_box(body, b"meta")[4:]
+        types = {it.item: it.kind for it in _entries(meta, locate_box(meta, b"iinf"))}
+        item = primary_item(meta)
+        found = [types[item]]
+        while found[-1] in _DERIVED and len(found) < _MAX_DEPTH:
+            item = _first_part(find_box(meta, b"iref"), item)
+            found.append(types[item])
+        return found
+    return []
+
+
+def _entries(data: bytes, iinf: Box) -> Iterator[_Entry]:
+    first = iinf.start + (8 if data[iinf.start] else 6)
+    for kind, start, end in locate_boxes(data, first, iinf.end):
+        if kind == b"infe" and data[start] >= 2:
+            size = 2 if data[start] == 2 else 4
+            item = int.from_bytes(data[start + 4 : start + 4 + size])
+            place = start + 6 + size  # between the two: the index of its protection
+            yield _Entry(item, data[place : place + 4], place, data[place + 4 : end])
+
+
+def _first_part(iref: bytes, item: int) -> int:
+    """Return the first item that a derived item is made of.
+
+    Raises:
+        KeyError: there is none.
+    """
+    code, size = (">I", 4) if iref[0] else (">H", 2)
+    for kind, references in read_boxes(iref[4:]):
+        if kind == b"dimg" and struct.unpack_from(code, references)[0] == item:
+            return int(struct.unpack_from(code, references, size + 2)[0])
+    raise KeyError(item)
+
+
+def read_metadata(body: bytes) -> Metadata:
+    """Return EXIF and XMP, what can be read of them."""
+    found: dict[bytes, bytes] = {}
+    with suppress(FormatError, IndexError, struct.error):
+        meta = locate_box(body, b"meta")
+        start = meta.start + 4  # a full box: version and flags
+        for entry in _entries(body, locate_box(body, b"iinf", start, meta.end)):
+            if entry.kind == b"Exif" or (entry.kind == b"mime" and _XMP_TYPE in entry.rest):
+                found.setdefault(entry.kind, _read_item(body, meta, entry.item))
+    exif = found.get(b"Exif", b"")
+    skipped = _EXIF_OFFSET + int.from_bytes(exif[:_EXIF_OFFSET])
+    return Metadata(exif[skipped:] or None, found.get(b"mime") or None)
+
+
+def _read_item(body: bytes, meta: Box, wanted: int) -> bytes:
+    """Return the bytes of an item; none where it lies elsewhere."""
+    iloc = locate_box(body, b"iloc", meta.start + 4, meta.end)
+    version, sizes = body[iloc.start], body[iloc.start + 4 : iloc.start + 6]
+    offset_size, length_size, base_size = sizes[0] >> 4, sizes[0] & 15, sizes[1] >> 4
+    index_size = sizes[1] & 15 if version else 0
+    id_size = 4 if version > 1 else 2
+    fields = _Fields(body, iloc.start + 6, iloc.end)
+    for _ in range(fields.read(id_size)):
+        item = fields.read(id_size)
+        method = fields.read(2) & 15 if version else _IN_FILE
+        fields.read(2)  # the index of the file
+        base, extents = fields.read(base_size), fields.read(2)
+        places = []
+        for _ in range(extents):
+            fields.read(index_size)
+            places.append((base + fields.read(offset_size), fields.read(length_size)))
+        if item != wanted or method not in (_IN_FILE, _IN_IDAT):
+            continue
+        start, end = 0, len(body)
+        if method == _IN_IDAT:
+            _, start, end = locate_box(body, b"idat", meta.start + 4, meta.end)
+        parts = [
+            body[start + at : min(start + at + size, end)] for at, size in places[:_MAX_EXTENTS]
+        ]
+        return b"".join(parts)
+    return b""
+
+
+class _Fields:
+    """Reads big-endian numbers of 0 to 15 bytes in a row."""
+
+    def __init__(self, data: bytes, start: int, end: int) -> None:
+        self._data, self._position, self._end = data, start, end
+
+    def read(self, size: int) -> int:
+        """Read a number; one of no bytes is 0.
+
+        Raises:
+            IndexError: the end is reached.
+        """
+        start, self._position = self._position, self._position + size
+        if self._position > self._end:
+            raise IndexError
+        return int.from_bytes(self._data[start : self._position])
+
+
+def repair(body: bytes) -> bytes:
+    """Return a file without metadata, and without properties that are damaged.
+
+    Libraries reject files for both. Types are overwritten, so that nothing moves.
+    """
+    edits: dict[int, bytes] = {}
+    with suppress(FormatError, IndexError, struct.error):
+        meta = locate_box(body, b"meta")
+        start = meta.start + 4  # a full box: version and flags
+        items = _entries(body, locate_box(body, b"iinf", start, meta.end))
+        edits |= {it.place: _IGNORED for it in items if it.kind in _METADATA}
+        edits |= _hide_properties(body, locate_box(body, b"iprp", start, meta.end))
+    if not edits:
+        return body
+    edited = bytearray(body)
+    for place, new in edits.items():
+        edited[place : place + len(new)] = new
+    return bytes(edited)
+
+
+def _hide_properties(body: bytes, iprp: Box) -> dict[int, bytes]:
+    """Return what to write where, so that no property is damaged, and nothing requires one."""
+    ipco = locate_box(body, b"ipco", iprp.start, iprp.end)
+    properties = list(locate_boxes(body, ipco.start, ipco.end))
+    sizes = [
+        struct.unpack_from(">II", body, it.start + 4)
+        for it in properties
+        if it.kind == b"ispe" and it.end >= it.start + 12
+    ]
+    damaged = [
+        _is_damaged(it.kind, body[it.start : it.end], max(sizes, default=(0, 0)))
+        for it in properties
+    ]
+    edits = {it.start - 4: _IGNORED for it, bad in zip(properties, damaged, strict=True) if bad}
+    if edits:
+        for box in locate_boxes(body, iprp.start, iprp.end):
+            for it in associations(body, box) if box.kind == b"ipma" else ():
+                if 0 < it.index <= len(damaged) and damaged[it.index - 1]:
+                    edits[it.place] = bytes((body[it.place] & ~_ESSENTIAL,))
+    return edits
+
+
+def _is_damaged(kind: bytes, payload: bytes, largest: tuple[int, int]) -> bool:
+    """Tell whether a property is too short, or shows more than the largest image has."""
+    if kind == b"colr":
+        return len(payload) < _LEAST_COLOUR_BYTES.get(payload[:4], len(payload) + 1)
+    if kind == b"clap":
+        return clean_aperture(payload, *largest) is None
+    return len(payload) < _LEAST_BYTES.get(kind, 0)
