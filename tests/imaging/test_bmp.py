@@ -5,12 +5,13 @@ from __future__ import annotations
 import struct
 from io import BytesIO
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image as PilImage
 
 from app.errors import DamagedImage, NotAnImage
-from tests.helpers.files import photo, scene, source
+from tests.helpers.files import photo, saved, scene, source
 
 RLE8, RLE4, BIT_FIELDS = 1, 2, 3
 
@@ -114,9 +115,63 @@ def test_runs_that_leave_the_image() -> None:
     assert np.count_nonzero(image.pixels[..., 0]) == 96 - 0x50
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA"])
+def test_files_of_another_writer(mode: str) -> None:
+    """Palettes and samples are what Pillow reads from its own files."""
+    body = saved(PilImage.fromarray(scene(91)).convert(mode), "BMP")
+    expected = np.asarray(PilImage.open(BytesIO(body)).convert("RGB"))
+    assert np.array_equal(photo(body).pixels, expected)
+
+
+@pytest.mark.parametrize("length", [16, 40, 42, 52, 56, 60, 64, 108, 124, 128])
+def test_headers_of_any_length(length: int) -> None:
+    """Those of OS/2 end after any field; later ones have more."""
+    body = with_header(length)
+    assert np.array_equal(photo(body).pixels, scene())
+    with pytest.raises(DamagedImage, match="cut short"):
+        photo(body[: 14 + min(length, 40) - 1])
+
+
+def with_header(length: int, tail: bytes = b"") -> bytes:
+    """Make a BMP of the scene in 24 bits, with an info header of some length and a tail."""
+    fields = struct.pack("<IiiHHIIiiII", length, 96, 64, 1, 24, 0, 0, 0, 0, 0, 0)
+    info = fields[:length].ljust(length - len(tail), b"\0") + tail
+    start = 14 + len(info)
+    return struct.pack("<2sIII", b"BM", 0, 0, start) + info + scene()[::-1, :, ::-1].tobytes()
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+@pytest.mark.parametrize("colours", [0, 3, 1 << 31])
+def test_palettes(bits: int, colours: int) -> None:
+    """Indices of every size are looked up; a wrong number of colours is ignored."""
+    count = 1 << bits
+    palette = np.random.default_rng(2).integers(0, 256, (count, 4), np.uint8)
+    indices = (scene(90)[..., 1].astype(int) * count // 256).astype(np.uint8)
+    bits_of = np.unpackbits(indices[::-1, :, None], axis=2)[..., 8 - bits :]
+    rows = np.packbits(bits_of.reshape(64, -1), axis=1)
+    pixels = b"".join(row.tobytes().ljust(-(-row.size // 4) * 4, b"\0") for row in rows)
+    body = bytearray(bmp(bits, 0, pixels, size=(90, 64), palette=palette.tobytes()))
+    body[46:50] = struct.pack("<I", colours)
+    missing = palette.copy()
+    missing[colours if colours == 3 else count :] = 0
+    assert np.array_equal(photo(bytes(body)).pixels, missing[indices][..., 2::-1])
+
+
+def test_an_embedded_profile() -> None:
+    """The profile of a header of version 5 is used."""
+    profile = imagecodecs.cms_profile("adobergb")
+    body = with_header(124, tail=b"DEBM" + bytes(52) + bytes(12))
+    offset = len(body) - 14
+    body = body[: 14 + 112] + struct.pack("<II", offset, len(profile)) + body[14 + 120 :] + profile
+    expected = photo(saved(scene(), "PNG", icc_profile=profile)).pixels
+    assert not np.array_equal(expected, scene())
+    assert np.array_equal(photo(body).pixels, expected)
+
+
 @pytest.mark.parametrize(
     ("body", "error", "words"),
     [
+        (bmp(64, 0, bytes(8 * 96 * 64)), NotAnImage, "64 bits a pixel is not supported"),
         (bmp(24, 5, b""), NotAnImage, "compression 5 is not supported"),
         (bmp(24, BIT_FIELDS, b"", masks=(1, 2, 4)), DamagedImage, "bit fields in 24 bits"),
         (bmp(16, BIT_FIELDS, bytes(8), masks=(0xF00, 0, 0xF)), DamagedImage, "empty"),
