@@ -22,6 +22,7 @@ from app.imaging.raster import (
 )
 
 METHOD = 2  # 0 fastest .. 6 smallest: 3 takes twice as long for 2 % smaller files
+_HAS_ALPHA = 0x10  # a flag of VP8X
 _MAX_CHUNKS = 100_000  # an animation has one for each frame
 
 
@@ -69,8 +70,29 @@ def _size(chunks: dict[bytes, bytes]) -> tuple[int, int]:
 
 
 def decode(body: bytes) -> Raster:
-    """Decode the only frame."""
-    return to_raster(imagecodecs.webp_decode(body))
+    """Decode the only frame.
+
+    libwebp receives only the chunks that the pixels need: it rejects files whose other chunks, or
+    whose length in the first header, are damaged.
+    """
+    chunks: dict[bytes, bytes] = {}
+    for kind, payload in _chunks(body):
+        chunks.setdefault(kind, payload)
+    needed = [kind for kind in (b"VP8X", b"ALPH", b"VP8 ", b"VP8L") if kind in chunks]
+    if needed[-1:] not in ([b"VP8 "], [b"VP8L"]):  # an animation of one frame
+        return to_raster(imagecodecs.webp_decode(body))
+    if b"VP8X" in chunks:
+        flags = _HAS_ALPHA if b"ALPH" in chunks or b"VP8L" in chunks else 0
+        chunks[b"VP8X"] = bytes((flags, 0, 0, 0)) + chunks[b"VP8X"][4:]
+    data = b"".join(
+        struct.pack("<4sI", kind, len(chunks[kind]))
+        + chunks[kind]
+        + b"\0" * (len(chunks[kind]) % 2)
+        for kind in needed
+    )
+    return to_raster(
+        imagecodecs.webp_decode(struct.pack("<4sI4s", b"RIFF", 4 + len(data), b"WEBP") + data)
+    )
 
 
 def encode(samples: Samples, settings: EncodeSettings) -> bytes:
