@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image as PilImage
 
-from app.errors import DamagedImage, TooMuchMetadata
+from app.errors import AnimatedImage, DamagedImage, NotAnImage, TooMuchMetadata
 from tests.helpers.files import XMP, exif, photo, saved, scene, source, with_chunks
 
 CHRM = struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
@@ -25,6 +25,7 @@ CHRM = struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
         {"gAMA": struct.pack(">I", 45455), "cHRM": bytes(32)},
         {"cICP": b"\1"},
         {"acTL": b"\0\0\0"},
+        {"acTL": struct.pack(">II", 1 << 31, 0)},
         {"iTXt": b"XML:com.adobe.xmp\0"},
         {"iTXt": b"XML:com.adobe.xmp\0\1\0\0\0damaged"},
         {"iCCP": b"name\0\0damaged"},
@@ -84,6 +85,24 @@ def test_a_damaged_header_is_named() -> None:
         source(body.replace(b"IHDR", b"iHDR", 1))
     with pytest.raises(DamagedImage):
         photo(body.replace(b"IDAT", b"JDAT", 1))
+
+
+def test_an_unknown_critical_chunk_is_unsupported() -> None:
+    """Decoders may not ignore it, as that of Apple's variant; the message names it."""
+    with pytest.raises(NotAnImage, match="critical chunk CgBI"):
+        source(with_chunks(saved(scene(), "PNG"), CgBI=bytes(4)))
+
+
+def test_an_animation_is_one_if_it_has_frames() -> None:
+    """An APNG is rejected; the same file with its control behind the pixels is a still image."""
+    frames = [PilImage.fromarray(it) for it in (scene(), scene()[::-1])]
+    body = saved(frames[0], "PNG", save_all=True, append_images=frames[1:])
+    with pytest.raises(AnimatedImage):
+        source(body)
+    control = body.index(b"acTL") - 4
+    end = body.rindex(b"IEND") - 4
+    moved = body[:control] + body[control + 20 : end] + body[control : control + 20] + body[end:]
+    assert np.array_equal(photo(moved).pixels, scene())
 
 
 def test_a_bomb_in_a_text() -> None:

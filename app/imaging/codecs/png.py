@@ -14,8 +14,9 @@ from contextlib import suppress
 
 import imagecodecs
 
-from app.errors import TooMuchMetadata
+from app.errors import NotAnImage, TooMuchMetadata
 from app.imaging.codecs.base import Codec
+from app.imaging.codecs.jpeg_segments import XMP
 from app.imaging.colour import cicp_profile, gamma_profile
 from app.imaging.hdr import read_hdr_coding
 from app.imaging.metadata import read_orientation
@@ -32,8 +33,8 @@ from app.imaging.raster import (
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _XMP_KEYWORD = b"XML:com.adobe.xmp\0"
-_RAW_EXIF = (b"Raw profile type exif", b"Raw profile type APP1")  # before there was eXIf
-_RAW_XMP = b"Raw profile type xmp"
+_XMP_TEXT = b"xml:com.adobe.xmp"  # keywords are compared in lower case
+_RAW = b"raw profile type "  # the keywords before there were eXIf and one for XMP
 _MAX_INFLATED = 4 << 20  # bytes of all compressed profiles and texts; real ones are smaller
 _MAX_CHUNKS = 100_000  # a chunk of pixels is seldom under 8 KB
 _IHDR_LENGTH = 13
@@ -44,6 +45,8 @@ _SRGB_PERCEPTUAL = b"\0"
 _SRGB_GAMMA = 45_455  # 1 / 2.2 in the units of gAMA
 _SRGB_CHROMATICITIES = (31_270, 32_900, 64_000, 33_000, 30_000, 60_000, 15_000, 6_000)
 _GAMMAS = range(10_000, 1_000_000)  # others are damage
+_CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
+_ANIMATION = frozenset({b"acTL", b"fcTL", b"fdAT", b"IDAT"})
 _LOWER_CASE = 0x20  # in the first letter: a chunk that decoders may ignore
 
 
@@ -54,16 +57,18 @@ def read_header(body: bytes) -> Header:
 
     Raises:
         FormatError: it does not start with a header.
+        NotAnImage: it has a chunk that no decoder may ignore, and that is not known here.
         TooMuchMetadata: what is compressed beside the pixels is a bomb.
     """
     found: dict[bytes, bytes] = {}
     texts: dict[bytes, bytes] = {}
     room = _MAX_INFLATED
-    for kind, data, _ in _chunks(body):
+    for kind, data, whole in _chunks(body):
+        _check_known(kind, whole)
         if kind in (b"tEXt", b"zTXt", b"iTXt"):
             keyword, text = _read_text(kind, data, room)
             room -= len(text)
-            texts.setdefault(keyword, text)
+            texts.setdefault(keyword.lower(), text)
         elif kind == b"iCCP":
             profile = _inflate(data.partition(b"\0")[2][1:], room)
             room -= len(profile)
@@ -73,15 +78,13 @@ def read_header(body: bytes) -> Header:
     if len(found.get(b"IHDR", b"")) != _IHDR_LENGTH:
         raise FormatError("it does not start with a header of 13 bytes")
     width, height, bits, colour_type = struct.unpack_from(">IIBB", found[b"IHDR"])
-    metadata = Metadata(_exif(found, texts), _xmp(texts))
+    metadata = _metadata(found, texts)
     return Header(
         width=width,
         height=height,
         channels=_CHANNELS.get(colour_type, 4),
         bits=bits,
-        frames=max(1, int.from_bytes(found[b"acTL"][:4]))
-        if len(found.get(b"acTL", b"")) == 8
-        else 1,
+        frames=_frames(body),
         orientation=read_orientation(metadata),
         profile=_profile(found),
         hdr=read_hdr_coding(*_code_points(found)),
@@ -125,12 +128,22 @@ def _chunks(body: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
     raise FormatError(f"it has more than {_MAX_CHUNKS} chunks")
 
 
+def _check_known(kind: bytes, whole: bytes) -> None:
+    """Raise NotAnImage for a critical chunk that is unknown and not damaged, such as CgBI."""
+    critical = kind.isalpha() and not kind[0] & _LOWER_CASE and kind not in _CRITICAL
+    if critical and zlib.crc32(whole[4:-4]) == int.from_bytes(whole[-4:]):
+        raise NotAnImage(f"A PNG with the critical chunk {kind.decode('ascii')} is not supported.")
+
+
 def _is_needed(kind: bytes) -> bool:
     return kind == b"tRNS" or not kind[0] & _LOWER_CASE
 
 
-def _frames(animation_control: bytes) -> int:
-    return max(1, int.from_bytes(animation_control[:4])) if len(animation_control) == 8 else 1
+def _frames(body: bytes) -> int:
+    """Count the frames of an animation: it is one only if acTL comes first, and data of frames."""
+    kinds = [kind for kind, _, _ in _chunks(body) if kind in _ANIMATION]
+    animated = kinds[:1] == [b"acTL"] and b"fdAT" in kinds
+    return max(1, kinds.count(b"fcTL")) if animated else 1
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
@@ -165,13 +178,14 @@ def _code_points(found: dict[bytes, bytes]) -> tuple[int, int]:
     return primaries, transfer
 
 
-def _exif(found: dict[bytes, bytes], texts: dict[bytes, bytes]) -> bytes | None:
-    raw = next((texts[keyword] for keyword in _RAW_EXIF if keyword in texts), b"")
-    return found.get(b"eXIf") or _read_raw_profile(raw)
-
-
-def _xmp(texts: dict[bytes, bytes]) -> bytes | None:
-    return texts.get(_XMP_KEYWORD[:-1]) or _read_raw_profile(texts.get(_RAW_XMP, b""))
+def _metadata(found: dict[bytes, bytes], texts: dict[bytes, bytes]) -> Metadata:
+    """Return EXIF and XMP of their chunks, or else of the older texts."""
+    raw = {kind: _read_raw_profile(texts.get(_RAW + kind, b"")) for kind in (b"exif", b"xmp")}
+    app1 = _read_raw_profile(texts.get(_RAW + b"app1", b"")) or b""  # a segment of a JPEG
+    is_xmp = app1.startswith(XMP)
+    exif = found.get(b"eXIf") or raw[b"exif"] or (b"" if is_xmp else app1)
+    packet = texts.get(_XMP_TEXT) or raw[b"xmp"] or (app1.removeprefix(XMP) if is_xmp else b"")
+    return Metadata(exif or None, packet or None)
 
 
 def _read_raw_profile(text: bytes) -> bytes | None:
