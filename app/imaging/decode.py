@@ -116,7 +116,7 @@ def _decode_by(function: Callable[[bytes], Raster], source: EncodedImage) -> Ima
         raster = function(source.body)
         size = (source.header.height, source.header.width)
         if raster.samples.shape[:2] != size:
-            raise DamagedImage(f"It has {raster.samples.shape} samples, not those of its header.")
+            raise DamagedImage(f"The {source.format.name} has other pixels than its header states.")
         return _to_image(source, raster)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 
 class Tag(IntEnum):
@@ -80,8 +80,23 @@ Order = Literal["<", ">"]
 
 BYTE, SHORT, LONG = 1, 3, 4
 _INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}  # by the number of the type
-_SIZES = dict(enumerate((1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8), start=1)) | {129: 1}  # 129: UTF-8
+_SIZES = dict(enumerate((1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8), start=1))
+_SIZES |= {13: 4, 16: 8, 18: 8, 129: 1}  # offsets of directories, 64 bits, UTF-8
 _MAGICS = {"<": b"II*\0", ">": b"MM\0*"}
+_BIG_MAGICS = {"<": b"II+\0", ">": b"MM\0+"}
+
+
+class _Layout(NamedTuple):
+    """Formats of numbers: the count of entries, an entry up to its value, and an offset."""
+
+    start: int  # where the offset of the first directory stands
+    count: str
+    entry: str
+    offset: str
+
+
+_CLASSIC = _Layout(4, "H", "HHI", "I")
+_BIG = _Layout(8, "Q", "HHQ", "Q")  # BigTIFF
 
 Tree = dict[int, "Tree"]
 _SUBDIRECTORIES: Tree = {Tag.EXIF: {Tag.INTEROPERABILITY: {}}, Tag.GPS: {}}
@@ -106,6 +121,11 @@ class Value:
         """How many numbers or characters there are."""
         return len(self.data) // _SIZES[self.kind]
 
+    def numbers(self, order: Order) -> tuple[int, ...]:
+        """Return the integers that it consists of; none for other types."""
+        code = _INTEGERS.get(self.kind)
+        return () if code is None else struct.unpack(f"{order}{self.count}{code}", self.data)
+
 
 Directory = dict[int, "Value | Directory"]
 
@@ -124,18 +144,22 @@ class Exif:
 
     @classmethod
     def parse(cls, block: bytes) -> Exif:
-        r"""Read a block, with or without a leading "Exif\0\0"; values outside it are left out.
+        r"""Read a block, with or without a leading "Exif\0\0", or a TIFF or BigTIFF file.
+
+        Values outside it are left out.
 
         Raises:
             ValueError: this is not an EXIF block.
         """
         block = block.removeprefix(b"Exif\0\0")
         order: Order = "<" if block.startswith(b"II") else ">"
-        if not block.startswith(_MAGICS[order]):
+        layout = _BIG if block.startswith(_BIG_MAGICS[order]) else _CLASSIC
+        if layout is _CLASSIC and not block.startswith(_MAGICS[order]):
             raise ValueError("not an EXIF block")
         try:
-            (offset,) = struct.unpack_from(order + "I", block, 4)
-            return cls(order, _read(block, order, offset, _SUBDIRECTORIES))
+            (offset,) = struct.unpack_from(order + layout.offset, block, layout.start)
+            offset = min(offset, len(block))
+            return cls(order, _read(block, order, layout, offset, _SUBDIRECTORIES))
         except struct.error as error:
             raise ValueError("an EXIF block cut short") from error
 
@@ -157,10 +181,8 @@ class Exif:
     def orientation(self) -> int | None:
         """Return 1..8, or None where there is none of these; any type of integer is read."""
         value = self.directory.get(Tag.ORIENTATION)
-        if not isinstance(value, Value) or value.kind not in _INTEGERS:
-            return None
-        orientation = int(struct.unpack_from(self.order + _INTEGERS[value.kind], value.data)[0])
-        return orientation if 1 <= orientation <= 8 else None
+        first = value.numbers(self.order)[:1] if isinstance(value, Value) else ()
+        return first[0] if first and 1 <= first[0] <= 8 else None
 
     def tobytes(self) -> bytes | None:
         """Return the block, or None if it is empty."""
@@ -202,7 +224,7 @@ def from_tiff(body: bytes) -> bytes | None:
     """Make an EXIF block of the first directory of a TIFF file."""
     try:
         exif = Exif.parse(body).movable()
-    except ValueError:  # BigTIFF, whose offsets have 64 bits
+    except ValueError:
         return None
     return Exif(exif.order, descriptive_tags(exif.directory)).tobytes()
 
@@ -239,27 +261,33 @@ def _entry(tag: int, value: Value, order: str, here: int) -> bytes:
     return struct.pack(order + "HHI", tag, value.kind, value.count) + field
 
 
-def _read(block: bytes, order: str, offset: int, subdirectories: Tree) -> Directory:
+def _read(
+    block: bytes, order: str, layout: _Layout, offset: int, subdirectories: Tree
+) -> Directory:
     directory: Directory = {}
-    for tag, value in _values(block, order, offset):
+    for tag, value in _values(block, order, layout, offset):
         if tag not in subdirectories:
             directory[tag] = value
-        elif len(value.data) == 4:
-            (start,) = struct.unpack(order + "I", value.data)
+        elif len(value.data) in (4, 8):
+            start = int.from_bytes(value.data, "little" if order == "<" else "big")
             with suppress(struct.error):  # one that leads nowhere
-                directory[tag] = _read(block, order, start, subdirectories[tag])
+                start = min(start, len(block))
+                directory[tag] = _read(block, order, layout, start, subdirectories[tag])
     return directory
 
 
-def _values(block: bytes, order: str, offset: int) -> Iterator[tuple[int, Value]]:
-    (count,) = struct.unpack_from(order + "H", block, offset)
+def _values(block: bytes, order: str, layout: _Layout, offset: int) -> Iterator[tuple[int, Value]]:
+    """Yield the values that lie in the block; what is cut off is left out."""
+    head, inline = struct.Struct(order + layout.entry), struct.calcsize(layout.offset)
+    (count,) = struct.unpack_from(order + layout.count, block, offset)
+    first, length = offset + struct.calcsize(layout.count), head.size + inline
     budget = len(block)  # values that share their bytes would blow up a small block
-    for position in range(offset + 2, offset + 2 + 12 * count, 12):
-        tag, kind, length = struct.unpack_from(order + "HHI", block, position)
-        size = length * _SIZES.get(kind, 0)
-        start = position + 8
-        if size > 4:
-            (start,) = struct.unpack_from(order + "I", block, start)
+    for position in range(first, min(first + length * count, len(block) - length + 1), length):
+        tag, kind, number = head.unpack_from(block, position)
+        size = number * _SIZES.get(kind, 0)
+        start = position + head.size
+        if size > inline:
+            (start,) = struct.unpack_from(order + layout.offset, block, start)
         if start >= 8 and 0 < size <= min(len(block) - start, budget):
             budget -= size
             stays = tag == Tag.MAKER_NOTE and size > 4

@@ -300,3 +300,33 @@ def test_a_cut_float_tiff_is_damaged() -> None:
         start = file.pages.first.dataoffsets[0]
     with pytest.raises(DamagedImage):
         decode(probe(body[:start] + bytes(len(body) - start), Limits()))
+
+
+def test_samples_of_different_formats_are_unsupported() -> None:
+    """The message names what is not supported, before a library opens the file."""
+    body = tiff(scene().astype(np.int8), photometric="rgb")
+    signed = struct.pack("<3H", 2, 2, 2)
+    assert body.count(signed) == 1
+    with pytest.raises(NotAnImage, match="different formats"):
+        source(body.replace(signed, struct.pack("<3H", 2, 1, 2)))
+
+
+def test_planes_of_jpeg() -> None:
+    """Each plane is a JPEG of one component; compared with the planes that were coded."""
+    planes = np.moveaxis(scene(), 2, 0)
+    body = tiff(
+        planes, photometric="rgb", planarconfig="separate", compression="jpeg", rowsperstrip=64
+    )
+    assert off(body).mean() < 2
+
+
+def test_a_predictor_without_compression_is_ignored() -> None:
+    """As libtiff ignores it."""
+    body = tiff(scene(), photometric="rgb", extratags=[(317, "H", 1, 2, True)])
+    assert off(body).max() == 0
+
+
+def test_a_preview_alone_is_unsupported() -> None:
+    """A file whose first page is a reduced image is a camera's raw file, as a rule."""
+    with pytest.raises(NotAnImage, match="preview"):
+        source(tiff(scene(), photometric="rgb", subfiletype=1))

@@ -6,6 +6,7 @@ Tag numbers and their values: TIFF 6.0; Adobe's TIFF technical notes for ICC and
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from io import BytesIO
 from typing import Final
 
@@ -25,7 +26,7 @@ from app.imaging.exif import (
 from app.imaging.metadata import read_orientation
 from app.imaging.raster import EncodeSettings, Header, Metadata, Raster, Samples
 
-_XMP, _ICC, _DNG_VERSION = 700, 34675, 50706
+_SAMPLE_FORMAT, _XMP, _ICC, _DNG_VERSION = 339, 700, 34675, 50706
 _ROWS_PER_STRIP = 64
 _PREVIEW_OR_MASK = 0b101  # of NewSubfileType: belongs to another page
 _PAGES_LOOKED_AT = 16
@@ -39,10 +40,14 @@ def read_header(body: bytes) -> Header:
         NotAnImage: it is a camera's raw file, whose first page is a mere preview, or its samples
             are of a kind that is not read here.
     """
+    _check_sample_formats(body)
     with TiffFile(BytesIO(body)) as tiff:
         page = tiff.pages.first
         if page.is_reduced or _DNG_VERSION in page.tags:
-            raise NotAnImage("This is a camera's raw file: develop it first.")
+            raise NotAnImage(
+                "The first image of this TIFF is a mere preview, as in a camera's raw file: "
+                "develop it first."
+            )
         check_page(page)
         metadata = Metadata(from_tiff(body), _block(page, _XMP))
         return Header(
@@ -96,6 +101,15 @@ def _described(file: bytearray, block: Exif, xmp: bytes | None) -> bytes:
     file += bytes(len(file) % 2)
     struct.pack_into(block.order + "I", file, 4, len(file))
     return bytes(file + build_exif(directory, block.order, len(file)))
+
+
+def _check_sample_formats(body: bytes) -> None:
+    """Raise NotAnImage where they differ: tifffile cannot even open such files."""
+    with suppress(ValueError):
+        exif = Exif.parse(body)
+        value = exif.directory.get(_SAMPLE_FORMAT)
+        if isinstance(value, Value) and len(set(value.numbers(exif.order))) > 1:
+            raise NotAnImage("A TIFF whose samples have different formats is not supported.")
 
 
 def _block(page: TiffPage, tag: int) -> bytes | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, SAMPLEFORMAT, TiffPage
+from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, PLANARCONFIG, SAMPLEFORMAT, TiffPage
 
 from app.errors import NotAnImage
 from app.imaging.codecs import tiff_jpeg2000
@@ -49,6 +49,15 @@ _COMPRESSIONS = frozenset(
         COMPRESSION.ADOBE_DEFLATE,
         COMPRESSION.DEFLATE,
         COMPRESSION.PACKBITS,
+        COMPRESSION.LZMA,
+        COMPRESSION.ZSTD,
+    }
+)
+_PREDICTED = frozenset(
+    {
+        COMPRESSION.LZW,
+        COMPRESSION.ADOBE_DEFLATE,
+        COMPRESSION.DEFLATE,
         COMPRESSION.LZMA,
         COMPRESSION.ZSTD,
     }
@@ -141,9 +150,15 @@ def decode_page(page: TiffPage) -> Raster:
     if page.compression in tiff_jpeg2000.COMPRESSIONS:
         tiff_jpeg2000.check_codestreams(page)
         page.subsampling = (1, 1)  # codestreams state their own
+    photometric = page.photometric
+    if page.compression not in _PREDICTED:
+        page.predictor = 1  # as libtiff, which has predictors for these compressions alone
+    if page.compression == COMPRESSION.JPEG and page.planarconfig == PLANARCONFIG.SEPARATE:
+        page.photometric = PHOTOMETRIC.MINISBLACK  # of each plane
     samples = page.asarray(maxworkers=1)
+    page.photometric = photometric
     samples = samples.astype(samples.dtype.newbyteorder("="), copy=False)
-    if page.planarconfig == 2 and samples.ndim == 3:
+    if page.planarconfig == PLANARCONFIG.SEPARATE and samples.ndim == 3:
         samples = np.moveaxis(samples, 0, 2)
     if page.colormap is not None:
         return Raster(_look_up(page.colormap, samples), "rgb")
