@@ -57,17 +57,6 @@ def mean_difference(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.abs(one.astype(float) - other.astype(float)).mean())
 
 
-@pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize(("kind", "code"), [(1, "B"), (3, "H"), (4, "I"), (8, "h"), (9, "i")])
-def test_orientation_of_any_integer_type(order: str, kind: int, code: str) -> None:
-    """The orientation is applied whatever integer holds it, and 1 in the image that is returned."""
-    block = exif_orientation(order, kind, code, 6)
-    body = with_segments((0xE1, b"Exif\0\0" + block))
-    image = photo(body)
-    assert np.array_equal(image.pixels, np.rot90(as_pillow_reads(body), -1))
-    assert PilImage.open(BytesIO(encode(image, ImageFormat.JPEG, 90))).getexif()[0x0112] == 1
-
-
 def test_an_orientation_that_is_not_applied_stays() -> None:
     """Text as orientation is nothing to apply, so it is not overwritten."""
     block = b"II*\0" + struct.pack("<IHHHI4sI", 8, 1, 0x0112, 2, 2, b"6\0\0\0", 0)
@@ -137,7 +126,7 @@ def test_twelve_bits(gray: bool) -> None:
     assert mean_difference(image.pixels / 257, expected / 16) < 2
 
 
-@pytest.mark.parametrize("marker", [0xC3, 0xC5, 0xCB, 0xCD])
+@pytest.mark.parametrize("marker", [0xC3, 0xC5, 0xCB, 0xCD, 0xF7])
 def test_other_kinds_of_coding_are_not_supported(marker: int) -> None:
     """Lossless and hierarchical files are valid, so they are not called damaged."""
     body = plain().replace(b"\xff\xc0", bytes([0xFF, marker]), 1)

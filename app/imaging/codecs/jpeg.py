@@ -93,7 +93,7 @@ def decode_reduced(body: bytes, side: int) -> Raster:
             samples = simplejpeg.decode_jpeg(
                 data, _COLORSPACES[space], min_height=side, min_width=side
             )
-        except ValueError:
+        except (KeyError, ValueError):
             continue
         return Raster(255 - samples if space == "cmyk" else samples, space)  # files hold ~ink
     # libjpeg-turbo was strict about something harmless, or its simple interface does not know
@@ -134,6 +134,8 @@ def encode(samples: Samples, settings: EncodeSettings) -> bytes:
 
 def _check_kind(frame: Segment) -> None:
     precision, components = frame.payload[0], frame.payload[5]
+    if frame.marker == jpeg_segments.LS:
+        raise NotAnImage("JPEG-LS is not supported.")
     if frame.marker not in _READ:
         raise NotAnImage("A lossless or hierarchical JPEG is not supported.")
     if components not in _SPACES:
@@ -151,7 +153,7 @@ def _decoded_size(body: bytes) -> tuple[int, int]:
     """
     try:
         height, width, *_ = simplejpeg.decode_jpeg_header(body, strict=False)
-    except ValueError:  # as in `decode_reduced`
+    except (KeyError, ValueError):  # as in `decode_reduced`
         return JpegImageFile(BytesIO(_without_exif(body))).size
     return width, height
 

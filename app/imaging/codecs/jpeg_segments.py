@@ -21,7 +21,8 @@ XMP = b"http://ns.adobe.com/xap/1.0/\0"
 EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 ICC = b"ICC_PROFILE\0"
 
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # DHT, JPG and DAC are no frames
+LS = 0xF7  # the frame of JPEG-LS, ITU-T T.87
+_FRAMES = {LS, *range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # DHT, JPG and DAC are no frames
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})  # TEM, RST0..7 and SOI have no length
 _MARKER = re.compile(rb"\xff([^\x00\xff])")  # not a stuffed byte, nor padding
 _NO_PIXELS = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")  # nor TEM and RST0..7
