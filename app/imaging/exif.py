@@ -87,10 +87,10 @@ _BIG_MAGICS = {"<": b"II+\0", ">": b"MM\0+"}
 
 
 class _Layout(NamedTuple):
-    """Formats of numbers: the count of entries, an entry up to its value, and an offset."""
+    """Formats of the number of entries, an entry up to its value, and an offset."""
 
     start: int  # where the offset of the first directory stands
-    count: str
+    number: str
     entry: str
     offset: str
 
@@ -279,8 +279,8 @@ def _read(
 def _values(block: bytes, order: str, layout: _Layout, offset: int) -> Iterator[tuple[int, Value]]:
     """Yield the values that lie in the block; what is cut off is left out."""
     head, inline = struct.Struct(order + layout.entry), struct.calcsize(layout.offset)
-    (count,) = struct.unpack_from(order + layout.count, block, offset)
-    first, length = offset + struct.calcsize(layout.count), head.size + inline
+    (count,) = struct.unpack_from(order + layout.number, block, offset)
+    first, length = offset + struct.calcsize(layout.number), head.size + inline
     budget = len(block)  # values that share their bytes would blow up a small block
     for position in range(first, min(first + length * count, len(block) - length + 1), length):
         tag, kind, number = head.unpack_from(block, position)

@@ -37,10 +37,10 @@ class Box(NamedTuple):
 
 
 class Association(NamedTuple):
-    """That an item has a property: whose index, counted from 1, stands at a place in the file."""
+    """That an item has a property: whose number, from 1, stands at a place in the file."""
 
     item: int
-    index: int
+    number: int
     place: int
 
 
@@ -99,9 +99,9 @@ def primary_properties(body: bytes) -> Properties:
         item, containers = primary_item(meta), find_box(meta, b"iprp")
         properties = list(read_boxes(find_box(containers, b"ipco")))
         return [
-            properties[it.index - 1]
+            properties[it.number - 1]
             for it in associations(containers, locate_box(containers, b"ipma"))
-            if it.item == item and 0 < it.index <= len(properties)
+            if it.item == item and 0 < it.number <= len(properties)
         ]
     return ()
 
@@ -126,8 +126,8 @@ def associations(data: bytes, ipma: Box) -> Iterator[Association]:
         first = position + item_size + 1
         position = first + index_size * data[first - 1]
         for place in range(first, min(position, ipma.end), index_size):
-            index = int.from_bytes(data[place : place + index_size])
-            yield Association(item, index & ~essential, place)
+            number = int.from_bytes(data[place : place + index_size])
+            yield Association(item, number & ~essential, place)
 
 
 def clean_aperture(clap: bytes, width: int, height: int) -> Crop | None:

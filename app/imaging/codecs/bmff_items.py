@@ -200,7 +200,7 @@ def _hide_properties(body: bytes, iprp: Box) -> dict[int, bytes]:
     if edits:
         for box in locate_boxes(body, iprp.start, iprp.end):
             for it in associations(body, box) if box.kind == b"ipma" else ():
-                if 0 < it.index <= len(damaged) and damaged[it.index - 1]:
+                if 0 < it.number <= len(damaged) and damaged[it.number - 1]:
                     edits[it.place] = bytes((body[it.place] & ~_ESSENTIAL,))
     return edits
 
