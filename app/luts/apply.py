@@ -87,8 +87,7 @@ def _can_pack(table: NDArray[np.float32]) -> bool:
 def _make_packed_loop(lut: Lut3D, interpolation: Interpolation) -> Loop:
     tetrahedral = interpolation == "tetrahedral"
     loop = kernels.tetrahedral_packed if tetrahedral else kernels.trilinear_packed
-    steps = np.rint((lut.table.reshape(-1, 3) - _LOWEST) * _STEPS).astype(np.uint64)
-    packed = steps[:, 0] | steps[:, 1] << kernels.GREEN | steps[:, 2] << kernels.BLUE
+    packed = kernels.pack(lut.table.reshape(-1, 3), np.float32(_LOWEST), np.float32(_STEPS))
     # Sums are truncated to a step, so on average they lie in the middle of it.
     values = (np.arange(_VALUES) + 0.5) / _STEPS + _LOWEST
     levels = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)

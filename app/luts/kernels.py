@@ -40,6 +40,25 @@ VALUE_MASK = np.uint64((1 << 13) - 1)
 
 
 @jit
+def pack(table: NDArray[np.float32], lowest: np.float32, steps: np.float32) -> NDArray[np.uint64]:
+    """Pack a table (N, 3) into (N,) integers.
+
+    Args:
+        table: values from `lowest` on.
+        lowest: the value that becomes 0.
+        steps: per unit.
+    """
+    packed = np.empty(table.shape[0], np.uint64)
+    for i in range(table.shape[0]):
+        entry = table[i]
+        red = np.uint64(np.rint((entry[0] - lowest) * steps))
+        green = np.uint64(np.rint((entry[1] - lowest) * steps))
+        blue = np.uint64(np.rint((entry[2] - lowest) * steps))
+        packed[i] = red | green << GREEN | blue << BLUE
+    return packed
+
+
+@jit
 def tetrahedral_packed(
     keys: NDArray[np.uint64],
     table: NDArray[np.uint64],

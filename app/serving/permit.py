@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from time import monotonic, perf_counter, time_ns
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
 
 from app.errors import DeadlineExceeded
 from app.serving.results import StageTime, Timings
@@ -125,11 +125,14 @@ class Permit:
     ) -> R:
         """Run a function on a thread, which holds the permit even if this is cancelled."""
         call = pool.submit(priority, function, *args, **kwargs)
-        self._hold_until_done(call)
+        result = asyncio.wrap_future(call)
+        self.__enter__()
+        result.add_done_callback(lambda _: self.__exit__(None, None, None))
         try:
-            return await asyncio.wrap_future(call)
+            return await asyncio.shield(result)  # which ends with the call, not before
         except asyncio.CancelledError:
             self.cancelled = True  # ends the call at its next strip or stage
+            call.cancel()
             raise
 
     async def run_stage(
@@ -142,12 +145,6 @@ class Permit:
                 return function()
 
         return await self.run(pool, priority, measured)
-
-    def _hold_until_done(self, call: Future[Any]) -> None:
-        """Make a call on another thread a holder."""
-        loop = asyncio.get_running_loop()
-        self.__enter__()
-        call.add_done_callback(lambda _: loop.call_soon_threadsafe(self.__exit__, None, None, None))
 
     @contextmanager
     def measure(self, stage: str) -> Iterator[None]:

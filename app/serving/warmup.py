@@ -16,6 +16,7 @@ from app.imaging.resize import make_thumbnail
 from app.luts import apply
 from app.luts.formats.cube import write_cube
 from app.luts.lut3d import Interpolation, Lut3D
+from app.luts.lut_error import mean_difference
 from app.restoration.apply import compile_loops as compile_restoration
 
 log = logging.getLogger("clut")
@@ -83,6 +84,7 @@ def compile_loops(interpolations: Iterable[Interpolation]) -> None:
     for dtype in (np.uint8, np.uint16):
         pixel = np.zeros((1, 1, 3), dtype)
         make_thumbnail(pixel, 1, antialias=False)
+        mean_difference(pixel[0], pixel[0])
         for interpolation in interpolations:
             apply.apply(pixel, SMOOTH, interpolation)
             apply.apply(pixel, STEEP, interpolation)

@@ -91,6 +91,7 @@ def is_probe(scope: Scope) -> bool:
 
 
 MAX_LINES = 2000  # in the queue; further ones are dropped
+GATHER_SECONDS = 0.05  # so that a busy server does not change threads for each line
 FLUSH_SECONDS = 1.0  # at exit
 
 
@@ -107,7 +108,7 @@ class LogOutput(logging.Handler):
         # A signal handler may log while the main thread puts a line: SimpleQueue is reentrant.
         self._lines: SimpleQueue[bytes] = SimpleQueue()
         self._reported = self.dropped = 0
-        self._idle = threading.Event()
+        self._idle, self._ending = threading.Event(), threading.Event()
         self._idle.set()
         threading.Thread(target=self._write_lines, name="log", daemon=True).start()
         atexit.register(self.drain)
@@ -126,7 +127,8 @@ class LogOutput(logging.Handler):
         self._lines.put(line.encode("ascii", "backslashreplace") + b"\n")
 
     def drain(self, seconds: float = FLUSH_SECONDS) -> None:
-        """Wait until the queue is written, but no longer than that."""
+        """Wait until the queue is written, but no longer than that; the process ends."""
+        self._ending.set()
         self._idle.wait(seconds)
 
     def _write_lines(self) -> None:
@@ -134,12 +136,15 @@ class LogOutput(logging.Handler):
             if self._lines.empty():
                 self._report()
                 self._idle.set()
-            line = self._lines.get()
+            lines = [self._lines.get()]
             self._idle.clear()
+            self._ending.wait(GATHER_SECONDS)
+            while not self._lines.empty():
+                lines.append(self._lines.get())
             try:
-                self._write(line)
+                self._write(b"".join(lines))
             except OSError:  # the reader is gone
-                self.dropped += 1
+                self.dropped += len(lines)
 
     def _report(self) -> None:
         """Log how many records were dropped, once there is room."""
@@ -151,8 +156,8 @@ class LogOutput(logging.Handler):
             )
             self._lines.put(self.format(record).encode() + b"\n")
 
-    def _write(self, line: bytes) -> None:
-        rest = memoryview(line)
+    def _write(self, lines: bytes) -> None:
+        rest = memoryview(lines)
         while rest:
             try:
                 rest = rest[os.write(self._descriptor, rest) :]
