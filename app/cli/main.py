@@ -36,9 +36,13 @@ COMMANDS = {  # name: (function or group, summary); the summary is the first lin
     "survey": ("train.survey", "Measure artifacts on photos that nobody retouched."),
     "recover": ("train.recover", "Damage photos in ten known ways, and measure how much is left."),
     "compare": ("train.compare", "Train networks alike, and write a table and a plot."),
+    "figures": (
+        "train.figures",
+        "Draw what a model's basis LUTs do, and what they answer to on 200 photos.",
+    ),
     "measure": ("train.measure", "Measure a model, and write the figures into its card."),
     "keys": ("keys.cli", "Make, list and revoke API keys."),
-    "models": ("models.cli", "List, show, import and copy models."),
+    "models": ("models.cli", "List, show, import, export and copy models."),
 }
 
 EXTRAS = {"train": "training", "video": "video"}  # module: the extra whose packages it imports

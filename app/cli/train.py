@@ -20,6 +20,9 @@ from app.training.config import read_config
 from app.training.data import good_photos
 from app.training.ensemble import Ensemble
 from app.training.evaluation import Recovery, Score
+from app.training.figures import draw_figures
+
+_MOST_PHOTOS = 200
 
 Recipe = Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="See app/training/recipes.")]
 Models = Annotated[
@@ -130,9 +133,8 @@ def measure(
             part: {key: round(value, 3) for key, value in values.items()}
             for part, values in figures.items()
         }
-        policy = Settings.from_environment().models
-        card = ModelRegistry(read_store(policy.store), policy.default).get(name).card
-        write_figures(policy.store, card, rounded)
+        store = Settings.from_environment().models.store
+        write_figures(store, _registry().get(name).card, rounded)
     for part, values in rounded.items():
         typer.echo(f"{part}  " + "  ".join(f"{key} {value}" for key, value in values.items()))
 
@@ -157,9 +159,30 @@ def compare(
     typer.echo(config.report.read_text(encoding="utf-8"))
 
 
-def _ensemble(names: list[str]) -> Ensemble:
+def figures(
+    name: Annotated[str, typer.Argument(metavar="MODEL", help="A CLUT-Net.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the figures.")],
+    photos: Photos,
+    inventory: Inventory = None,
+) -> None:
+    """Draw what a model's basis LUTs do, and what they answer to on 200 photos.
+
+    The figures are explained in docs/method.md.
+    """
+    with exit_on_error():
+        model = _registry().get(name)
+        files = good_photos(photos, inventory)
+        written = draw_figures(model, files[:: -(-len(files) // _MOST_PHOTOS)], output)
+    typer.echo("\n".join(map(str, written)))
+
+
+def _registry() -> ModelRegistry:
     policy = Settings.from_environment().models
-    registry = ModelRegistry(read_store(policy.store), policy.default)
+    return ModelRegistry(read_store(policy.store), policy.default)
+
+
+def _ensemble(names: list[str]) -> Ensemble:
+    registry = _registry()
     return Ensemble([registry.get(name) for name in names])
 
 
