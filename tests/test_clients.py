@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.helpers.browser import launching, needs_chromium, visiting
+from tests.helpers.clut_js import decode, run
 from tests.helpers.oracles import needs_imagemagick
 from tests.helpers.paths import ROOT
 from tests.helpers.server import Server
@@ -64,21 +66,50 @@ def read(file: Path) -> np.ndarray:
         return np.asarray(image.convert("RGB")).astype(int)
 
 
+DRAW = """
+  const [VERTICES, FRAGMENTS] = [
+    `#version 300 es
+    out vec2 place;
+    void main() {
+      place = vec2(gl_VertexID & 1, gl_VertexID >> 1);
+      gl_Position = vec4(place.x * 2.0 - 1.0, 1.0 - place.y * 2.0, 0.0, 1.0);
+    }`,
+    argument.shader,
+  ];
+  const image = await clut.decodeImage(read(argument.photo));
+  const canvas = new OffscreenCanvas(image.width, image.height);
+  const gl = canvas.getContext("webgl2", { premultipliedAlpha: false });
+  const program = clut.createProgram(gl, VERTICES, FRAGMENTS);
+  gl.useProgram(program);
+  gl.activeTexture(gl.TEXTURE1);
+  const file = await read(argument.lut).arrayBuffer();
+  const size = new DataView(file).getInt16(6, true);
+  gl.bindTexture(gl.TEXTURE_3D, gl.createTexture());
+  gl.texParameteri(gl.TEXTURE_3D, gl.TEXTURE_MIN_FILTER, gl.LINEAR);
+  for (const side of [gl.TEXTURE_WRAP_S, gl.TEXTURE_WRAP_T, gl.TEXTURE_WRAP_R]) {
+    gl.texParameteri(gl.TEXTURE_3D, side, gl.CLAMP_TO_EDGE);
+  }
+  const texels = new Uint16Array(file, 16);
+  const shape = [size, size, size, 0];
+  gl.texImage3D(gl.TEXTURE_3D, 0, gl.RGBA16F, ...shape, gl.RGBA, gl.HALF_FLOAT, texels);
+  gl.activeTexture(gl.TEXTURE0);
+  clut.createImageTexture(gl, image);
+  gl.uniform1i(gl.getUniformLocation(program, "lut"), 1);
+  gl.uniform1f(gl.getUniformLocation(program, "strength"), 1);
+  gl.drawArrays(gl.TRIANGLE_STRIP, 0, 4);
+  return write(await canvas.convertToBlob({ type: "image/png" }));
+"""
+
+
 @needs_chromium
-def test_shader(server: Server) -> None:
-    """The fragment shader for OpenGL ES 3 compiles as WebGL2, which is based on it."""
-    source = section("Android: OpenGL ES 3", "glsl")
-    address = f"http://127.0.0.1:{server.port}/livez"
+def test_shader(server: Server, photos: Path) -> None:
+    """The code for OpenGL ES 3, as WebGL2, which is based on it, draws what the service makes."""
+    photo = (photos / "otters.jpg").read_bytes()
+    response = server.client.post("/enhance", params={"format": "png"}, content=photo)
+    lut = server.client.get(f"/lut/{response.headers['x-look']}", params={"format": "bin"})
+    shader = section("Android: OpenGL ES 3", "glsl")
+    address = f"http://127.0.0.1:{server.port}/"
     with launching() as browser, visiting(browser, address) as page:
-        log = page.evaluate(
-            """(source) => {
-              const gl = new OffscreenCanvas(1, 1).getContext("webgl2");
-              const shader = gl.createShader(gl.FRAGMENT_SHADER);
-              gl.shaderSource(shader, source);
-              gl.compileShader(shader);
-              const compiled = gl.getShaderParameter(shader, gl.COMPILE_STATUS);
-              return compiled || gl.getShaderInfoLog(shader);
-            }""",
-            source,
-        )
-    assert log is True
+        drawn = run(page, DRAW, shader=shader, photo=photo, lut=lut.content)
+    difference = np.abs(decode(base64.b64decode(drawn)).astype(int) - decode(response.content))
+    assert difference.mean() < LEVELS
