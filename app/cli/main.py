@@ -41,11 +41,16 @@ COMMANDS = {  # name: (function or group, summary); the summary is the first lin
         "Draw what a model's basis LUTs do, and what they answer to on 200 photos.",
     ),
     "measure": ("train.measure", "Measure a model, and write the figures into its card."),
+    "restoration train": (
+        "restoration.train",
+        "Train spatial LUTs on photos, to enlarge or to clean.",
+    ),
     "keys": ("keys.cli", "Make, list and revoke API keys."),
     "models": ("models.cli", "List, show, import, export and copy models."),
 }
 
-EXTRAS = {"train": "training", "video": "video"}  # module: the extra whose packages it imports
+# The extra whose packages a module imports.
+EXTRAS = {"restoration": "training", "train": "training", "video": "video"}
 
 # Plain text, without completion and with Python's own tracebacks; rich takes 0.1 s to load.
 Typer = partial(

@@ -81,6 +81,7 @@ class Header:
         metadata: EXIF and XMP as found.
         gain_map: of a JPEG: a second JPEG that makes an HDR image of it, or None.
         subsampling: chroma subsampling of a JPEG: "444", "422", "420", "440" or "411".
+        quality: of a JPEG, 1..100, by its quantisation tables; None for other formats.
         peak_bytes: the most memory that decoding takes for each pixel, where it may be more than is
             usual for its bits.
         notes: what is left out of the file, as in `app.imaging.types.Image`.
@@ -99,6 +100,7 @@ class Header:
     metadata: Metadata = field(default_factory=Metadata)
     gain_map: bytes | None = None
     subsampling: str | None = None
+    quality: float | None = None
     peak_bytes: int = 0
     notes: tuple[Note, ...] = ()
 

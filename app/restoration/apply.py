@@ -1,4 +1,4 @@
-"""Enlarging the pixels of an image, in strips that several threads can share."""
+"""Cleaning and enlarging the pixels of an image, in strips that several threads can share."""
 
 from __future__ import annotations
 
@@ -67,6 +67,40 @@ def upscale(
     return out
 
 
+def clean(
+    pixels: Pixels, model: Model, strength: float, parallel_map: ParallelMap[tuple[int, int]]
+) -> None:
+    """Clean the luma of pixels (H, W, 3), in place; the strips are bit-equal to the whole.
+
+    The tables have 8 bits. What they change is added to pixels of 8 or 16 bits.
+
+    Args:
+        pixels: uint8 or uint16, changed.
+        model: of scale 1.
+        strength: the share of the change that is added, 0 to 1.
+        parallel_map: runs a function on each range of rows.
+    """
+    height, width = pixels.shape[:2]
+    step = _STEP if pixels.dtype == np.uint16 else 1
+    top = int(np.iinfo(pixels.dtype).max)
+    before = np.empty((1, height, width), np.uint8)
+    each = max(1, STRIP // width)
+    strips = [(first, min(first + each, height)) for first in range(0, height, each)]
+
+    def measure(rows: tuple[int, int]) -> None:
+        first, last = rows
+        kernels.luma(pixels[first:last], step, before[0, first:last])
+
+    def change(rows: tuple[int, int]) -> None:
+        first, last = rows
+        after = model.run_rows(before, first, last)[0]
+        part = pixels[first:last]
+        kernels.add_difference(part, before[0, first:last], after, strength * step, top)
+
+    parallel_map(measure, strips)
+    parallel_map(change, strips)
+
+
 def compile_loops() -> None:
     """Compile every loop of this layer, or load it from disk, before a request needs it."""
 
@@ -80,6 +114,8 @@ def compile_loops() -> None:
     pixel = np.zeros((1, 1, 3), np.uint8)
     stage = Stage((table(1),), 1, step=64)
     upscale(pixel, chain([stage]), 1, run)
+    for dtype in (np.uint8, np.uint16):
+        clean(np.zeros((1, 1, 3), dtype), chain([stage]), 1.0, run)
     upscale(pixel, Resampler(stage, Stage((table(3),), 1, step=64)), 1, run)
     taps = np.zeros((1, 3), np.int64)
     floats, integers = np.zeros((1, 1, 1), np.float32), np.zeros((1, 1, 1), np.int32)

@@ -213,3 +213,46 @@ def sum_of_tables(
                 row = starts[t] + maps[taps[t, 0], y + taps[t, 1], x + taps[t, 2]]
                 for v in range(values):
                     out[v, y, x] += table[row, v]
+
+
+@jit
+def luma(pixels: NDArray[Any], step: int, out: NDArray[np.uint8]) -> None:
+    """Compute the luma of pixels, ITU-R BT.601, rounded to 8 bits.
+
+    Args:
+        pixels: (H, W, 3) of 8 or 16 bits.
+        step: levels of the pixels in an 8-bit level: 1 or 257.
+        out: (H, W), written.
+    """
+    half = np.int64(500 * step)
+    for y in range(out.shape[0]):
+        for x in range(out.shape[1]):
+            red, green, blue = pixels[y, x, 0], pixels[y, x, 1], pixels[y, x, 2]
+            total = 299 * np.int64(red) + 587 * np.int64(green) + 114 * np.int64(blue)
+            out[y, x] = np.uint8((total + half) // (1000 * step))
+
+
+@jit
+def add_difference(
+    pixels: NDArray[Any],
+    before: NDArray[np.uint8],
+    after: NDArray[np.uint8],
+    factor: float,
+    top: int,
+) -> None:
+    """Add to each pixel how much its luma was changed; pixels of unchanged luma stay as they are.
+
+    Args:
+        pixels: (H, W, 3), changed.
+        before: (H, W).
+        after: (H, W).
+        factor: levels of the pixels that a level of luma is worth.
+        top: the highest level of the pixels.
+    """
+    for y in range(before.shape[0]):
+        for x in range(before.shape[1]):
+            change = np.int64(after[y, x]) - np.int64(before[y, x])
+            if change:
+                step = np.int64(np.rint(change * factor))
+                for c in range(3):
+                    pixels[y, x, c] = min(max(np.int64(pixels[y, x, c]) + step, 0), top)

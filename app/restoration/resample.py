@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +27,14 @@ class Resampler:
 
     Attributes:
         sharpen: the input map to the values that are resampled.
+        scale: any.
         shapes: these values to (3, H, W): the correlation of each pixel's kernel, and its inverse
             widths down and across.
     """
 
     sharpen: Stage
     shapes: Stage
+    scale: ClassVar[None] = None
 
     def run_rows(self, maps: Maps, scale: float, first: int, last: int) -> Maps:
         """Compute the output rows `first`..`last` - 1 of maps (C, H, W): (C, rows, scale * W)."""

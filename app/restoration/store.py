@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar
 
 import numpy as np
 from pydantic import Field, ValidationError
@@ -27,18 +27,21 @@ from app.model_files import (
 from app.restoration.engine import Model
 from app.restoration.methods import METHODS
 from app.restoration.methods.base import Imported
+from app.restoration.methods.cleaner import Cleaner
 from app.restoration.resample import Resampler
 
 log = logging.getLogger("clut")
 
-Task = Literal["upscale"]
+Task = Literal["clean", "upscale"]
+Upscaler: TypeAlias = Model | Resampler
+M = TypeVar("M", Upscaler, Cleaner, Upscaler | Cleaner)
 
 
 class RestorationCard(Card):
     """Method, origin and licence of a restoration model.
 
-    The model `upscale-N` is preferred to others of the scale N. `figures` are the PSNR in dB, by
-    data set and method.
+    The model `upscale-N` is preferred to others of the scale N, `clean` to others that clean.
+    `figures` are the PSNR in dB, by data set and method.
 
     Attributes:
         kind: distinguishes it from the cards of looks.
@@ -58,11 +61,14 @@ class RestorationCard(Card):
 
 
 @dataclass(frozen=True, eq=False)
-class Restorer:
+class Restorer(Generic[M]):
     """A model and its card."""
 
     card: RestorationCard
-    model: Model | Resampler
+    model: M
+
+
+AnyRestorer: TypeAlias = Restorer[Upscaler | Cleaner]
 
 
 class Restorers:
@@ -72,14 +78,21 @@ class Restorers:
         all: every version of every model.
     """
 
-    def __init__(self, restorers: Sequence[Restorer] = ()) -> None:
+    def __init__(self, restorers: Sequence[AnyRestorer] = ()) -> None:
         self.all = sorted(restorers, key=lambda it: (it.card.name, it.card.version))
         self._by_name = {it.card.name: it for it in self.all}
+        self._upscalers: dict[str, Restorer[Upscaler]] = {}
+        self._cleaners: dict[str, Restorer[Cleaner]] = {}
+        for name, it in self._by_name.items():
+            if isinstance(it.model, Cleaner):
+                self._cleaners[name] = Restorer(it.card, it.model)
+            else:
+                self._upscalers[name] = Restorer(it.card, it.model)
 
     def __contains__(self, name: str) -> bool:
         return name.partition("@")[0] in self._by_name
 
-    def get(self, name: str) -> Restorer:
+    def get(self, name: str) -> AnyRestorer:
         """Return the model NAME or NAME@VERSION.
 
         Raises:
@@ -91,19 +104,24 @@ class Restorers:
             raise UnknownModel(f"There is no model {name!r}.", accepted=list(self._by_name))
         return found
 
-    def find(self, scale: int | None) -> Restorer | None:
+    @property
+    def cleaner(self) -> Restorer[Cleaner] | None:
+        """The model that cleans: `clean`, otherwise the first by name."""
+        return self._cleaners.get("clean") or next(iter(self._cleaners.values()), None)
+
+    def find(self, scale: int | None) -> Restorer[Upscaler] | None:
         """Return the model for a scale, or the one for any scale (None).
 
         `upscale-N` is preferred, `upscale-any` for any scale; otherwise the first by name.
         """
-        fitting = {name: it for name, it in self._by_name.items() if it.card.scale == scale}
+        fitting = {name: it for name, it in self._upscalers.items() if it.card.scale == scale}
         preferred = f"upscale-{scale or 'any'}"
         return fitting.get(preferred) or next(iter(fitting.values()), None)
 
 
 def read_restorers(root: Path) -> Restorers:
     """Read the restoration models of a store; damaged ones are logged and left out."""
-    found: list[Restorer] = []
+    found: list[AnyRestorer] = []
     bad: dict[Path, BadModel] = {}
     for folder in model_folders(root, "restore"):
         try:
@@ -115,7 +133,7 @@ def read_restorers(root: Path) -> Restorers:
     return Restorers(found)
 
 
-def read_restorer(folder: Path) -> Restorer:
+def read_restorer(folder: Path) -> AnyRestorer:
     """Read one model and check it against its card.
 
     Raises:
@@ -147,14 +165,15 @@ def write_restorer(
             not fit the method.
     """
     model = METHODS[imported.method](imported.tables, imported.hparams)
+    cleans = isinstance(model, Cleaner)
     tables = {key: np.ascontiguousarray(table) for key, table in imported.tables.items()}
     weights = save(tables)
     try:
         card = RestorationCard(
             name=name,
             version=next_version(root / name),
-            task="upscale",
-            scale=None if isinstance(model, Resampler) else model.scale,
+            task="clean" if cleans else "upscale",
+            scale=model.scale,
             method=imported.method,
             hparams=imported.hparams,
             bytes=sum(table.nbytes for table in tables.values()),

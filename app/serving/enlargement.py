@@ -17,7 +17,7 @@ from app.imaging.resize import fit, resize_plane
 from app.imaging.types import Image
 from app.restoration.apply import upscale
 from app.restoration.resample import output_side
-from app.restoration.store import Restorer, Restorers
+from app.restoration.store import Restorer, Restorers, Upscaler
 from app.serving.options import EnhanceOptions
 
 Rows: TypeAlias = tuple[int, int]
@@ -37,7 +37,7 @@ class Enlargement:
     """
 
     factor: float
-    models: tuple[Restorer, ...] = ()
+    models: tuple[Restorer[Upscaler], ...] = ()
 
     @property
     def computed(self) -> float:

@@ -6,7 +6,7 @@ A new option is a field here and its use in `app.serving.stages`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
@@ -16,7 +16,8 @@ from app.imaging.encode import HdrPolicy
 from app.imaging.metadata import MetadataPolicy
 from app.luts.export import LutOptions, Strength
 
-AUTO = "auto"
+AUTO: Final = "auto"
+OFF: Final = "off"
 WRITABLE_FORMATS = tuple(it.value for it in ImageFormat if it.encodable)
 LOOK_TOKEN: dict[str, Any] = {"format": "look-token"}  # in JSON schemas
 
@@ -38,6 +39,25 @@ OutputFormat = Annotated[
     BeforeValidator(_parse_output_format),
     PlainSerializer(lambda value: AUTO if value is None else value.value, return_type=str),
     WithJsonSchema({"type": "string", "enum": [AUTO, *WRITABLE_FORMATS], "default": AUTO}),
+]
+
+
+def _parse_restore(value: object) -> object:
+    if value in (OFF, AUTO):
+        return value
+    try:
+        strength = float(str(value))
+    except ValueError:
+        strength = -1
+    if not 0 <= strength <= 1:
+        raise ValueError("must be off, auto or a number from 0 to 1")
+    return strength
+
+
+Restore = Annotated[
+    Literal["off", "auto"] | float,
+    BeforeValidator(_parse_restore),
+    WithJsonSchema({"type": "string", "default": "off", "examples": ["off", "auto", "0.5"]}),
 ]
 ModelRef = Annotated[
     str | None,
@@ -63,6 +83,14 @@ class EnhanceOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False
     )
     max_side: int | None = Field(
         default=None, ge=1, le=65535, description="Reduce the longer side to this many pixels."
+    )
+    restore: Restore = Field(
+        default=OFF,
+        description="Remove JPEG artefacts and noise before the colours are changed. auto decides "
+        "by the quality of the JPEG and the noise that is measured, and leaves images alone that "
+        "need nothing; a number, 0 to 1, is the share of the correction that is made in any case. "
+        "The response has the header X-Restore: what was measured, and how strongly it was "
+        "corrected.",
     )
     upscale: float = Field(
         default=1.0,

@@ -9,8 +9,9 @@ from app.luts.formats import LutFormat
 from app.luts.lut3d import Lut3D
 from app.luts.lut_error import ErrorStats
 from app.networks.store import ModelCard
+from app.restoration.damage import Damage
 
-STAGES = ("decode", "predict", "apply", "upscale", "encode")
+STAGES = ("decode", "predict", "restore", "apply", "upscale", "encode")
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,19 @@ class Look:
     lut: Lut3D
 
 
+@dataclass(frozen=True)
+class Cleaning:
+    """How an image was cleaned.
+
+    Attributes:
+        damage: what was measured.
+        strength: the share of the correction that was made; 0 leaves the image alone.
+    """
+
+    damage: Damage
+    strength: float
+
+
 @dataclass(frozen=True, eq=False)
 class EnhancedImage:
     """An enhanced image, encoded.
@@ -76,6 +90,7 @@ class EnhancedImage:
         applied: whether the look was applied; False where `change` is below the option
             `min_change`.
         timings: how long it took.
+        cleaning: how it was cleaned, or None where that was not asked for.
         factor: by which it was enlarged.
         enlarged_by: NAME@VERSION of the models that enlarged it, in their order.
         notes: what was done that clients may not expect, as in `app.imaging.types.Image`.
@@ -87,6 +102,7 @@ class EnhancedImage:
     change: float
     applied: bool
     timings: Timings
+    cleaning: Cleaning | None = None
     factor: float = 1.0
     enlarged_by: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

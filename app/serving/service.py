@@ -19,6 +19,7 @@ from app.networks.store import Model
 from app.policies import BYTES_PER_PIXEL, Limits
 from app.restoration.store import Restorers
 from app.serving.admission import Admission
+from app.serving.cleaning import find_cleaner
 from app.serving.enlargement import Enlargement, OutputLimits, check_output, output_memory
 from app.serving.looks import (
     LutCache,
@@ -200,6 +201,7 @@ class EnhancementService:
         image_format = choose_format(options.format, source.format, accepted)
         async with permit.within_deadline():
             priority = priority_of(monotonic(), source.pixels)
+            cleaner = find_cleaner(opened.restorers, options)
             enlargement = opened.plan_enlargement(options, image_format)
             await permit.reserve_memory(opened.enhance_memory(options, accepted), priority)
             recipe = opened.model.card.thumbnail
@@ -207,12 +209,10 @@ class EnhancementService:
             image, thumbnail = await permit.run_stage(self._workers, priority, "decode", decoding)
             look = opened.look or await self._predict(opened, thumbnail)
             parallel_map = partial(self._workers.parallel_map, priority)
-            finishing = partial(
-                apply_and_encode, permit, source, image, look, options, image_format, enlargement
-            )
-            device = self.models.device
-            body, change, applied = await permit.run(
-                self._workers, priority, finishing, device, parallel_map
+            finishing = partial(apply_and_encode, permit, source, image, look, options)
+            steps = (image_format, cleaner, enlargement, self.models.device, parallel_map)
+            body, change, applied, cleaning = await permit.run(
+                self._workers, priority, finishing, *steps
             )
             notes = () if body is source.body else image.notes
             return EnhancedImage(
@@ -222,6 +222,7 @@ class EnhancementService:
                 change,
                 applied,
                 permit.timings(),
+                cleaning,
                 enlargement.factor,
                 tuple(model.card.model_ref for model in enlargement.models),
                 notes,

@@ -18,12 +18,14 @@ from app.imaging.types import Image
 from app.luts.apply import Pixels
 from app.luts.lut_error import mean_difference
 from app.networks.base import ThumbnailRecipe
+from app.restoration.methods.cleaner import Cleaner
+from app.serving.cleaning import clean_image
 from app.serving.device import Device
 from app.serving.enlargement import Enlargement
 from app.serving.model_runners import Thumbnail
 from app.serving.options import EnhanceOptions
 from app.serving.permit import Permit
-from app.serving.results import Look
+from app.serving.results import Cleaning, Look
 
 T = TypeVar("T")
 
@@ -58,10 +60,11 @@ def apply_and_encode(
     look: Look,
     options: EnhanceOptions,
     image_format: ImageFormat,
+    cleaner: Cleaner | None,
     enlargement: Enlargement,
     device: Device,
     parallel_map: ParallelMap,
-) -> tuple[bytes, float, bool]:
+) -> tuple[bytes, float, bool, Cleaning | None]:
     """Run the last stages in one call.
 
     Args:
@@ -71,13 +74,15 @@ def apply_and_encode(
         look: its LUT is applied.
         options: hold the strength, the least change, the quality and the metadata to keep.
         image_format: of the result.
+        cleaner: the model that cleans, or None where that is not asked for.
         enlargement: how the result is enlarged.
         device: applies the LUT.
         parallel_map: runs a function on each part; see `PriorityThreadPool.parallel_map`.
 
     Returns:
-        The file, the change that the look makes, and whether the look was applied. The file is
-        the source's own where nothing was changed and nothing else was asked for.
+        The file, the change that the look makes, whether the look was applied, and how the image
+        was cleaned. The file is the source's own where nothing was changed and nothing else was
+        asked for.
 
     Raises:
         CancelledError: nothing waits for the result any more.
@@ -86,16 +91,21 @@ def apply_and_encode(
     def map_parts(function: Callable[[T], None], parts: Sequence[T]) -> None:
         parallel_map(permit.unless_cancelled(function), parts)
 
+    cleaning = None
+    if cleaner is not None:
+        with permit.measure("restore"):
+            cleaning = clean_image(image, source, cleaner, options, map_parts)
     with permit.measure("apply"):
         change, applied = apply_look(image, look, options, device, map_parts)
     complete = TRUNCATED not in image.notes
-    if not applied and complete and is_as_asked(source, image_format, options):
-        return source.body, change, applied
+    changed = applied or (cleaning is not None and cleaning.strength > 0)
+    if not changed and complete and is_as_asked(source, image_format, options):
+        return source.body, change, applied, cleaning
     if enlargement.models:
         with permit.measure("upscale"):
             image = enlargement.run(image, map_parts)
     with permit.measure("encode"):
-        return encode_image(image, image_format, options), change, applied
+        return encode_image(image, image_format, options), change, applied, cleaning
 
 
 def apply_look(

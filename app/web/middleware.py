@@ -40,6 +40,7 @@ EXPOSED_HEADERS = (
     "X-Lut-Error",
     "X-Model",
     "X-Request-ID",
+    "X-Restore",
     "X-Unchanged",
     "X-Upscale",
 )

@@ -22,6 +22,7 @@ def image_response(enhanced: EnhancedImage) -> Response:
         media_type=enhanced.format.media_type,
         headers=look_headers(enhanced.look)
         | change_headers(enhanced)
+        | restore_headers(enhanced)
         | upscale_headers(enhanced)
         | ({"X-Image-Notes": ", ".join(enhanced.notes)} if enhanced.notes else {})
         | {"Server-Timing": server_timing(enhanced.timings), "Vary": "Accept"},
@@ -78,6 +79,15 @@ def change_headers(enhanced: EnhancedImage) -> dict[str, str]:
     """Return the headers that state how much the look changes an image."""
     change = {"X-Change": f"{enhanced.change:.2f}"}
     return change if enhanced.applied else change | {"X-Unchanged": "true"}
+
+
+def restore_headers(enhanced: EnhancedImage) -> dict[str, str]:
+    """Return the header that states the damage and its correction, where that was asked for."""
+    if enhanced.cleaning is None:
+        return {}
+    (quality, noise), strength = enhanced.cleaning.damage, enhanced.cleaning.strength
+    jpeg = "" if quality is None else f"jpeg q={quality:.0f}, "
+    return {"X-Restore": f"{jpeg}noise {noise:.1f}; strength {strength:g}"}
 
 
 def upscale_headers(enhanced: EnhancedImage) -> dict[str, str]:

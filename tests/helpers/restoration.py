@@ -41,3 +41,13 @@ def make_store(folder: Path, *scales: int | None) -> Path:
         imported = resampling() if scale is None else repeating(scale)
         write_restorer(folder, imported, name=f"tiny-{scale or 'any'}", **CREDIT)
     return folder
+
+
+def cleaning() -> Imported:
+    """Return a cleaner that darkens luma by 9, 5 and 3 levels for the qualities, by 2 for noise."""
+    levels = {"jpeg30": -9, "jpeg50": -5, "jpeg70": -3, "noise": -2}
+    tables: Tables = {
+        f"{knot}_stage1_s": np.full((9**4, 1), level, np.int8) for knot, level in levels.items()
+    }
+    hparams = {"denominators": [4.0], "biases": [0.0], "residual": True}
+    return Imported("cleaner", tables, hparams)

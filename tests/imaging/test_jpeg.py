@@ -210,3 +210,13 @@ def test_subsampling_of_every_layout(factors: str, kept: str) -> None:
     for component, factor in enumerate(re.findall("..", factors)):
         body[at + 7 + 3 * component] = int(factor, 16)
     assert source(bytes(body)).header.subsampling == kept
+
+
+@pytest.mark.parametrize("quality", [5, 25, 50, 75, 90, 100])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_the_quality_is_read_from_the_tables(quality: int, mode: str) -> None:
+    """The quality that libjpeg scaled its tables by; entries are clamped at both ends."""
+    file = BytesIO()
+    PilImage.new(mode, (16, 16)).save(file, "JPEG", quality=quality)
+    found = source(file.getvalue()).header.quality
+    assert found == pytest.approx(quality, abs=8 if quality == 5 else 1)

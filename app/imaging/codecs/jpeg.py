@@ -68,6 +68,7 @@ def read_header(body: bytes) -> Header:
         metadata=metadata,
         gain_map=gain_map.read_gain_map(body, segments),
         subsampling=_subsampling(frame),
+        quality=jpeg_segments.estimate_quality(segments, frame),
     )
 
 

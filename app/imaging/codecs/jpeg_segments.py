@@ -15,7 +15,7 @@ from app.imaging import xmp
 from app.imaging.raster import FormatError
 
 SOI, EOI, SOS, DNL = 0xD8, 0xD9, 0xDA, 0xDC
-APP1, APP2 = 0xE1, 0xE2
+DQT, APP1, APP2 = 0xDB, 0xE1, 0xE2
 EXIF = b"Exif\0\0"
 XMP = b"http://ns.adobe.com/xap/1.0/\0"
 EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
@@ -28,6 +28,7 @@ _MARKER = re.compile(rb"\xff([^\x00\xff])")  # not a stuffed byte, nor padding
 _NO_PIXELS = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")  # nor TEM and RST0..7
 _MAX_SEGMENTS = 10_000  # before the scan; the longest metadata take some hundred
 _WINDOW = 1 << 18  # bytes, which take at most some milliseconds
+_SUM_AT_50 = 3688  # of the steps of luma
 _MAX_PAYLOAD = 0xFFFF - 2  # the length field counts itself
 _GUID = 32  # bytes of a hexadecimal MD5
 _EXTENSION_HEAD = _GUID + 8  # GUID, length of the whole and offset of the part
@@ -90,6 +91,32 @@ def find_frame(segments: list[Segment]) -> Segment:
                 raise FormatError("its frame header is cut short")
             return segment
     raise FormatError("it has no frame")
+
+
+def estimate_quality(segments: list[Segment], frame: Segment) -> float | None:
+    """Estimate the quality, 1..100, from the quantisation table of luma; None without a table.
+
+    The table of the quality 50 is T.81's example (annex K.1); libjpeg scales it. Of other tables
+    the mean decides.
+    """
+    index = frame.payload[8]
+    steps = next((table for number, table in _tables(segments) if number == index), None)
+    if steps is None:
+        return None
+    percent = 100 * sum(steps) / _SUM_AT_50
+    return max(1.0, min(100.0, 100 - percent / 2 if percent <= 100 else 5000 / percent))
+
+
+def _tables(segments: list[Segment]) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Yield the numbers and the 64 steps of the quantisation tables; T.81, B.2.4.1."""
+    for segment in segments:
+        rest = segment.payload if segment.marker == DQT else b""
+        while rest:
+            layout = struct.Struct(">64H" if rest[0] >> 4 else ">64B")
+            if len(rest) <= layout.size:
+                return
+            yield rest[0] & 15, layout.unpack_from(rest, 1)
+            rest = rest[1 + layout.size :]
 
 
 def scans(body: bytes, segments: list[Segment]) -> Iterator[Segment]:

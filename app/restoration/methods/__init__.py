@@ -7,16 +7,18 @@ from pathlib import Path
 
 from app.errors import BadModel
 from app.restoration.engine import Model
-from app.restoration.methods import lerf, splut, stages, tinylut
+from app.restoration.methods import cleaner, lerf, splut, stages, tinylut
 from app.restoration.methods.base import Hparams, Imported, Tables
+from app.restoration.methods.cleaner import Cleaner
 from app.restoration.resample import Resampler
 
-METHODS: dict[str, Callable[[Tables, Hparams], Model | Resampler]] = {
+METHODS: dict[str, Callable[[Tables, Hparams], Model | Resampler | Cleaner]] = {
     "sr-lut": stages.build,
     "mulut": stages.build,
     "sp-lut": splut.build,
     "tinylut": tinylut.build,
     "lerf-g": lerf.build,
+    "cleaner": cleaner.build,
 }
 
 _IMPORTERS: tuple[Callable[[Sequence[Path]], Imported | None], ...] = (

@@ -1,0 +1,102 @@
+"""Recipes of restoration models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+
+from app.model_files import Name
+from app.policies import STORE
+from app.training.augment import Range
+from app.training.data import PhotosConfig
+
+Filter = Literal["bicubic", "area", "lanczos"]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class DamageConfig(BaseModel):
+    """How inputs are made of photographs. Ranges are sampled uniformly.
+
+    Attributes:
+        originals: factor by which a photograph is reduced first, which removes its own artefacts.
+        filters: the filters that reduce the original to the input, each as likely.
+        noise: standard deviation of noise at middle grey, in 8-bit levels; half of its variance
+            is proportional to the light (Poisson), half constant.
+        noisy: share of inputs with noise.
+        jpeg: qualities.
+        compressed: share of inputs that were a JPEG.
+        luma: whether inputs are luma; otherwise they are red, green and blue, each alone.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    originals: Range = (0.6, 1.0)
+    filters: tuple[Filter, ...] = ("bicubic", "bicubic", "area", "lanczos")
+    noise: Range = (0.0, 0.0)
+    noisy: Share = 0.0
+    jpeg: Range = (60.0, 95.0)
+    compressed: Share = 0.0
+    luma: bool = False
+
+
+class Phase(BaseModel):
+    """Steps of training with one grid.
+
+    Attributes:
+        grids: the distance of the levels of each stage: 16, 32 or 64.
+        steps: the number of batches.
+        rate: of Adam at the beginning, in units of an entry; it falls along half a cosine.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    grids: tuple[Literal[16, 32, 64], ...]
+    steps: PositiveInt
+    rate: float
+
+
+class RestorationConfig(BaseModel):
+    """A run.
+
+    Attributes:
+        name: of the model.
+        licence: of the model, an SPDX identifier.
+        task: what the model does: `clean` learns tables for each kind of damage.
+        run: folder of the checkpoint and of metrics.csv: step, PSNR of training, of held-out
+            photographs, and of these by Lanczos, or as they are.
+        store: the model store that the model is written to.
+        seed: of every random choice.
+        scale: output pixels for each of the input, in one direction.
+        patterns: of each stage; see `app.restoration.engine.PATTERNS`.
+        denominators: of each stage; an entry counts one part of it.
+        photos: what is learned from.
+        damage: how inputs are made.
+        size: of a patch, in pixels of the input.
+        patches: of one photograph, in a batch.
+        groups: photographs in a batch.
+        pool: photographs whose patches are in memory.
+        phases: from coarse to fine.
+        report: steps from one line of the metrics to the next.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Name
+    licence: str
+    task: Literal["upscale", "clean"]
+    run: Path
+    store: Path = STORE
+    seed: NonNegativeInt = 0
+    scale: PositiveInt
+    patterns: tuple[str, ...] = ("sdy", "sdy")
+    denominators: tuple[float, ...] = (24.0, 8.0)
+    photos: PhotosConfig
+    damage: DamageConfig = DamageConfig()
+    size: PositiveInt = 48
+    patches: PositiveInt = 4
+    groups: PositiveInt = 6
+    pool: PositiveInt = 64
+    phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
+    report: PositiveInt = 200

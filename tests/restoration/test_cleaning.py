@@ -1,0 +1,158 @@
+"""Cleaning: what is measured, how the tables are mixed, and what is changed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from app.errors import BadModel
+from app.restoration.apply import clean
+from app.restoration.damage import KNOTS, LUMA, Damage, blend_weights, estimate_noise
+from app.restoration.methods.cleaner import Cleaner, build
+from tests.helpers.restoration import cleaning
+
+
+def run_serially(function, parts) -> None:
+    """Run strips one after the other."""
+    for part in parts:
+        function(part)
+
+
+def gray_noise(sigma: float, *, deep: bool = False) -> NDArray[np.uint8 | np.uint16]:
+    """Return a middle gray with noise of luma."""
+    noise = np.random.default_rng(0).normal(128, sigma, (400, 300, 1)).repeat(3, 2)
+    if deep:
+        return np.rint(noise * 257).astype(np.uint16)
+    return np.rint(noise).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def cleaner() -> Cleaner:
+    """Build the cleaner whose corrections are known."""
+    imported = cleaning()
+    return build(imported.tables, imported.hparams)
+
+
+@pytest.mark.parametrize("sigma", [2.0, 5.0, 10.0])
+@pytest.mark.parametrize("deep", [False, True])
+def test_noise_is_estimated(sigma: float, deep: bool) -> None:
+    """The estimate is the deviation, or somewhat less: the quietest tenth of the blocks counts."""
+    assert 0.8 * sigma < estimate_noise(gray_noise(sigma, deep=deep)) < 1.05 * sigma
+
+
+def test_edges_are_not_noise() -> None:
+    """Stripes along rows or columns, and a detailed half of an image, are not noise."""
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[::2] = 255
+    assert estimate_noise(stripes) == 0
+    assert estimate_noise(stripes.transpose(1, 0, 2)) == 0
+    half = gray_noise(20)
+    half[:200] = 128
+    assert estimate_noise(half) == 0
+
+
+def test_large_images_are_sampled() -> None:
+    """Of 6 megapixels a part is measured, with the same result."""
+    large = np.tile(gray_noise(5), (5, 10, 1))
+    assert estimate_noise(large) == pytest.approx(estimate_noise(gray_noise(5)), rel=0.05)
+
+
+def test_an_image_smaller_than_a_block_has_no_noise() -> None:
+    """Nothing can be measured on 15 rows."""
+    assert estimate_noise(gray_noise(5)[:15]) == 0
+
+
+@pytest.mark.parametrize(
+    ("damage", "weights"),
+    [
+        (Damage(10, 0), (1, 0, 0, 0)),
+        (Damage(30, 0), (1, 0, 0, 0)),
+        (Damage(40, 0), (0.5, 0.5, 0, 0)),
+        (Damage(50, 0), (0, 1, 0, 0)),
+        (Damage(60, 0), (0, 0.5, 0.5, 0)),
+        (Damage(82.5, 0), (0, 0, 0.5, 0)),
+        (Damage(95, 0), (0, 0, 0, 0)),
+        (Damage(100, 2), (0, 0, 0, 0)),
+        (Damage(None, 4), (0, 0, 0, 0.5)),
+        (Damage(70, 6), (0, 0, 1, 1)),
+        (Damage(None, 100), (0, 0, 0, 1.5)),
+    ],
+)
+def test_tables_are_mixed_by_damage(damage: Damage, weights: tuple[float, ...]) -> None:
+    """Between two qualities the tables are mixed; above 95, and below 2 levels of noise, none."""
+    assert dict(zip(KNOTS, blend_weights(damage), strict=True)) == pytest.approx(
+        dict(zip(KNOTS, weights, strict=True))
+    )
+
+
+@pytest.mark.parametrize(
+    ("damage", "strength", "change"),
+    [
+        (Damage(30, 0), 1.0, -9),
+        (Damage(40, 0), 1.0, -7),
+        (Damage(70, 6), 1.0, -5),
+        (Damage(40, 0), 0.5, -4),  # 3.5, half to even
+        (Damage(40, 0), 0.0, 0),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_the_correction_of_luma_is_added(
+    cleaner: Cleaner, damage: Damage, strength: float, change: int, dtype: type
+) -> None:
+    """Each channel changes as much as luma, so that colours stay; 16 bits keep their low ones."""
+    shape = (7, 9, 3)
+    levels = np.random.default_rng(0).integers(20, 200, shape)
+    step = 257 if dtype == np.uint16 else 1
+    pixels = (levels * step + (step > 1) * 5).astype(dtype)
+    model = cleaner.for_damage(damage)
+    assert model is not None
+    cleaned = pixels.copy()
+    clean(cleaned, model, strength, run_serially)
+    expected = change * step if step == 1 else round(change_of(damage) * strength * step)
+    assert set(np.unique(cleaned.astype(int) - pixels)) == {expected}
+
+
+def change_of(damage: Damage) -> int:
+    """Return the change of luma, in 8-bit levels, that the tables hold."""
+    return round(float(np.dot(blend_weights(damage), (-9, -5, -3, -2))))
+
+
+def test_nothing_to_do_is_no_model(cleaner: Cleaner) -> None:
+    """Without damage there is no model, so nothing can change."""
+    assert cleaner.for_damage(Damage(95, 1.9)) is None
+
+
+def test_black_and_white_are_not_exceeded(cleaner: Cleaner) -> None:
+    """Corrections are clamped."""
+    model = cleaner.for_damage(Damage(30, 0))
+    assert model is not None
+    pixels = np.array([[[200, 4, 0]]], np.uint8)
+    clean(pixels, model, 1.0, run_serially)
+    np.testing.assert_array_equal(pixels, [[[191, 0, 0]]])
+
+
+def test_strips_are_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut into strips, an image is cleaned as in one piece."""
+    rng = np.random.default_rng(0)
+    tables = {name: rng.integers(-60, 60, (9**4, 1)).astype(np.int8) for name in cleaning().tables}
+    model = build(tables, cleaning().hparams).for_damage(Damage(45, 5))
+    assert model is not None
+    pixels = rng.integers(0, 256, (37, 20, 3)).astype(np.uint8)
+    whole, cut = pixels.copy(), pixels.copy()
+    clean(whole, model, 1.0, run_serially)
+    monkeypatch.setattr("app.restoration.apply.STRIP", 20 * 5)
+    clean(cut, model, 1.0, run_serially)
+    np.testing.assert_array_equal(cut, whole)
+    weights = np.rint(np.array(LUMA) * 1000).astype(int)
+    luma = ((pixels @ weights + 500) // 1000).astype(np.uint8)  # half up
+    after = model.run(luma[None])[0].astype(int) - luma
+    np.testing.assert_array_equal(whole, (pixels + after[..., None]).clip(0, 255))
+
+
+def test_a_missing_table_is_named() -> None:
+    """A cleaner without tables for a kind of damage is rejected."""
+    imported = cleaning()
+    del imported.tables["jpeg50_stage1_s"]
+    with pytest.raises(BadModel, match="stage 1"):
+        build(imported.tables, imported.hparams)
