@@ -153,14 +153,14 @@ def as_png(file: Path) -> bytes:
 
 def take_screenshot(browser: Browser, server: Server, photo: bytes, target: Path) -> None:
     """Write the page as it looks with a photo."""
-    options = {"viewport": SCREEN, "device_scale_factor": 1.25, "color_scheme": "dark"}
+    options = {"viewport": SCREEN, "color_scheme": "dark"}
     with visiting(browser, address(server), **options) as page:
         file = FilePayload(name="photo.jpg", mimeType="image/jpeg", buffer=photo)
         page.locator("#files").set_input_files(file)
         expect(page.locator("#link")).not_to_have_value("")
         expect(page.locator("#stage")).to_have_attribute("aria-busy", "false")
         expect(page.locator("#clipped")).to_contain_text("%")
-        page.screenshot(path=target, type="jpeg", quality=88)
+        page.screenshot(path=target, type="jpeg", quality=82)
 
 
 if __name__ == "__main__":

@@ -341,6 +341,17 @@ def test_broken_link(browser: Browser, server: Server) -> None:
         expect(page.get_by_role("alert")).to_contain_text("This look is not available here.")
 
 
+def test_no_webgl(browser: Browser, server: Server, otters: bytes) -> None:
+    """A browser without WebGL2 says so, at once and for a photo."""
+    with visiting(browser, "about:blank") as page:
+        page.add_init_script("HTMLCanvasElement.prototype.getContext = () => null")
+        page.goto(address(server))
+        expect(page.get_by_role("alert")).to_contain_text("has no WebGL2")
+        page.get_by_role("alert").get_by_role("button", name="Close").click()
+        drop(page, {"otters.jpg": otters})
+        expect(page.get_by_role("alert")).to_contain_text("has no WebGL2")
+
+
 def test_text_file(page: Page, otters: bytes) -> None:
     """A file that is no image is reported, and does not stay in the album."""
     drop(page, {"letter.txt": b"Dear Sir or Madam"})
@@ -387,14 +398,14 @@ def full(server: Server) -> Iterator[None]:
     """Occupy all the room for bodies of a server, by one that does not end."""
     with connect(server.port) as connection:
         connection.sendall(post("/enhance", bytes(ROOM))[:-1])
-        wait_until(lambda: is_full(server.client))
+        wait_until(lambda: held(server.client) == ROOM - 1)
         yield
-    wait_until(lambda: not is_full(server.client))
+    wait_until(lambda: held(server.client) == 0)
 
 
-def is_full(client: httpx.Client) -> bool:
-    """Return whether a further request is rejected for lack of room."""
-    return client.post("/enhance", content=b"no photo").status_code == 503
+def held(client: httpx.Client) -> float:
+    """Return the bytes of request bodies in memory."""
+    return samples(client)["clut_in_flight_bytes", ()]
 
 
 def test_api_key(browser: Browser, tmp_path: Path, otters: bytes) -> None:

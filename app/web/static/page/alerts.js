@@ -50,6 +50,7 @@ export function hideError() {
 
 function describe(error) {
   if (typeof error === "string") return [error, ""];
+  if (error?.message === "WebGL2") return ["errorWebgl", ""];
   if (error instanceof ServiceError) {
     const title = TITLES_OF_TYPES[error.problem.type] ?? TITLES[error.status] ?? "errorOther";
     return [title, error.message];

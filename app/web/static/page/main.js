@@ -24,6 +24,7 @@ const state = {
   ready: null, // when the models and parameters are known
   linked: null, // the look of the address
   look: null, // the one on the screen
+  drawing: null, // when WebGL has started
   turn: 0, // counts what was started, so that late results of earlier ones are dropped
   preview: 0, // counts previews likewise
 };
@@ -34,21 +35,22 @@ function start() {
   listLanguages($("language"));
   $("language").onchange = () => useLanguage($("language").value);
   useLanguage(preferredLanguage());
-  try {
-    viewer = new Viewer($("stage"), $("photo"), $("split"), showZoom);
-    figures = new Figures();
-    new Lattice($("hero"));
-  } catch (error) {
-    if (error.message !== "WebGL2") throw error;
-    showError("errorWebgl");
-    return;
-  }
+  state.drawing = startDrawing();
+  state.drawing.catch(showError);
   listen();
   const query = new URLSearchParams(location.search);
   const strength = Number(query.get("strength") ?? 1);
   if (strength >= 0 && strength <= 1) $("strength").value = String(Math.round(100 * strength));
-  showStrength();
   if (query.has("look")) openLink(query.get("look"));
+}
+
+/** WebGL takes a while to start, so the page is painted before. */
+async function startDrawing() {
+  await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+  viewer = new Viewer($("stage"), $("photo"), $("split"), showZoom);
+  figures = new Figures();
+  new Lattice($("hero"));
+  showStrength();
 }
 
 /** Ask the server once, with the first photo, what it offers. */
@@ -116,7 +118,7 @@ async function show(photo) {
   if (state.selected && state.selected !== photo) state.selected.image = null;
   state.selected = photo;
   state.look = null;
-  figures.clear();
+  figures?.clear();
   hideError();
   setBusy(true);
   const wasEmpty = document.body.dataset.state === "welcome";
@@ -126,6 +128,7 @@ async function show(photo) {
   showTexts();
   if (photo) announce(t("working", { name: photo.name }));
   try {
+    await state.drawing;
     const image = photo ? await photo.decode(service) : colourChart();
     if (!isCurrent()) return;
     await viewer.setImage(image);
