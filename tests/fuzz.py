@@ -1,9 +1,9 @@
-"""Coverage-guided fuzzing of what strangers send; `make fuzz` runs every target for a while.
+"""Coverage-guided fuzzing of parsers of untrusted input; `make fuzz` runs every target for a while.
 
     python -m tests.fuzz cube -max_total_time=60
 
-A target ends with whatever is neither a Problem nor a BadLutFile, and leaves the input in a
-file: a regression test to be.
+A target fails at an exception that is no Problem, FormatError or BadLutFile, and writes the input
+to a file, which becomes a regression test.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import atheris
+import imagecodecs
 import numpy as np
 
 COMPILED = [
@@ -24,28 +25,71 @@ COMPILED = [
 
 with atheris.instrument_imports(include=["app", "tifffile"], exclude=COMPILED):
     from app.errors import BadLutFile, Problem
+    from app.imaging import xmp as xmp_packets
+    from app.imaging.codecs import bmff, bmff_items, jxl_header
+    from app.imaging.decode import TruncatedPolicy, decode
     from app.imaging.exif import Exif
+    from app.imaging.icc import reduce_profile
     from app.imaging.metadata import MetadataPolicy, filter_metadata, reset_orientation
     from app.imaging.probe import Limits, probe
-    from app.imaging.raster import Metadata
+    from app.imaging.raster import FormatError, Metadata
     from app.luts.formats.cube import read_cube, write_cube
     from app.luts.lut3d import Lut3D
     from app.luts.token import LookToken
-    from tests.helpers.files import XMP, one_of_each
+    from tests.helpers.files import XMP, one_of_each, scene
     from tests.helpers.files import exif as exif_block
+    from tests.helpers.heic import heic_item
+    from tests.helpers.heif_container import Item, avif_item, box, container, grid, rotated, size_of
 
+SMALL = Limits(max_pixels=100_000)
 
 logging.getLogger("tifffile").disabled = True
 
 
 def header(data: bytes) -> None:
-    """Sniffing, and the headers of all formats but HEIF, whose decoder is known to crash."""
+    """Detect the format, and read the header of all but HEIF, whose decoder is known to crash."""
     if data[4:8] != b"ftyp":
         probe(data, Limits())
 
 
+def pixels(data: bytes) -> None:
+    """Decode formats of which a part is decoded by code of this project."""
+    if data[:2] in (b"BM", b"\xff\xd8", b"\x89P", b"RI", b"II", b"MM"):
+        image = decode(probe(data, SMALL), TruncatedPolicy.FILL)
+        assert image.pixels.size <= 3 * SMALL.max_pixels
+
+
+def boxes(data: bytes) -> None:
+    """Read the containers of AVIF and HEIF; a repaired one has nothing to repair."""
+    properties = bmff.primary_properties(data)
+    bmff.read_orientation(properties)
+    bmff.read_pixel_aspect(properties)
+    bmff.clean_aperture(dict(properties).get(b"clap", b""), 640, 480)
+    bmff_items.read_metadata(data)
+    repaired = bmff_items.repair(data)
+    assert len(repaired) == len(data)
+    assert bmff_items.repair(repaired) == repaired
+    bmff_items.check_coding(data, "A file", (b"av01", b"grid"))
+
+
+def jxl(data: bytes) -> None:
+    """Parse the header of a codestream."""
+    jxl_header.parse_codestream_header(jxl_header.SIGNATURE + data)
+
+
+def xmp(data: bytes) -> None:
+    """Merge two packets, and read the orientation of the result."""
+    half = len(data) // 2
+    xmp_packets.read_orientation(xmp_packets.merge([data[:half], data[half:]]))
+
+
+def icc(data: bytes) -> None:
+    """Reduce a profile, whose length stays."""
+    assert len(reduce_profile(data)) == len(data)
+
+
 def metadata(data: bytes) -> None:
-    """EXIF and XMP of an accepted photo, on their way out again."""
+    """Filter the EXIF and XMP of an accepted image."""
     half = len(data) // 2
     blocks = reset_orientation(Metadata(exif=data[:half], xmp=data[half:]))
     for policy in MetadataPolicy:
@@ -53,7 +97,7 @@ def metadata(data: bytes) -> None:
 
 
 def exif(data: bytes) -> None:
-    """One EXIF block; what was read is written such that it can be read again."""
+    """Read an EXIF block; the written block can be read again."""
     try:
         block = Exif.parse(data)
     except Exception:
@@ -76,15 +120,27 @@ def token(data: bytes) -> None:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (header, metadata, exif, cube, token)
+    target.__name__: target
+    for target in (header, pixels, boxes, jxl, xmp, icc, metadata, exif, cube, token)
 }
 
 
 def seeds(folder: Path) -> None:
     """Write valid inputs for every target, from which the fuzzer starts."""
     code = np.linspace(-1, 1, 20, dtype=np.float32)
+    files = list(one_of_each().values())
+    part = Item(b"grid", grid(1, 1, 96, 64), [size_of(96, 64)], [(b"dimg", [1])])
+    exif_item = Item(b"Exif", bytes(4) + exif_block(6)[6:], references=[(b"cdsc", [0])])
     valid = {
-        "header": list(one_of_each().values()),
+        "header": files,
+        "pixels": files,
+        "boxes": [
+            container(b"avif", [part, avif_item(scene(), rotated(1), box(b"clap", bytes(32)))]),
+            container(b"heic", [heic_item(scene()), exif_item]),
+        ],
+        "jxl": [it[2:] for it in files if it.startswith(jxl_header.SIGNATURE)],
+        "xmp": [XMP + XMP],
+        "icc": [imagecodecs.cms_profile("adobergb"), imagecodecs.cms_profile("lab4")],
         "metadata": [exif_block(6) + XMP],
         "exif": [exif_block(6)],
         "cube": [write_cube(Lut3D.identity(2), title="a").encode()],
@@ -97,7 +153,7 @@ def seeds(folder: Path) -> None:
 
 
 def main() -> None:
-    """Fuzzes the target that is named, until it fails or its time is up."""
+    """Fuzz a target until it fails or its time is up."""
     if sys.argv[1] == "seeds":
         seeds(Path(sys.argv[2]))
         return
@@ -106,7 +162,7 @@ def main() -> None:
     def survives(data: bytes) -> None:
         try:
             target(data)
-        except (Problem, BadLutFile):
+        except (Problem, FormatError, BadLutFile):
             return
 
     atheris.Setup(sys.argv, survives)
