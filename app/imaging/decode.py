@@ -15,7 +15,7 @@ from app.imaging.colour import to_srgb
 from app.imaging.hdr import TONE_MAPPED, tone_map
 from app.imaging.metadata import reset_orientation
 from app.imaging.probe import EncodedImage, decode_errors
-from app.imaging.raster import Crop, Raster, Samples
+from app.imaging.raster import Crop, Raster, apply_orientation
 from app.imaging.resize import fit, make_thumbnail, resize
 from app.imaging.types import Image
 
@@ -117,7 +117,11 @@ def _decode_by(function: Callable[[bytes], Raster], source: EncodedImage) -> Ima
         size = (source.header.height, source.header.width)
         if raster.samples.shape[:2] != size:
             raise DamagedImage(f"The {source.format.name} has other pixels than its header states.")
-        return _to_image(source, raster)
+        image = _to_image(source, raster)
+    read_gain_map = source.format.codec.read_gain_map
+    if read_gain_map is None:
+        return image
+    return replace(image, gain_map=read_gain_map(source.body, source.header))
 
 
 def decode_reduced(source: EncodedImage, side: int) -> Image:
@@ -144,14 +148,11 @@ def _to_image(source: EncodedImage, raster: Raster) -> Image:
     else:
         pixels = tone_map(raster.samples, header.hdr)
     image = Image(
-        pixels=_apply_orientation(pixels, header.orientation),
-        alpha=None
-        if raster.alpha is None
-        else _apply_orientation(raster.alpha, header.orientation),
+        pixels=apply_orientation(pixels, header.orientation),
+        alpha=None if raster.alpha is None else apply_orientation(raster.alpha, header.orientation),
         metadata=reset_orientation(header.metadata),
         format=source.format,
         subsampling=header.subsampling,
-        gain_map=header.gain_map if header.orientation == 1 else None,
         notes=header.notes if header.hdr is None else (*header.notes, TONE_MAPPED),
     )
     return image if header.pixel_aspect is None else resize(image, (source.width, source.height))
@@ -165,18 +166,3 @@ def _apply_crop(raster: Raster, crop: Crop) -> Raster:
         raster.space,
         None if raster.alpha is None else np.ascontiguousarray(raster.alpha[rows, columns]),
     )
-
-
-def _apply_orientation(samples: Samples, orientation: int) -> Samples:
-    """Apply an EXIF orientation to (H, W[, C]); the result is C-contiguous."""
-    if orientation == 1:
-        return samples
-    # Whole pixels move as single items: twice as fast as moving their channels.
-    pixel = np.dtype((np.void, samples.itemsize * samples[0, 0].size))
-    turned = samples.view(pixel).reshape(samples.shape[:2])
-    if orientation >= 5:
-        turned = turned.T
-    across = -1 if orientation in (2, 3, 6, 7) else 1
-    down = -1 if orientation in (3, 4, 7, 8) else 1
-    turned = np.ascontiguousarray(turned[::down, ::across])
-    return turned.view(samples.dtype).reshape(*turned.shape, *samples.shape[2:])

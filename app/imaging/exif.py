@@ -265,7 +265,7 @@ def _read(
     block: bytes, order: str, layout: _Layout, offset: int, subdirectories: Tree
 ) -> Directory:
     directory: Directory = {}
-    for tag, value in _values(block, order, layout, offset):
+    for tag, value in read_values(block, order, offset, layout):
         if tag not in subdirectories:
             directory[tag] = value
         elif len(value.data) in (4, 8):
@@ -276,8 +276,14 @@ def _read(
     return directory
 
 
-def _values(block: bytes, order: str, layout: _Layout, offset: int) -> Iterator[tuple[int, Value]]:
-    """Yield the values that lie in the block; what is cut off is left out."""
+def read_values(
+    block: bytes, order: str, offset: int, layout: _Layout = _CLASSIC
+) -> Iterator[tuple[int, Value]]:
+    """Yield the tags and values of a directory that lie in the block; the rest is left out.
+
+    Raises:
+        struct.error: the directory does not begin in the block.
+    """
     head, inline = struct.Struct(order + layout.entry), struct.calcsize(layout.offset)
     (count,) = struct.unpack_from(order + layout.number, block, offset)
     first, length = offset + struct.calcsize(layout.number), head.size + inline

@@ -79,7 +79,6 @@ class Header:
         profile: an ICC profile, or None for sRGB.
         hdr: how the samples are coded if they are HDR; then the profile is not used.
         metadata: EXIF and XMP as found.
-        gain_map: of a JPEG: a second JPEG that makes an HDR image of it, or None.
         subsampling: chroma subsampling of a JPEG: "444", "422", "420", "440" or "411".
         quality: of a JPEG, 1..100, by its quantisation tables; None for other formats.
         peak_bytes: the most memory that decoding takes for each pixel, where it may be more than is
@@ -98,7 +97,6 @@ class Header:
     profile: bytes | None = None
     hdr: HdrCoding | None = None
     metadata: Metadata = field(default_factory=Metadata)
-    gain_map: bytes | None = None
     subsampling: str | None = None
     quality: float | None = None
     peak_bytes: int = 0
@@ -114,7 +112,7 @@ class EncodeSettings:
         subsampling: chroma subsampling of a JPEG, as in `Header`.
         metadata: what to write.
         profile: the ICC profile of the samples.
-        gain_map: as in `Header`; formats other than JPEG leave it out.
+        gain_map: as `Codec.read_gain_map` returns it; formats other than JPEG leave it out.
     """
 
     quality: int
@@ -173,3 +171,18 @@ def scale_to_16bit(samples: Samples, bits: int) -> Samples:
     """Stretch uint16 samples of `bits` (9..16) to 16 bits: the largest becomes 65535."""
     up, down = np.uint16(16 - bits), np.uint16(2 * bits - 16)
     return (samples << up | samples >> down).astype(np.uint16, copy=False)
+
+
+def apply_orientation(samples: Samples, orientation: int) -> Samples:
+    """Apply an EXIF orientation to (H, W[, C]); the result is C-contiguous."""
+    if orientation == 1:
+        return samples
+    # Whole pixels move as single items: twice as fast as moving their channels.
+    pixel = np.dtype((np.void, samples.itemsize * samples[0, 0].size))
+    turned = samples.view(pixel).reshape(samples.shape[:2])
+    if orientation >= 5:
+        turned = turned.T
+    across = -1 if orientation in (2, 3, 6, 7) else 1
+    down = -1 if orientation in (3, 4, 7, 8) else 1
+    turned = np.ascontiguousarray(turned[::down, ::across])
+    return turned.view(samples.dtype).reshape(*turned.shape, *samples.shape[2:])

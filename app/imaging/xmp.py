@@ -98,6 +98,17 @@ def read_orientation(packet: bytes | None) -> int | None:
     return next((int(value) for _, value in _orientations(document)), None)
 
 
+def find_property(packet: bytes, wanted: Property) -> str | None:
+    """Return the text of the first property of a name, of a packet of unknown quality, or None."""
+    if len(packet) > MAX_PACKET:
+        return None
+    try:
+        nodes = _nodes(parse(packet), wanted)
+    except (ValueError, ExpatError, RecursionError):
+        return None
+    return next((_text(node).strip() for node in nodes), None)
+
+
 def remove(document: Document, unwanted: Callable[[Property], bool]) -> None:
     """Remove every property, however deeply nested, that is `unwanted`."""
     for element in list(document.getElementsByTagName("*")):
@@ -121,12 +132,16 @@ def set_upright(document: Document) -> None:
 
 def _orientations(document: Document) -> list[tuple[Attr | Element, str]]:
     """Find each tiff:Orientation with a value of 1..8."""
+    nodes = _nodes(document, (TIFF, "Orientation"))
+    values = [(node, _text(node).strip()) for node in nodes]
+    return [(node, value) for node, value in values if value in tuple("12345678")]
+
+
+def _nodes(document: Document, wanted: Property) -> list[Attr | Element]:
     nodes: list[Attr | Element] = []
     for element in document.getElementsByTagName("*"):
         nodes += [*_attributes(element), element]
-    nodes = [node for node in nodes if _property(node) == (TIFF, "Orientation")]
-    values = [(node, _text(node).strip()) for node in nodes]
-    return [(node, value) for node, value in values if value in tuple("12345678")]
+    return [node for node in nodes if _property(node) == wanted]
 
 
 def _text(node: Attr | Element) -> str:

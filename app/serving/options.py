@@ -106,8 +106,9 @@ class EnhanceOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False
     )
     hdr: HdrPolicy = Field(
         default=HdrPolicy.KEEP,
-        description="Whether a JPEG keeps its gain map (Ultra HDR), which makes it HDR on displays "
-        "that can show it. It is dropped where the image had to be turned upright.",
+        description="Whether an image keeps its gain map (Ultra HDR, ISO 21496-1, or that of "
+        "Apple's cameras), which makes it HDR on displays that can show it. Results in JPEG alone "
+        "have one.",
     )
     truncated: TruncatedPolicy = Field(
         default=TruncatedPolicy.REFUSE,

@@ -12,6 +12,7 @@ import numpy as np
 from app.imaging.codecs import ImageFormat
 from app.imaging.decode import TRUNCATED, prepare, prepare_thumbnail
 from app.imaging.encode import HdrPolicy, encode
+from app.imaging.hdr import TONE_MAPPED
 from app.imaging.metadata import MetadataPolicy, filter_metadata
 from app.imaging.probe import EncodedImage
 from app.imaging.types import Image
@@ -97,9 +98,8 @@ def apply_and_encode(
             cleaning = clean_image(image, source, cleaner, options, map_parts)
     with permit.measure("apply"):
         change, applied = apply_look(image, look, options, device, map_parts)
-    complete = TRUNCATED not in image.notes
     changed = applied or (cleaning is not None and cleaning.strength > 0)
-    if not changed and complete and is_as_asked(source, image_format, options):
+    if not changed and is_as_asked(source, image, image_format, options):
         return source.body, change, applied, cleaning
     if enlargement.models:
         with permit.measure("upscale"):
@@ -170,11 +170,15 @@ def encode_image(image: Image, image_format: ImageFormat, options: EnhanceOption
     return encode(kept, image_format, options.quality)
 
 
-def is_as_asked(source: EncodedImage, image_format: ImageFormat, options: EnhanceOptions) -> bool:
-    """Whether a file needs no other encoding: its format, size and metadata may stay."""
+def is_as_asked(
+    source: EncodedImage, image: Image, image_format: ImageFormat, options: EnhanceOptions
+) -> bool:
+    """Whether a file needs no other encoding: it is what was decoded, and its parts may stay."""
+    decoded = TRUNCATED not in image.notes and TONE_MAPPED not in image.notes
+    hdr = image.gain_map is None or options.hdr is HdrPolicy.KEEP
     fits = options.max_side is None or max(source.width, source.height) <= options.max_side
-    keeps = options.metadata is MetadataPolicy.KEEP
-    return source.format is image_format and fits and keeps and options.upscale == 1
+    keeps = options.metadata is MetadataPolicy.KEEP and hdr
+    return decoded and source.format is image_format and fits and keeps and options.upscale == 1
 
 
 def split_strips(pixels: Pixels, size: int) -> list[Pixels]:

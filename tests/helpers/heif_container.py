@@ -27,6 +27,7 @@ class Item:
         properties: whole boxes, in the order in which they are applied.
         references: type, and the positions of the items that are referred to.
         hidden: whether it is no image of its own.
+        rest: what follows the type in its entry, such as the content type of XMP.
     """
 
     kind: bytes
@@ -34,6 +35,7 @@ class Item:
     properties: Sequence[bytes] = ()
     references: Sequence[tuple[bytes, Sequence[int]]] = field(default=())
     hidden: bool = False
+    rest: bytes = b"\0"
 
 
 def box(kind: bytes, payload: bytes) -> bytes:
@@ -79,7 +81,12 @@ def grid(rows: int, columns: int, width: int, height: int) -> bytes:
 def container(brand: bytes, items: Sequence[Item], primary: int = 0) -> bytes:
     """Return a file of items, which refer to each other by their position."""
     infos = b"".join(
-        full_box(b"infe", struct.pack(">HH4sx", i, 0, it.kind), version=2, flags=int(it.hidden))
+        full_box(
+            b"infe",
+            struct.pack(">HH4s", i, 0, it.kind) + it.rest,
+            version=2,
+            flags=int(it.hidden),
+        )
         for i, it in enumerate(items, 1)
     )
     properties = list(dict.fromkeys(it for item in items for it in item.properties))

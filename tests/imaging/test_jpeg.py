@@ -126,6 +126,19 @@ def test_twelve_bits(gray: bool) -> None:
     assert mean_difference(image.pixels / 257, expected / 16) < 2
 
 
+def test_twelve_bits_cut_short() -> None:
+    """A file that lacks its end marker alone is complete; others are damaged, or filled."""
+    body = bytes(imagecodecs.jpeg8_encode(scene().astype(np.uint16) * 16, bitspersample=12))
+    whole = photo(body).pixels
+    assert np.array_equal(photo(body[:-2]).pixels, whole)
+    cut = body[: len(body) // 2]
+    with pytest.raises(DamagedImage, match="cut short"):
+        photo(cut)
+    filled = decode(source(cut), TruncatedPolicy.FILL)
+    assert filled.notes == ("truncated",)
+    assert np.array_equal(filled.pixels[:8], whole[:8])
+
+
 @pytest.mark.parametrize("marker", [0xC3, 0xC5, 0xCB, 0xCD, 0xF7])
 def test_other_kinds_of_coding_are_not_supported(marker: int) -> None:
     """Lossless and hierarchical files are valid, so they are not called damaged."""

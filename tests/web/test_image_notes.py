@@ -10,6 +10,7 @@ import imagecodecs
 from PIL import Image
 
 from tests.helpers.files import saved, scene, scene_16, with_chunks
+from tests.helpers.gain_maps import apple_heic, apple_jpeg, read_light, ultra_hdr
 
 
 def test_a_truncated_jpeg_is_refused_unless_asked(client: httpx.Client) -> None:
@@ -46,3 +47,24 @@ def test_further_pages_are_left_out(client: httpx.Client) -> None:
     response = client.post("/enhance", content=body)
     assert response.headers["X-Image-Notes"] == "first-page"
     assert Image.open(BytesIO(response.content)).size == (96, 64)
+
+
+def test_gain_maps_are_kept_or_dropped(client: httpx.Client) -> None:
+    """`hdr=keep`, the default, returns an HDR image, as libultrahdr reads it; `drop` an SDR one."""
+    for body in (ultra_hdr(), apple_jpeg("maker note", orientation=6)):
+        for query in ("", "?hdr=keep", "?hdr=keep&metadata=strip", "?max_side=48"):
+            kept = client.post(f"/enhance{query}", content=body).content
+            assert read_light(kept).max() > 1.5
+        for query in ("?hdr=drop", "?hdr=drop&min_change=100"):
+            dropped = client.post(f"/enhance{query}", content=body).content
+            assert b"GainMap" not in dropped
+            assert b"MPF\0" not in dropped
+            with Image.open(BytesIO(dropped)) as image:
+                assert getattr(image, "n_frames", 1) == 1
+
+
+def test_the_gain_map_of_a_heic_becomes_ultra_hdr(client: httpx.Client) -> None:
+    """HEIC is not written, so the result is a JPEG; it is HDR."""
+    response = client.post("/enhance", content=apple_heic("xmp"))
+    assert response.headers["Content-Type"] == "image/jpeg"
+    assert read_light(response.content).max() > 1.5

@@ -29,6 +29,8 @@ class Codec:
             number of pixels, or None where the format has no cheaper way than `decode`.
         decode_truncated: decodes a file that is cut short, and fills what is missing with gray; or
             None.
+        read_gain_map: returns the gain map of an image with a header, or None: a JPEG with nothing
+            but its own parameters, which makes an HDR image of the upright image. Never raises.
         encode: encodes (H, W, 3 | 4) RGB or RGBA samples, or None for formats that are only read.
         bit_depth: the most bits of a channel that `encode` writes.
         has_alpha: whether `encode` writes an alpha channel; otherwise images are laid on white.
@@ -51,6 +53,7 @@ class Codec:
     decode: Callable[[bytes], Raster]
     decode_reduced: Callable[[bytes, int], Raster] | None = None
     decode_truncated: Callable[[bytes], Raster] | None = None
+    read_gain_map: Callable[[bytes, Header], bytes | None] | None = None
     encode: Callable[[Samples, EncodeSettings], bytes] | None = None
     bit_depth: Literal[8, 16] = 8
     has_alpha: bool = True

@@ -103,17 +103,47 @@ def _first_part(iref: bytes, item: int) -> int:
 
 
 def read_metadata(body: bytes) -> Metadata:
-    """Return EXIF and XMP, what can be read of them."""
+    """Return EXIF and XMP of the primary image, what can be read of them."""
     found: dict[bytes, bytes] = {}
-    with suppress(FormatError, IndexError, struct.error):
-        meta = locate_box(body, b"meta")
-        start = meta.start + 4  # a full box: version and flags
-        for entry in _entries(body, locate_box(body, b"iinf", start, meta.end)):
-            if entry.kind == b"Exif" or (entry.kind == b"mime" and _XMP_TYPE in entry.rest):
-                found.setdefault(entry.kind, _read_item(body, meta, entry.item))
+    for kind, content, of_primary in _metadata_items(body):
+        if of_primary:
+            found.setdefault(kind, content)
     exif = found.get(b"Exif", b"")
     skipped = _EXIF_OFFSET + int.from_bytes(exif[:_EXIF_OFFSET])
     return Metadata(exif[skipped:] or None, found.get(b"mime") or None)
+
+
+def read_packets(body: bytes) -> list[bytes]:
+    """Return the XMP of all images, what can be read of it."""
+    return [content for kind, content, _ in _metadata_items(body) if kind == b"mime"]
+
+
+def _metadata_items(body: bytes) -> list[tuple[bytes, bytes, bool]]:
+    """Return type and content of each, and whether it describes the primary image."""
+    found = []
+    with suppress(FormatError, IndexError, struct.error):
+        meta = locate_box(body, b"meta")
+        start = meta.start + 4  # a full box: version and flags
+        described = _described(body[start : meta.end])
+        primary = primary_item(body[start : meta.end])
+        for entry in _entries(body, locate_box(body, b"iinf", start, meta.end)):
+            if entry.kind == b"Exif" or (entry.kind == b"mime" and _XMP_TYPE in entry.rest):
+                content = _read_item(body, meta, entry.item)
+                found.append((entry.kind, content, described.get(entry.item, primary) == primary))
+    return found
+
+
+def _described(meta: bytes) -> dict[int, int]:
+    """Return which item each item describes."""
+    found = {}
+    with suppress(FormatError, IndexError, struct.error):
+        iref = find_box(meta, b"iref")
+        code = ">I2xI" if iref[0] else ">H2xH"  # between the two: the number of references
+        for kind, references in read_boxes(iref[4:]):
+            if kind == b"cdsc":
+                item, described = struct.unpack_from(code, references)
+                found[item] = described
+    return found
 
 
 def _read_item(body: bytes, meta: Box, wanted: int) -> bytes:

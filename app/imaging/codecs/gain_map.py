@@ -6,23 +6,33 @@ Layouts: Google, "Ultra HDR Image Format v1.1"; ISO 21496-1; CIPA DC-007, "Multi
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from contextlib import suppress
+
+import simplejpeg
 
 from app.imaging import xmp
-from app.imaging.codecs import jpeg_segments
-from app.imaging.codecs.jpeg_segments import APP1, APP2, EOI, XMP, Segment
-from app.imaging.raster import FormatError
+from app.imaging.codecs import apple_gain_map, jpeg_segments
+from app.imaging.codecs.apple_gain_map import ISO_SIGNATURE
+from app.imaging.codecs.jpeg_segments import APP1, APP2, EOI, SOS, XMP, Segment
+from app.imaging.raster import FormatError, Header, apply_orientation
 
 _XMP_NAMESPACE = b"http://ns.adobe.com/hdr-gain-map/1.0/"
-_ISO = b"urn:iso:std:iso:ts:21496:-1\0"
+_ISO_VERSION = bytes(4)  # the least and the writer's, of ISO 21496-1
 _ICC_OR_JFIF = (jpeg_segments.ICC, b"JFIF\0")
+_ANNOUNCED = b'Semantic="GainMap"'
 _SOI = b"\xff\xd8"
 _MPF = b"MPF\0"
+_MAX_IMAGES = 8  # after the first one; Apple's files have up to three
+_MAX_SCANS = 12
+_QUALITY = 95
+_COLOURS = {1: ("GRAY", "Gray"), 3: ("RGB", "444")}  # by components: of pixels, and subsampling
 _CONTAINER = (
     '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
     'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
     'xmlns:Container="http://ns.google.com/photos/1.0/container/" '
     'xmlns:Item="http://ns.google.com/photos/1.0/container/item/" '
-    'xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0">'
+    'xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/"{version}>'
     '<Container:Directory><rdf:Seq><rdf:li rdf:parseType="Resource"><Container:Item '
     'Item:Semantic="Primary" Item:Mime="image/jpeg"/></rdf:li><rdf:li rdf:parseType="Resource">'
     '<Container:Item Item:Semantic="GainMap" Item:Mime="image/jpeg" Item:Length="{length}"/>'
@@ -30,38 +40,97 @@ _CONTAINER = (
 )
 
 
-def read_gain_map(body: bytes, segments: list[Segment]) -> bytes | None:
-    """Return the gain map of an image, a JPEG with nothing but its own parameters, or None."""
-    if not _has_parameters(segments):
+def read_gain_map(body: bytes, header: Header) -> bytes | None:
+    """Return the gain map of an image, as `Codec.read_gain_map` does."""
+    # A gain map that is damaged is no reason to reject its image.
+    with suppress(FormatError, IndexError, KeyError, ValueError, struct.error):
+        segments = jpeg_segments.read_segments(body)
+        has_parameters = _has_parameters(segments)
+        if not has_parameters and jpeg_segments.find_payload(segments, APP2, _MPF) is None:
+            return None
+        last = None
+        for image in _further_images(body, segments):
+            last = image
+            inner = jpeg_segments.read_segments(image)
+            if has_parameters and _has_parameters(inner):
+                return _extract(image, inner, header)
+            packet = jpeg_segments.read_xmp(inner)
+            if packet and apple_gain_map.NAMESPACE.encode() in packet:
+                return _convert(image, inner, header, packet)
+        # One that the image announces is kept even where its own parameters were lost.
+        if last and _ANNOUNCED in (jpeg_segments.read_xmp(segments) or b""):
+            return _extract(last, jpeg_segments.read_segments(last), header)
+    return None
+
+
+def _further_images(body: bytes, segments: list[Segment]) -> Iterator[bytes]:
+    """Yield the JPEGs that follow an image, each up to its EOI."""
+    for _ in range(_MAX_IMAGES):
+        end = next((it.start for it in jpeg_segments.scans(body, segments) if it.marker == EOI), -1)
+        start = body.find(_SOI + b"\xff", end) if end >= 0 else -1
+        if start < 0:
+            return
+        body = body[start:]
+        segments = jpeg_segments.read_segments(body)
+        if not segments or segments[-1].marker != SOS:
+            return
+        yield body
+
+
+def _extract(image: bytes, segments: list[Segment], header: Header) -> bytes | None:
+    """Return a JPEG up to its EOI with its parameters alone, turned as the image will be."""
+    end = _check(image, segments, header)
+    kept = [image[it.start - 4 : it.start + len(it.payload)] for it in segments if _is_kept(it)]
+    if header.orientation == 1:
+        return b"".join((_SOI, *kept, image[segments[-1].start + len(segments[-1].payload) : end]))
+    colours, subsampling = _COLOURS[jpeg_segments.find_frame(segments).payload[5]]
+    samples = simplejpeg.decode_jpeg(image[:end], colours)
+    turned = apply_orientation(samples, header.orientation)
+    parameters = [
+        jpeg_segments.build_segment(it.marker, b"", it.payload)
+        for it in segments
+        if _has_parameters([it]) or it.payload.startswith(jpeg_segments.ICC)
+    ]
+    jpeg = simplejpeg.encode_jpeg(turned, _QUALITY, colours, subsampling)
+    return jpeg_segments.insert(jpeg, *parameters)
+
+
+def _convert(image: bytes, segments: list[Segment], header: Header, packet: bytes) -> bytes | None:
+    """Return a gain map of Apple's as one of Ultra HDR."""
+    stops = apple_gain_map.read_stops(header.metadata.exif, packet)
+    if stops is None:
         return None
-    end = next((it.start for it in jpeg_segments.scans(body, segments) if it.marker == EOI), -1)
-    start = body.find(_SOI + b"\xff", end) if end >= 0 else -1
-    if start < 0:
-        return None
-    gain_map = body[start:]
-    try:
-        inner = jpeg_segments.read_segments(gain_map)
-        jpeg_segments.find_frame(inner)
-    except (FormatError, struct.error):
-        return None
-    end = next((it.start for it in jpeg_segments.scans(gain_map, inner) if it.marker == EOI), -1)
-    if end < 0 or not _has_parameters(inner):
-        return None
-    return (
-        _SOI
-        + b"".join(
-            gain_map[it.start - 4 : it.start + len(it.payload)] for it in inner if _is_kept(it)
-        )
-        + gain_map[inner[-1].start + len(inner[-1].payload) : end]
-    )
+    end = _check(image, segments, header)
+    samples = simplejpeg.decode_jpeg(image[:end], "GRAY")
+    return apple_gain_map.convert(apply_orientation(samples, header.orientation)[..., 0], stops)
+
+
+def _check(image: bytes, segments: list[Segment], header: Header) -> int:
+    """Return the end of a gain map.
+
+    Raises:
+        FormatError: it has more pixels than its image, too many scans, or no end.
+    """
+    height, width, *_ = simplejpeg.decode_jpeg_header(image)
+    rest = list(jpeg_segments.scans(image, segments))
+    ends = [it.start for it in rest if it.marker == EOI]
+    if not ends or sum(it.marker == SOS for it in rest) >= _MAX_SCANS:
+        raise FormatError("its gain map has no end, or too many scans")
+    if height * width > header.height * header.width:
+        raise FormatError("its gain map has more pixels than the image")
+    return ends[0]
 
 
 def _has_parameters(segments: list[Segment]) -> bool:
     return any(
         (it.marker == APP1 and it.payload.startswith(XMP) and _XMP_NAMESPACE in it.payload)
-        or (it.marker == APP2 and it.payload.startswith(_ISO))
+        or _is_iso(it)
         for it in segments
     )
+
+
+def _is_iso(segment: Segment) -> bool:
+    return segment.marker == APP2 and segment.payload.startswith(ISO_SIGNATURE)
 
 
 def _is_kept(segment: Segment) -> bool:
@@ -72,8 +141,15 @@ def _is_kept(segment: Segment) -> bool:
 
 def describe(packet: bytes | None, gain_map: bytes) -> bytes | None:
     """Add to an XMP packet that a gain map follows the image."""
-    container = _CONTAINER.format(length=len(gain_map)).encode()
+    version = ' hdrgm:Version="1.0"' if _XMP_NAMESPACE in gain_map else ""
+    container = _CONTAINER.format(version=version, length=len(gain_map)).encode()
     return xmp.merge([container, packet] if packet else [container])
+
+
+def announce(gain_map: bytes) -> bytes:
+    """Return the segment that tells readers of ISO 21496-1 of a gain map, if it is of that kind."""
+    iso = any(map(_is_iso, jpeg_segments.read_segments(gain_map)))
+    return jpeg_segments.build_segment(APP2, ISO_SIGNATURE, _ISO_VERSION) if iso else b""
 
 
 def append(jpeg: bytes, split: int, gain_map: bytes) -> bytes:

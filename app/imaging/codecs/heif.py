@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from app.imaging.codecs import apple_gain_map
 from app.imaging.codecs.base import Codec
 from app.imaging.codecs.bmff import (
     ftyp_brands,
@@ -11,7 +12,7 @@ from app.imaging.codecs.bmff import (
     read_orientation,
     read_pixel_aspect,
 )
-from app.imaging.codecs.bmff_items import check_coding, read_metadata, repair
+from app.imaging.codecs.bmff_items import check_coding, read_metadata, read_packets, repair
 from app.imaging.colour import cicp_profile
 from app.imaging.hdr import read_hdr_coding
 from app.imaging.raster import Header, Raster, scale_to_16bit, to_raster, unmultiply
@@ -67,8 +68,29 @@ def decode(body: bytes) -> Raster:
     return unmultiply(raster) if image.premultiplied_alpha else raster
 
 
-def _primary(body: bytes) -> pi_heif.HeifImage:
-    pi_heif.options.THUMBNAILS = pi_heif.options.DEPTH_IMAGES = pi_heif.options.AUX_IMAGES = False
+def read_gain_map(body: bytes, header: Header) -> bytes | None:
+    """Return the gain map of an image of Apple's cameras, as `Codec.read_gain_map` does."""
+    packets = (it for it in read_packets(body) if apple_gain_map.NAMESPACE.encode() in it)
+    try:
+        image = _primary(repair(body), with_auxiliary=True)
+        items = image.info["aux"].get(apple_gain_map.AUXILIARY_TYPE, [])
+        stops = apple_gain_map.read_stops(header.metadata.exif, next(packets, None))
+        if not items or stops is None:
+            return None
+        auxiliary = image.get_aux_image(items[0])
+        width, height = auxiliary.size
+        if width * height > header.width * header.height:
+            return None
+        raster = to_raster(np.array(auxiliary))
+        return apple_gain_map.convert(raster.samples[..., 0], stops)
+    # A gain map that is damaged is no reason to reject its image, whatever the library raises.
+    except Exception:
+        return None
+
+
+def _primary(body: bytes, *, with_auxiliary: bool = False) -> pi_heif.HeifImage:
+    pi_heif.options.THUMBNAILS = pi_heif.options.DEPTH_IMAGES = False
+    pi_heif.options.AUX_IMAGES = with_auxiliary
     images = pi_heif.open_heif(body, convert_hdr_to_8bit=False, hdr_to_16bit=False)
     return images[images.primary_index]
 
@@ -80,5 +102,6 @@ CODEC = Codec(
     matches=lambda head: not _BRANDS.isdisjoint(ftyp_brands(head)),
     read_header=read_header,
     decode=decode,
+    read_gain_map=read_gain_map,
     requires="heif" if pi_heif is None else None,
 )

@@ -16,7 +16,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from app.errors import NotAnImage
 from app.imaging.codecs import gain_map, jpeg_segments
 from app.imaging.codecs.base import Codec
-from app.imaging.codecs.jpeg_segments import APP1, APP2, EXIF, ICC, SOS, Segment
+from app.imaging.codecs.jpeg_segments import APP1, APP2, EOI, EXIF, ICC, SOS, Segment
 from app.imaging.metadata import read_orientation
 from app.imaging.raster import (
     ColourSpace,
@@ -37,6 +37,7 @@ _MAX_SCANS = 100  # ordinary files have about 10
 _ORDINARY_SCANS = 12
 _MAX_SCANNED_PIXELS = 400_000_000  # scans x pixels; each scan costs a pass over all coefficients
 _EOI = b"\xff\xd9"
+_FURTHER = 4096  # bytes
 
 _SPACES: dict[int, ColourSpace] = {1: "gray", 3: "rgb", 4: "cmyk"}
 _COLORSPACES = {"gray": "GRAY", "rgb": "RGB", "cmyk": "CMYK"}
@@ -66,7 +67,6 @@ def read_header(body: bytes) -> Header:
         orientation=read_orientation(metadata),
         profile=jpeg_segments.read_profile(segments),
         metadata=metadata,
-        gain_map=gain_map.read_gain_map(body, segments),
         subsampling=_subsampling(frame),
         quality=jpeg_segments.estimate_quality(segments, frame),
     )
@@ -87,8 +87,9 @@ def decode_reduced(body: bytes, side: int) -> Raster:
     space = _SPACES[frame[5]]
     body = jpeg_segments.fill_in_height(body, segments)
     if frame[0] > 8:
-        samples = imagecodecs.jpeg8_decode(body)
-        return Raster(scale_to_16bit(np.atleast_3d(samples), frame[0]), space)
+        if not any(it.marker == EOI for it in jpeg_segments.scans(body, segments)):
+            _check_complete(body)
+        return _decode_12bit(body, frame)
     for data in (body, body + _EOI):  # a file may lack nothing but the marker of its end
         try:
             samples = simplejpeg.decode_jpeg(
@@ -105,14 +106,29 @@ def decode_reduced(body: bytes, side: int) -> Raster:
     return Raster(np.array(image).reshape(image.height, image.width, -1), space)
 
 
+def _decode_12bit(body: bytes, frame: bytes) -> Raster:
+    samples = imagecodecs.jpeg8_decode(body)
+    return Raster(scale_to_16bit(np.atleast_3d(samples), frame[0]), _SPACES[frame[5]])
+
+
+def _check_complete(body: bytes) -> None:
+    """Raise FormatError if further data would change the pixels: something is missing.
+
+    imagecodecs fills what is missing without an error.
+    """
+    one, other = (imagecodecs.jpeg8_decode(body + it * _FURTHER + _EOI) for it in (b"", b"\x55"))
+    if not np.array_equal(one, other):
+        raise FormatError("it is cut short")
+
+
 def decode_truncated(body: bytes) -> Raster:
     """Decode what is there of a file that is cut short; the rest is gray."""
     segments = jpeg_segments.read_segments(body)
     frame = jpeg_segments.find_frame(segments).payload
     body = jpeg_segments.fill_in_height(body, segments)
-    if frame[0] > 8:
-        raise FormatError("it is cut short, and has 12 bits")
     space = _SPACES[frame[5]]
+    if frame[0] > 8:
+        return _decode_12bit(body + _EOI, frame)
     samples = simplejpeg.decode_jpeg(body + _EOI, _COLORSPACES[space], strict=False)
     return Raster(255 - samples if space == "cmyk" else samples, space)
 
@@ -127,6 +143,7 @@ def encode(samples: Samples, settings: EncodeSettings) -> bytes:
     segments = (
         jpeg_segments.build_segment(APP1, EXIF, metadata.exif),
         jpeg_segments.build_xmp(gain_map.describe(packet, hdr) if hdr else packet),
+        gain_map.announce(hdr) if hdr else b"",
         jpeg_segments.build_segment(APP2, ICC + b"\1\1", settings.profile),
     )
     file = b"".join((jpeg[:split], *segments, jpeg[split:]))
@@ -196,6 +213,7 @@ CODEC = Codec(
     decode=decode,
     decode_reduced=decode_reduced,
     decode_truncated=decode_truncated,
+    read_gain_map=gain_map.read_gain_map,
     encode=encode,
     has_alpha=False,
     default_quality=90,

@@ -189,6 +189,12 @@ def build_segment(marker: int, signature: bytes, payload: bytes | None) -> bytes
     return struct.pack(">BBH", 0xFF, marker, length) + signature + payload
 
 
+def insert(jpeg: bytes, *segments: bytes) -> bytes:
+    """Insert segments where readers expect them: after SOI and the APP0 of JFIF."""
+    (length,) = struct.unpack_from(">H", jpeg, 4)
+    return b"".join((jpeg[: 4 + length], *segments, jpeg[4 + length :]))
+
+
 def build_xmp(packet: bytes | None) -> bytes:
     """Return the segments of an XMP packet; what exceeds a segment becomes extended XMP."""
     if packet is None:
