@@ -160,6 +160,8 @@ def _read_item(body: bytes, meta: Box, wanted: int) -> bytes:
         fields.read(2)  # the index of the file
         base, extents = fields.read(base_size), fields.read(2)
         places = []
+        if not offset_size + length_size + index_size:  # they take no bytes, so any number fits
+            extents = min(extents, 1)
         for _ in range(extents):
             fields.read(index_size)
             places.append((base + fields.read(offset_size), fields.read(length_size)))
