@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import pillow_jxl  # noqa: F401 -- lets Pillow read JPEG XL
 from PIL import Image
 
 from app.luts.formats.cube import read_cube
