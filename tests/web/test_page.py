@@ -291,10 +291,27 @@ def test_upscale(browser: Browser, tmp_path: Path, otters: bytes) -> None:
         assert Image.open(io.BytesIO(saved(download.value))).size == (320, 180)
 
 
-def test_without_restoration_models(enhanced: Page) -> None:
-    """A server without a model for it offers no enlargement."""
-    expect(enhanced.get_by_label("Model")).to_be_visible()
-    expect(enhanced.get_by_label("Upscale")).to_have_count(0)
+def test_restore(enhanced: Page) -> None:
+    """The photo is shown cleaned, by the model that is part of the service."""
+    before = show_split(enhanced, 0)
+    with enhanced.expect_response(re.compile(r"/enhance\?.*restore=1")) as response:
+        enhanced.get_by_label("Restore").select_option("100\u00a0%")
+    assert response.value.headers["x-restore"]
+    wait_for_look(enhanced)
+    expect(enhanced.get_by_role("alert")).to_be_hidden()
+    assert 0 < np.abs(pixels(enhanced).astype(int) - before).mean() < 5
+    assert "restore=1" in enhanced.locator("#curl").input_value()
+
+
+def test_without_restoration_models(browser: Browser, tmp_path: Path, otters: bytes) -> None:
+    """A server without models for them offers neither, and draws nothing but the LUT."""
+    with (
+        serving(MODELS_STORE=make_store(tmp_path)) as server,
+        visiting(browser, address(server)) as page,
+    ):
+        drop(page, {"otters.jpg": otters})
+        wait_for_look(page)
+        expect(page.locator("#extras select")).to_have_count(0)
 
 
 def test_album(page: Page, photos: Path) -> None:

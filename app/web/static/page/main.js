@@ -67,7 +67,7 @@ async function loadOptions() {
   const models = await (await service.request("models")).json();
   state.models = options.listModels(models);
   state.parameters = options.enhanceParameters(await openapi);
-  options.listExtras(state.parameters, models.restoration ?? [], t, () => refresh());
+  options.listExtras(state.parameters, models.restoration, t, () => refresh());
   listChoices();
 }
 

@@ -2,7 +2,7 @@
 
 import { $, html } from "./dom.js";
 
-const EXTRAS = ["local", "restore", "upscale"]; // shown where POST /enhance has them
+const CLEANER = "cleaner"; // the method of models for restore
 const FACTORS = [2, 3, 4]; // of upscale
 
 /** Fill the choice of models; returns them by their reference. */
@@ -56,61 +56,41 @@ export function listMetadata(t) {
 }
 
 /**
- * Add a control for each of the options that this server has.
+ * Add a control for each of the options that this server has a model for.
  *
  * @param {object} parameters of `enhanceParameters`
- * @param {{scale: number | null}[]} restorers the models that upscale uses, of GET /models
+ * @param {{method: string, scale: number | null}[]} restorers of GET /models
  * @param {(key: string) => string} t
  * @param {() => void} onChange
  */
 export function listExtras(parameters, restorers, t, onChange) {
-  for (const name of EXTRAS.filter((it) => it in parameters)) {
-    const control = name === "upscale" ? upscaleControl(restorers) : createControl(parameters[name]);
-    if (!control) continue;
-    Object.assign(control, { id: `extra-${name}`, name });
-    control.addEventListener("change", onChange);
+  const choices = { restore: restoreChoices(restorers), upscale: upscaleChoices(restorers) };
+  for (const [name, values] of Object.entries(choices)) {
+    if (!(name in parameters) || !values.length) continue;
+    const options = [["", "–"], ...values].map(([value, textContent]) =>
+      html("option", { value, textContent }),
+    );
+    const control = html("select", { id: `extra-${name}`, name, onchange: onChange }, ...options);
     const label = html("label", { htmlFor: control.id, textContent: t(name) });
     label.dataset.text = name;
     $("extras").append(html("div", { className: "row" }, label, control));
   }
 }
 
+function restoreChoices(restorers) {
+  const isThere = restorers.some(({ method }) => method === CLEANER);
+  return isThere ? [["auto", "Auto"], ...[50, 100].map((it) => [it / 100, `${it}\u00a0%`])] : [];
+}
+
 /** The service applies up to two models one after the other, and reduces what is too large. */
-function upscaleControl(restorers) {
-  const largest = Math.max(0, ...restorers.map(({ scale }) => (scale ? scale ** 2 : Infinity)));
-  const factors = FACTORS.filter((factor) => factor <= largest);
-  if (!factors.length) return null;
-  const off = html("option", { value: "1", textContent: "–" });
-  const options = factors.map((value) => html("option", { value, textContent: `${value}×` }));
-  return Object.assign(html("select", {}, off, ...options), { standard: "1" });
+function upscaleChoices(restorers) {
+  const upscalers = restorers.filter(({ method }) => method !== CLEANER);
+  const largest = Math.max(0, ...upscalers.map(({ scale }) => (scale ? scale ** 2 : Infinity)));
+  return FACTORS.filter((factor) => factor <= largest).map((factor) => [factor, `${factor}×`]);
 }
 
-function createControl(schema) {
-  const kinds = [schema, ...(schema.anyOf ?? [])];
-  const choices = kinds.find((it) => it.enum)?.enum;
-  const standard = schema.default ?? "";
-  if (choices) {
-    const options = choices.map((value) => html("option", { value, textContent: value }));
-    const none = html("option", { value: "", textContent: "–" });
-    const select = html("select", {}, ...(choices.includes(standard) ? [] : [none]), ...options);
-    select.value = standard;
-    return Object.assign(select, { standard: String(standard) });
-  }
-  if (kinds.some((it) => it.type === "boolean")) {
-    return Object.assign(html("input", { type: "checkbox" }), { standard: "false" });
-  }
-  const { minimum = "", maximum = "" } = kinds.find((it) => it.minimum !== undefined) ?? {};
-  const input = html("input", { type: "number", min: minimum, max: maximum, step: "any" });
-  input.value = standard;
-  return Object.assign(input, { standard: String(standard) });
-}
-
-/** Return the options that were changed, as {name: value}. */
+/** Return the options that were chosen, as {name: value}. */
 export function changedExtras() {
-  const extras = {};
-  for (const control of $("extras").querySelectorAll("input, select")) {
-    const value = control.type === "checkbox" ? String(control.checked) : control.value;
-    if (value !== control.standard) extras[control.name] = value;
-  }
-  return extras;
+  const controls = [...$("extras").querySelectorAll("select")];
+  return Object.fromEntries(controls.filter((it) => it.value).map((it) => [it.name, it.value]));
 }

@@ -21,7 +21,6 @@ export default {
   settings: "Einstellungen",
   strength: "Stärke",
   model: "Modell",
-  local: "Lokal",
   restore: "Restaurieren",
   upscale: "Vergrößern",
   albumLook: "Look des Albums",

@@ -21,7 +21,6 @@ export default {
   settings: "Settings",
   strength: "Strength",
   model: "Model",
-  local: "Local",
   restore: "Restore",
   upscale: "Upscale",
   albumLook: "Look of the album",

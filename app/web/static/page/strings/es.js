@@ -21,7 +21,6 @@ export default {
   settings: "Ajustes",
   strength: "Intensidad",
   model: "Modelo",
-  local: "Local",
   restore: "Restaurar",
   upscale: "Ampliar",
   albumLook: "Estilo del álbum",

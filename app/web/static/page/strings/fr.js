@@ -21,7 +21,6 @@ export default {
   settings: "Réglages",
   strength: "Intensité",
   model: "Modèle",
-  local: "Local",
   restore: "Restaurer",
   upscale: "Agrandir",
   albumLook: "Rendu de l’album",

@@ -21,7 +21,6 @@ export default {
   settings: "设置",
   strength: "强度",
   model: "模型",
-  local: "局部",
   restore: "修复",
   upscale: "放大",
   albumLook: "相册的风格",
