@@ -8,7 +8,7 @@ export default {
   pitch: "Ziehen Sie Fotos auf diese Seite, fügen Sie eines ein, oder",
   choose: "Fotos wählen",
   photograph: "Foto aufnehmen",
-  privacy: "An den Server geht ein Vorschaubild von etwa 30 KB. Das Foto folgt erst, wenn Sie es herunterladen.",
+  privacy: "An den Server geht ein Vorschaubild von etwa 30 KB. Das Foto selbst wird nur zum Herunterladen oder Vergrößern gesendet, oder wenn Ihr Browser das Format nicht liest.",
   photo: "Foto",
   stage: "Foto vorher und nachher. Plus und Minus zoomen, Pfeiltasten verschieben, 0 passt ein.",
   before: "Vorher",

@@ -8,7 +8,7 @@ export default {
   pitch: "Drop photos anywhere on this page, paste one, or",
   choose: "Choose photos",
   photograph: "Take a photo",
-  privacy: "A thumbnail of some 30 KB is sent to the server. The photo follows only when you download it.",
+  privacy: "A thumbnail of some 30 KB is sent to the server. The photo itself is sent only to download or enlarge it, or if your browser cannot read its format.",
   photo: "Photo",
   stage: "Photo before and after. Plus and minus zoom, arrow keys move, 0 fits.",
   before: "Before",

@@ -8,7 +8,7 @@ export default {
   pitch: "Suelte fotos en esta página, pegue una, o",
   choose: "Elegir fotos",
   photograph: "Tomar una foto",
-  privacy: "Al servidor se envía una miniatura de unos 30 KB. La foto solo se envía cuando usted la descarga.",
+  privacy: "Al servidor se envía una miniatura de unos 30 KB. La foto misma solo se envía para descargarla o ampliarla, o si su navegador no lee su formato.",
   photo: "Foto",
   stage: "Foto antes y después. Más y menos amplían y reducen, las flechas mueven, 0 ajusta.",
   before: "Antes",

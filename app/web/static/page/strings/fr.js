@@ -8,7 +8,7 @@ export default {
   pitch: "Déposez des photos sur cette page, collez-en une, ou",
   choose: "Choisir des photos",
   photograph: "Prendre une photo",
-  privacy: "Une vignette d’environ 30 Ko est envoyée au serveur. La photo ne suit que si vous la téléchargez.",
+  privacy: "Une vignette d’environ 30 Ko est envoyée au serveur. La photo elle-même n’est envoyée que pour la télécharger ou l’agrandir, ou si votre navigateur ne lit pas son format.",
   photo: "Photo",
   stage: "Photo avant et après. Plus et moins zooment, les flèches déplacent, 0 ajuste.",
   before: "Avant",
