@@ -1,5 +1,6 @@
-"""The same images through every model of a store: `python -m benchmarks.pictures OUT.jpg`.
+"""The same images through every model of a store.
 
+Run `python -m benchmarks.pictures OUT.jpg [PHOTO...]`; the default are the photographs of tests/.
 CLUT_MODELS_STORE is the store. Models without a stated licence are left out.
 """
 
@@ -41,9 +42,8 @@ def draw_heading(sheet: Image.Image, labels: list[str]) -> None:
         draw.text(middle, label, fill="black", font=font, anchor="mm")
 
 
-async def draw_page(models: list[Model]) -> Image.Image:
+async def draw_page(models: list[Model], files: list[Path]) -> Image.Image:
     """Draw a row for each image: the original, then the output of each model."""
-    files = sorted(PHOTOS.glob("*.jpg"))
     size = ((1 + len(models)) * TILE[0], HEADING + len(files) * TILE[1])
     sheet = Image.new("RGB", size, "white")
     draw_heading(sheet, ["original", *(model.card.name for model in models)])
@@ -57,11 +57,11 @@ async def draw_page(models: list[Model]) -> Image.Image:
     return sheet
 
 
-def main(output: Path) -> None:
+def main(output: Path, files: list[Path]) -> None:
     """Write the page."""
     models = [model for model in read_models() if model.card.licence != "not stated"]
-    asyncio.run(draw_page(models)).save(output, quality=QUALITY, optimize=True)
+    asyncio.run(draw_page(models, files)).save(output, quality=QUALITY, optimize=True)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), [Path(it) for it in sys.argv[2:]] or sorted(PHOTOS.glob("*.jpg")))

@@ -78,7 +78,7 @@ def test_contents(wheel: Path) -> None:
     assert "Apache License" in licence
     assert "License-Expression: Apache-2.0" in metadata
     assert f"{information}/licenses/NOTICE" in names
-    assert "model_store/default/1/weights.safetensors" in names
+    assert "model_store/default/2/weights.safetensors" in names
     assert not [name for name in names if name.startswith("model_store/imported")]
     assert "app/training/recipes/default.toml" in names
     assert {"app/web/static/index.html", "app/web/static/page/main.js"} <= names

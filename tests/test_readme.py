@@ -34,7 +34,7 @@ def test_the_python_example(server: Server, photos: Path, tmp_path: Path) -> Non
     printed = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True
     ).stdout
-    assert "33 default@1" in printed
+    assert "33 default@2" in printed
     with Image.open(tmp_path / "better.jpg") as better:
         assert better.size == (853, 480)
     assert read_cube((tmp_path / "look.cube").read_text()).size == 17

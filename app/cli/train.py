@@ -118,12 +118,12 @@ def measure(
 ) -> None:
     """Measure a model, and write the figures into its card.
 
-    Runs `evaluate`, `survey` and `recover`.
+    Runs `evaluate`, `survey` and `recover`; --held-out is for `recover` alone.
     """
     with exit_on_error():
         ensemble = _ensemble([name])
-        files = good_photos(photos, inventory, held_out=held_out)
-        recovered = evaluation.recover(ensemble, files)
+        files = good_photos(photos, inventory)
+        recovered = evaluation.recover(ensemble, good_photos(photos, inventory, held_out=held_out))
         figures = {
             "expert": evaluation.evaluate(ensemble, data).mean._asdict(),
             "artifacts": summarize(measure_artifacts(ensemble, files).values())._asdict(),

@@ -64,7 +64,7 @@ def read_checkpoint(folder: Path) -> dict[str, Any] | None:
 
 
 def export(run: Path, store: Path) -> ModelCard:
-    """Write the best network of a run so far into a model store; the run may continue.
+    """Write the network of a run's last checkpoint into a model store; the run may continue.
 
     Raises:
         BadModel: there is no checkpoint yet, or it cannot be read.
@@ -74,7 +74,7 @@ def export(run: Path, store: Path) -> ModelCard:
         raise BadModel(f"{run}: no checkpoint yet")
     draft = CardDraft.model_validate_json((run / _DRAFT).read_bytes())
     network = ClutNet(**draft.network.model_dump())
-    network.load_state_dict(state["best"])
+    network.load_state_dict(state["average"])
     return write_model(
         store,
         network,

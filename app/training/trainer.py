@@ -112,14 +112,12 @@ class Trainer:
     """Trains to the end of the schedule, going on from the checkpoint in the folder.
 
     All that is random depends on the seed and the number of the step alone, so that a run that
-    was interrupted has the same curve as one that was not: `metrics.csv` in the folder. The weights
-    of the best line are kept: a long run may learn its photographs by heart.
+    was interrupted has the same curve as one that was not: `metrics.csv` in the folder.
     """
 
     def __init__(self, task: Task, schedule: ScheduleConfig, folder: Path) -> None:
         self._task, self._schedule, self._folder = task, schedule, folder
         self._average = deepcopy(task.network)
-        self._best = deepcopy(task.network)
         self._optimizer = Adam(task.network.parameters())
         self._board: Board | None = None
         self._step = 0
@@ -190,8 +188,6 @@ class Trainer:
             "photos_per_second": round(photos_per_second, 1),
         }
         self._rows.append(row)
-        if row["psnr"] == max(it["psnr"] for it in self._rows):
-            self._best.load_state_dict(self._average.state_dict())
         with (self._folder / "metrics.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, row)
             writer.writeheader()
@@ -217,6 +213,5 @@ class Trainer:
         return {
             "network": self._task.network,
             "average": self._average,
-            "best": self._best,
             "optimizer": self._optimizer,
         }

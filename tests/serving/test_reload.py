@@ -79,7 +79,7 @@ async def test_models_are_added_and_removed(store: Path, photo: bytes) -> None:
             thumbnail=ThumbnailRecipe(),
         )
         await service.reload()
-        assert {"default@1", "new@1"} <= set(list_models(service))
+        assert {"default@2", "new@1"} <= set(list_models(service))
         assert "other@1" not in list_models(service)
         assert service.models.registry.default is kept
         assert set(service.models.batchers) == set(list_models(service))
@@ -115,10 +115,10 @@ async def test_a_broken_default_changes_nothing(store: Path, photo: bytes) -> No
     """The error names the damaged file, and the models stay as they were."""
     async with create(store) as service:
         before = list_models(service)
-        card = store / "default" / "1" / "card.json"
+        card = store / "default" / "2" / "card.json"
         text = card.read_text()
         card.write_text("{")
-        with pytest.raises(BadModel, match=r"default/1/card\.json"):
+        with pytest.raises(BadModel, match=r"default/2/card\.json"):
             await service.reload()
         assert list_models(service) == before
         await predict_token(service, photo, "default")

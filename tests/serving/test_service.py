@@ -88,7 +88,7 @@ async def test_the_result_holds_its_timings(service: EnhancementService, photo: 
     """Every stage is measured, and the waiting between the stages is the rest."""
     enhanced = await enhance(service, photo)
     assert enhanced.format is ImageFormat.JPEG
-    assert set(enhanced.timings.seconds) == set(STAGES) - {"upscale"}
+    assert set(enhanced.timings.seconds) == set(STAGES) - {"restore", "upscale"}
     assert 0 <= enhanced.timings.queue <= enhanced.timings.total
     predicted = await predict_lut_of_file(service, photo, PredictLutOptions())
     assert set(predicted.timings.seconds) == {"decode", "predict", "encode"}
@@ -147,7 +147,7 @@ async def test_everything_is_given_back(service: EnhancementService, photo: byte
 async def test_a_burst_is_batched(service: EnhancementService, photo: bytes) -> None:
     """Every image of a burst is run exactly once, alone or in a batch."""
     files = await asyncio.gather(*(predict(service, photo) for _ in range(16)))
-    sizes = service.models.batchers["default@1"].sizes
+    sizes = service.models.batchers["default@2"].sizes
     assert sum(size * count for size, count in sizes.items()) == 16
     assert len({file.look.card.model_ref for file in files}) == 1
 
@@ -155,7 +155,7 @@ async def test_a_burst_is_batched(service: EnhancementService, photo: bytes) -> 
 async def test_a_look_belongs_to_its_model(service: EnhancementService, photo: bytes) -> None:
     """A model that does not exist, or that did not make the look, is rejected."""
     look = (await predict(service, photo)).look
-    again = await enhance_file(service, photo, EnhanceOptions(look=look.token, model="default@1"))
+    again = await enhance_file(service, photo, EnhanceOptions(look=look.token, model="default@2"))
     assert again.look.token == look.token
     with pytest.raises(UnknownModel):
         await enhance_file(service, photo, EnhanceOptions(look=look.token, model="other"))

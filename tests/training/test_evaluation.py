@@ -9,7 +9,7 @@ from app.networks.base import ThumbnailRecipe
 from app.networks.store import Model, read_model, read_store, write_model
 from app.policies import STORE
 from app.training.checkpoint import new_network
-from app.training.data import photo_files
+from app.training.data import good_photos, photo_files
 from app.training.ensemble import Ensemble
 from app.training.evaluation import (
     DAMAGES,
@@ -84,13 +84,26 @@ def test_the_published_network_has_its_known_psnr(shared, tmp_path):
 
 
 @pytest.mark.reference
-def test_the_embedded_network_is_worth_serving(shared):
-    """Given the eight pairs, of which it has seen none, it is far above the inputs' 18.0 dB."""
-    model = read_model(STORE / "default" / "1")
+@pytest.mark.parametrize(("name", "version", "least"), [("default", "2", 27), ("vivid", "1", 29)])
+def test_the_embedded_networks_are_worth_serving(shared, name, version, least):
+    """Given the eight pairs, not trained on, they are far above the 18.0 dB of the inputs."""
+    model = read_model(STORE / name / version)
 
     report = evaluate(Ensemble([model]), shared / "pairs")
 
-    assert report.mean.psnr > 28
+    assert report.mean.psnr > least
+
+
+@pytest.mark.reference
+def test_the_default_network_leaves_finished_photos_alone(shared):
+    """Given good photographs, it changes them by less than 4 dE76, and mends dark ones."""
+    folder = shared / "photos"
+    files = good_photos(folder, folder / "INVENTORY.tsv", held_out=True)[:18]
+
+    table = recover(Ensemble([read_model(STORE / "default" / "2")]), files)
+
+    assert table["untouched"].after < 4
+    assert table["under-exposed 2 EV"].after < 9
 
 
 def test_psnr_is_that_of_the_8_bit_levels():

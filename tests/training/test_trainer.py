@@ -147,25 +147,6 @@ def test_the_average_is_not_drowned_by_the_start(tmp_path):
     assert torch.dist(average, task.network.psi) < task.network.psi.norm() / 5
 
 
-def test_the_best_weights_are_kept_when_a_run_gets_worse(tmp_path):
-    """Given a task that asks for the opposite after step 6, the weights of step 6 are kept."""
-
-    class Turn(Brighten):
-        def loss(self, batch: Batch) -> torch.Tensor:
-            self.steps = getattr(self, "steps", 0) + 1
-            return super().loss(batch) * (1 if self.steps <= 6 else -1)
-
-    task = Turn()
-    schedule = ScheduleConfig(steps=10, rate=0.01, averaging=0.0, report=2)
-    Trainer(task, schedule, tmp_path).run()
-
-    figures = [psnr for _, _, psnr in curve(tmp_path)]
-    assert max(figures) == figures[2]
-    assert not torch.equal(read_checkpoint(tmp_path)["best"]["psi"], task.network.psi)
-    task.network.load_state_dict(read_checkpoint(tmp_path)["best"])
-    assert psnr(task.network, task.held_out["any"]) == pytest.approx(figures[2], rel=1e-5)
-
-
 def test_without_averaging_the_weights_themselves_are_kept(tmp_path):
     """Given an averaging of 0, the average is the network."""
     task = Brighten()

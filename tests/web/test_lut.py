@@ -26,13 +26,13 @@ def test_a_photo_gives_its_lut(client: httpx.Client, otters: bytes) -> None:
     response = client.post("/lut", content=otters)
     assert response.status_code == 200
     assert response.headers["content-type"] == "text/plain; charset=us-ascii"
-    assert response.headers["x-model"] == "default@1"
+    assert response.headers["x-model"] == "default@2"
     stages = [part.split(";")[0] for part in response.headers["server-timing"].split(", ")]
     assert stages == ["queue", "decode", "predict", "encode"]
     lut = read_cube(response.text)
     assert lut.size == 33
     distance = np.abs(lut.table - Lut3D.identity(33).table)
-    assert 0.01 < distance.mean() < 0.3
+    assert 0.003 < distance.mean() < 0.3
 
 
 def test_a_token_gives_the_same_lut_again(client: httpx.Client, otters: bytes) -> None:
@@ -105,7 +105,7 @@ def test_json(client: httpx.Client, token: str) -> None:
 
 
 BEGINNINGS = {
-    "cube": b"# model default@1",
+    "cube": b"# model default@2",
     "resolve": b"# default look",
     "csp": b"CSPLUTV100",
     "clf": b"<?xml",

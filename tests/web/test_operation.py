@@ -23,7 +23,7 @@ def test_models(client: httpx.Client) -> None:
     """The listing names the source and the licence of the weights."""
     listing = client.get("/models").json()
     (model,) = (item for item in listing["models"] if item["name"] == "default")
-    assert listing["default"] == "default@1"
+    assert listing["default"] == "default@2"
     assert (model["architecture"], model["lut_size"], model["shaper"]) == ("clutnet", 33, False)
     assert model["licence"] == "Apache-2.0"
     assert len(model["fingerprint"]) == 16
@@ -44,21 +44,21 @@ def test_metrics_count_what_happened(client: httpx.Client, otters: bytes) -> Non
     assert change[response_series("GET", "unmatched", 404)] == 1
     for stage in ("decode", "predict", "apply", "encode"):
         assert (
-            change["clut_stage_duration_seconds_count", (("model", "default@1"), ("stage", stage))]
+            change["clut_stage_duration_seconds_count", (("model", "default@2"), ("stage", stage))]
             == 1
         )
-    assert change["clut_queue_wait_seconds_count", (("model", "default@1"),)] == 1
+    assert change["clut_queue_wait_seconds_count", (("model", "default@2"),)] == 1
     assert change["clut_rejected_total", (("reason", "not-an-image"),)] == 1
     assert change["clut_received_bytes_total", ()] >= len(otters)
     assert change["clut_sent_bytes_total", ()] > 10_000
-    assert change["clut_batch_size_count", (("model", "default@1"),)] == 1
+    assert change["clut_batch_size_count", (("model", "default@2"),)] == 1
     assert after["clut_ready", ()] == after["clut_alive", ()] == 1
-    assert after["clut_batch_failures_total", (("model", "default@1"),)] == 0
+    assert after["clut_batch_failures_total", (("model", "default@2"),)] == 0
     memory = after["process_resident_memory_bytes", ()]
     assert memory < after["clut_memory_limit_bytes", ()] < 2**50
     assert after["clut_in_flight_requests", ()] == after["clut_reserved_memory_bytes", ()] == 0
     assert after["clut_in_flight_bytes", ()] == 0
-    assert after["clut_queue_depth", (("model", "default@1"),)] == 0
+    assert after["clut_queue_depth", (("model", "default@2"),)] == 0
     defaults = Settings()
     assert after["clut_queue_capacity", ()] == defaults.admission.max_requests
     assert after["clut_memory_budget_bytes", ()] == defaults.admission.memory_bytes

@@ -35,7 +35,7 @@ def test_over_http_with_an_admin_key_alone(tmp_path: Path) -> None:
         problem(client.post("/models/reload", headers=bearer(user)), 403, "forbidden")
         assert served(client, bearer(user)) == {"default"}
         response = client.post("/models/reload", headers=bearer(admin))
-        assert response.json() == {"models": ["default@1", "other@1"]}
+        assert response.json() == {"models": ["default@2", "other@1"]}
         assert served(client, bearer(user)) == {"default", "other"}
 
 
@@ -58,9 +58,9 @@ def test_by_signal(tmp_path: Path, otters: bytes) -> None:
                 time.sleep(0.05)
 
         write_other(tmp_path / "store")
-        hang_up_until("read again: default@1, other@1")
+        hang_up_until("read again: default@2, other@1")
         assert served(server.client) == {"default", "other"}
-        (tmp_path / "store" / "default" / "1" / "weights.safetensors").write_bytes(b"")
+        (tmp_path / "store" / "default" / "2" / "weights.safetensors").write_bytes(b"")
         hang_up_until("the SHA-256 does not match the card")
         assert server.client.post("/enhance", content=otters).is_success
         assert served(server.client) == {"default", "other"}
