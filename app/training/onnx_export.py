@@ -111,9 +111,16 @@ def compare(model: Model, exported: OnnxNetwork, thumbnails: Thumbnails) -> Comp
             if one is not None:
                 worst = max(worst, float((one - two).abs().max()))
         colours = image.flatten(2).transpose(1, 2)
-        enhanced = (trilinear(it, colours).clamp(0.0, 1.0).numpy() for it in (original, other))
-        means.append(mean_difference(*enhanced))
+        means.append(mean_difference(*(_to_levels(it, colours) for it in (original, other))))
     return Comparison(worst, fmean(means))
+
+
+def _to_levels(luts: LutBatch, colours: Tensor) -> NDArray[np.uint16]:
+    """Map colours (1, P, 3) in 0..1 to levels (P, 3) of 16 bits."""
+    levels: NDArray[np.uint16] = (
+        trilinear(luts, colours)[0].clamp(0.0, 1.0).mul(65535).round().numpy().astype(np.uint16)
+    )
+    return levels
 
 
 class _Outputs(nn.Module):

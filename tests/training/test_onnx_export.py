@@ -111,4 +111,4 @@ def test_another_network_differs(exported: bytes) -> None:
         model.network.psi.add_(0.01)
     found = compare(model, OnnxNetwork(exported), thumbnails()[:2])
     assert found.worst > 0.01
-    assert found.mean > 0.1
+    assert found.mean > 0.05
