@@ -175,6 +175,12 @@ def _many_scans() -> bytes:
     return jpeg[:last] + jpeg[last:-2] * 98 + jpeg[-2:]
 
 
+def _heights() -> bytes:
+    """Return a JPEG whose height is to be found behind 4 million segments that state none."""
+    jpeg = _jpeg_size(saved(scene(), "JPEG"), 0)
+    return jpeg[:-2] + b"\xff\xdc\0\2" * 4_000_000 + b"\xff\xd9"
+
+
 def _runs(width: int, height: int, runs: bytes) -> bytes:
     """Return a BMP of run-length coded pixels."""
     header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(runs), 0, 0, 1, 0)
@@ -230,6 +236,7 @@ HOSTILE_FILES: dict[str, Callable[[], bytes]] = {
     "progressive.jpg": _many_scans,
     "padding.jpg": lambda: b"\xff\xd8" + b"\xff" * 20_000_000,
     "stuffing.jpg": lambda: b"\xff\xd8\xff\x00" + b"\xff\x00" * 10_000_000,
+    "heights.jpg": _heights,
     "runs.bmp": lambda: _runs(1, 1, b"\x01\x00" * 5_000_000),
 }
 

@@ -26,7 +26,7 @@ _FRAMES = {LS, *range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # DHT, JPG and DAC are 
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})  # TEM, RST0..7 and SOI have no length
 _MARKER = re.compile(rb"\xff([^\x00\xff])")  # not a stuffed byte, nor padding
 _NO_PIXELS = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")  # nor TEM and RST0..7
-_MAX_SEGMENTS = 10_000  # before the scan; the longest metadata take some hundred
+_MAX_SEGMENTS = 10_000  # before the scan, and after it; the longest metadata take some hundred
 _WINDOW = 1 << 18  # bytes, which take at most some milliseconds
 _SUM_AT_50 = 3688  # of the steps of luma
 _MAX_PAYLOAD = 0xFFFF - 2  # the length field counts itself
@@ -126,13 +126,17 @@ def scans(body: bytes, segments: list[Segment]) -> Iterator[Segment]:
     another file.
     """
     position = segments[-1].start + len(segments[-1].payload)
-    while found := _search(_NO_PIXELS, body, position):
+    for _ in range(_MAX_SEGMENTS):
+        found = _search(_NO_PIXELS, body, position)
+        if found is None:
+            return
         marker, start = found[1][0], found.end() + 2
         if marker == EOI:
             yield Segment(EOI, b"", found.end())
             return
         position = start + max(0, int.from_bytes(body[found.end() : start]) - 2)
         yield Segment(marker, body[start : min(position, start + 64)], start)
+    raise FormatError(f"it has more than {_MAX_SEGMENTS} segments after its first scan")
 
 
 def fill_in_height(body: bytes, segments: list[Segment]) -> bytes:
