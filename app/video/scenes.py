@@ -14,8 +14,10 @@ from app.luts.lut3d import Lut3D
 from app.video.analysis import CANDIDATE, Analysis
 
 CERTAIN = 0.45  # a change of the histogram that is a cut, whatever the look does
-OUTSTANDING = 3.0  # times the median change around a cut
-NEIGHBOURS = 8  # frames on either side that a change is compared with
+# A cut changes the histogram this many times as much as the frames around it on average: as many
+# as those in PySceneDetect's AdaptiveDetector, with the same threshold.
+OUTSTANDING = 3.0
+NEIGHBOURS = 2  # on either side
 LOOK_DISTANCE = 1.5  # 8-bit levels: a change of the look that confirms a cut
 REACH = 6.0  # standard deviations after which a weight is zero in float32
 
@@ -62,7 +64,7 @@ def find_cuts(analysis: Analysis, look_distance: LookDistance) -> list[int]:
             continue
         first, last = max(1, index - NEIGHBOURS), index + NEIGHBOURS + 1
         around = np.delete(analysis.changes[first:last], index - first)
-        if around.size and change < OUTSTANDING * float(np.median(around)):
+        if around.size and change < OUTSTANDING * float(around.mean()):
             continue
         if change < CERTAIN:
             position = int(np.searchsorted(analysis.keys, index))

@@ -47,6 +47,12 @@ def test_what_is_no_cut() -> None:
     moving.changes[40:60] = 0.15
     moving.changes[50] = 0.3
     assert find_cuts(moving, distance) == [0]
+    # As in the trailer of Big Buck Bunny, frames 900 to 905.
+    motion = {53: (0.15, 0.14), 54: (0.14, 0.14), 55: (0.12, 0.19)}
+    begins_fast = make_analysis(
+        {50: (0.29, 0.43), **motion}, np.arange(5, dtype=np.float32)[:, np.newaxis] * 9
+    )
+    assert find_cuts(begins_fast, distance) == [0, 50]
 
 
 def test_smoothing_has_no_phase() -> None:
