@@ -57,7 +57,16 @@ def _parse_restore(value: object) -> object:
 Restore = Annotated[
     Literal["off", "auto"] | float,
     BeforeValidator(_parse_restore),
-    WithJsonSchema({"type": "string", "default": "off", "examples": ["off", "auto", "0.5"]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "enum": [OFF, AUTO]},
+                {"type": "number", "minimum": 0, "maximum": 1},
+            ],
+            "default": OFF,
+            "examples": [OFF, AUTO, 0.5],
+        }
+    ),
 ]
 ModelRef = Annotated[
     str | None,

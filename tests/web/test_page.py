@@ -181,7 +181,7 @@ def test_strength_needs_no_request(enhanced: Page) -> None:
     set_range(enhanced, "#strength", 50)
     half = pixels(enhanced)
     middle = (unchanged.astype(int) + after) / 2
-    assert np.abs(half - middle).mean() < 0.4  # the look is linear in the strength, but for clipping
+    assert np.abs(half - middle).mean() < 0.4  # linear in the strength, but for clipping
     assert np.abs(unchanged.astype(int) - after).mean() > 0.5
     assert requests == []
     assert "strength=0.5" in enhanced.locator("#curl").input_value()
