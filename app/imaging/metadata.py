@@ -9,8 +9,9 @@ from xml.dom.minidom import Document
 from xml.parsers.expat import ExpatError
 
 from app.imaging import xmp
-from app.imaging.exif import DIMENSIONS, PERSONAL, Exif
+from app.imaging.exif import Exif
 from app.imaging.exif import read_orientation as read_exif_orientation
+from app.imaging.exif_tags import DIMENSIONS, PERSONAL
 from app.imaging.raster import Metadata
 
 MAX_BLOCK = 1 << 18  # bytes; a larger block is dropped: a hostile one would be slow to parse

@@ -15,7 +15,8 @@ import simplejpeg
 from app.imaging import xmp
 from app.imaging.codecs import jpeg_segments
 from app.imaging.codecs.jpeg_segments import APP1, APP2, XMP
-from app.imaging.exif import Exif, Tag, Value, read_values
+from app.imaging.exif import Exif, Value, read_values
+from app.imaging.exif_tags import Tag
 from app.imaging.raster import Samples
 
 NAMESPACE = "http://ns.apple.com/HDRGainMap/1.0/"
