@@ -17,7 +17,7 @@ from app.networks.store import ModelRegistry, read_registry, write_model
 from app.restoration.methods import import_tables
 from app.restoration.store import Restorers, read_restorers, write_restorer
 from app.settings import Settings
-from app.training.data import photo_files, read_photo
+from app.training.data import photo_files, read_photo, spread
 from app.training.onnx_export import OPSET, OnnxNetwork, Precision, compare, export_onnx
 
 _MOST_PHOTOS = 64
@@ -143,10 +143,9 @@ def export_model(
 
 def _read_thumbnails(folder: Path, recipe: ThumbnailRecipe) -> list[NDArray[np.float32]]:
     """Make thumbnails of the photographs of a folder, of at most 64 of them."""
-    files = photo_files(folder)
     return [
         make_thumbnail(read_photo(file), recipe.size, recipe.antialias)
-        for file in files[:: -(-len(files) // _MOST_PHOTOS)]
+        for file in spread(photo_files(folder), _MOST_PHOTOS)
     ]
 
 

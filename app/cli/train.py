@@ -17,7 +17,7 @@ from app.training import train as training
 from app.training.ablation import AblationConfig
 from app.training.artifact_metrics import ArtifactMetrics, measure_artifacts, summarize
 from app.training.config import read_config
-from app.training.data import good_photos
+from app.training.data import good_photos, spread
 from app.training.ensemble import Ensemble
 from app.training.evaluation import Recovery, Score
 from app.training.figures import draw_figures
@@ -121,7 +121,8 @@ def measure(
     Runs `evaluate`, `survey` and `recover`; --held-out is for `recover` alone.
     """
     with exit_on_error():
-        ensemble = _ensemble([name])
+        model = _registry().get(name)
+        ensemble = Ensemble([model])
         files = good_photos(photos, inventory)
         recovered = evaluation.recover(ensemble, good_photos(photos, inventory, held_out=held_out))
         figures = {
@@ -134,7 +135,7 @@ def measure(
             for part, values in figures.items()
         }
         store = Settings.from_environment().models.store
-        write_figures(store, _registry().get(name).card, rounded)
+        write_figures(store, model.card, rounded)
     for part, values in rounded.items():
         typer.echo(f"{part}  " + "  ".join(f"{key} {value}" for key, value in values.items()))
 
@@ -171,8 +172,8 @@ def figures(
     """
     with exit_on_error():
         model = _registry().get(name)
-        files = good_photos(photos, inventory)
-        written = draw_figures(model, files[:: -(-len(files) // _MOST_PHOTOS)], output)
+        files = spread(good_photos(photos, inventory), _MOST_PHOTOS)
+        written = draw_figures(model, files, output)
     typer.echo("\n".join(map(str, written)))
 
 

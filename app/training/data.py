@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
 _NOT_FREE = ("unsplash", "middlebury", "not stated")
 
 Row = dict[str, str]
+T = TypeVar("T")
 
 
 class PhotosConfig(BaseModel):
@@ -101,6 +103,11 @@ def photo_files(folder: Path) -> list[Path]:
     if not files:
         raise BadParameter(f"{folder}: no photographs (JPEG, PNG or TIFF) here")
     return files
+
+
+def spread(items: Sequence[T], most: int) -> Sequence[T]:
+    """Return at most so many of the items, evenly spread."""
+    return items[:: -(-len(items) // most)]
 
 
 def read_photo(path: Path) -> NDArray[np.uint8]:

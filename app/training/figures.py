@@ -23,7 +23,7 @@ from app.errors import BadParameter
 from app.imaging.resize import make_thumbnail
 from app.networks.clutnet import ClutNet
 from app.networks.store import Model
-from app.training.data import read_photo
+from app.training.data import read_photo, spread
 from app.training.ensemble import Ensemble
 from app.training.evaluation import contact_sheet, enhance
 
@@ -76,7 +76,7 @@ def draw_figures(model: Model, files: Sequence[Path], folder: Path) -> list[Path
             written.append(folder / name)
             figure.savefig(written[-1])
     written.append(folder / "sheet.jpg")
-    _make_sheet(model, photos[:: -(-len(photos) // _SHEET)]).save(written[-1], quality=88)
+    _make_sheet(model, spread(photos, _SHEET)).save(written[-1], quality=88)
     return written
 
 

@@ -177,8 +177,7 @@ async def models(
 ) -> dict[str, Any]:
     """List the models that are served, with their source, licence and measured figures.
 
-    `restoration` lists those that `upscale` uses.
-
+    `restoration` lists those that `restore` and `upscale` use.
 
     The photographs of the training are in the cards alone: `clut-enhance models show`.
     """

@@ -359,7 +359,7 @@ def test_broken_link(browser: Browser, server: Server) -> None:
 
 
 def test_no_webgl(browser: Browser, server: Server, otters: bytes) -> None:
-    """A browser without WebGL2 says so, at once and for a photo."""
+    """Without WebGL2 the page shows an error, when it opens and when a photo is chosen."""
     with visiting(browser, "about:blank") as page:
         page.add_init_script("HTMLCanvasElement.prototype.getContext = () => null")
         page.goto(address(server))
