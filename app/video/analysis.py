@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from app.imaging.resize import make_thumbnail
 from app.jit import jit
-from app.networks.base import ThumbnailRecipe
 from app.video.frames import FrameFormat
+from app.video.network import LookNetwork
+from app.video.source import Source
 from app.video.yuv import YuvConverter
 
 KEY_SECONDS = 0.2  # between frames whose look is predicted
@@ -23,9 +23,6 @@ FLASH_FRAMES = 4  # after which a flash of light has ended
 CANDIDATE = 0.12
 BINS = 32
 SAMPLES = 160  # of chroma on each axis of a histogram, at least
-
-Encode = Callable[[list[NDArray[np.float32]]], NDArray[np.float32]]
-"""Maps thumbnails (3, S, S) to codes (B, K)."""
 
 Progress = Callable[[int, int], None]
 """Receives the number of frames that are done, and of all frames as far as it is known."""
@@ -52,24 +49,23 @@ class Analysis:
 
 
 def analyse(
-    frames: Iterable[VideoFrame],
+    source: Source,
     layout: FrameFormat,
-    recipe: ThumbnailRecipe,
-    encode: Encode,
-    batch: int,
+    network: LookNetwork,
     progress: Progress,
-    expected: int,
+    interval: float = KEY_SECONDS,
 ) -> Analysis:
     """Read all frames of a video.
 
     Args:
-        frames: of the video.
-        layout: the format that they are processed in.
-        recipe: of the thumbnails.
-        encode: predicts codes from at most `batch` thumbnails.
-        batch: how many thumbnails pass through the network at once.
+        source: the video.
+        layout: the format that its frames are processed in.
+        network: predicts looks.
         progress: receives the number of frames read.
-        expected: the number of frames that the headers announce.
+        interval: seconds between frames whose look is predicted; 0 is every frame.
+
+    Raises:
+        BadVideo: the file is damaged.
     """
     converter = YuvConverter(layout.layout, layout.encoding)
     times: list[float] = []
@@ -77,21 +73,21 @@ def analyse(
     codes: list[NDArray[np.float32]] = []
     thumbnails: list[NDArray[np.float32]] = []
     histograms = _Histograms()
-    for index, frame in enumerate(frames):
+    for index, frame in enumerate(source.frames()):
         planes = layout.planes(layout.convert(frame))
         times.append(float((frame.pts or 0) * (frame.time_base or 0)))
         change = histograms.add(_histogram(planes, layout.layout.bits))
-        is_due = not keys or times[-1] - times[keys[-1]] >= KEY_SECONDS - 1e-6
+        is_due = not keys or times[-1] - times[keys[-1]] >= interval - 1e-6
         if is_due or change > CANDIDATE:
             keys.append(index)
             rgb = converter.to_rgb(planes)
-            thumbnails.append(make_thumbnail(rgb, recipe.size, recipe.antialias))
-        if len(thumbnails) == batch:
-            codes.append(encode(thumbnails))
+            thumbnails.append(make_thumbnail(rgb, network.recipe.size, network.recipe.antialias))
+        if len(thumbnails) == network.batch:
+            codes.append(network.encode(thumbnails))
             thumbnails.clear()
-        progress(index + 1, max(index + 1, expected))
+        progress(index + 1, max(index + 1, source.expected_frames))
     if thumbnails:
-        codes.append(encode(thumbnails))
+        codes.append(network.encode(thumbnails))
     return Analysis(
         np.array(times),
         np.array(histograms.changes, np.float32),

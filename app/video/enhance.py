@@ -79,15 +79,7 @@ def find_looks(
         whole = Scene(0, 1, np.zeros(1, np.intp), code[np.newaxis])
         return VideoLooks(first, None, LookTrack([whole], decode))
     with Source(path) as source:
-        analysis = analyse(
-            source.frames(),
-            layout,
-            network.recipe,
-            network.encode,
-            network.batch,
-            partial(progress, "analyse"),
-            source.expected_frames,
-        )
+        analysis = analyse(source, layout, network, partial(progress, "analyse"))
     cuts = find_cuts(analysis, partial(_look_distance, network))
     scenes = make_scenes(analysis, cuts, options.smooth, constant=options.per_scene)
     return VideoLooks(first, analysis, LookTrack(scenes, decode, analysis.times))
