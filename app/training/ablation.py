@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import NamedTuple, Self, TypeGuard
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PositiveInt
 from torch import Tensor
 
 from app.errors import BadParameter
 from app.model_files import Name
 from app.networks.base import Network
 from app.networks.clutnet import ClutNet
-from app.networks.store import Model, ModelCard, read_model, read_store, write_model
+from app.networks.store import ModelCard, read_model, read_store, write_model
 from app.training.config import NetworkConfig
 from app.training.data import Photos
 from app.training.distil import DistilConfig, distil, make_dataset
@@ -31,10 +32,12 @@ class Variant(NetworkConfig):
         fixed_matrices: as in `DistilConfig`.
         pca_of: a variant before it, with plain LUTs: this one is not trained, but is that one
             with its basis compressed to S and W afterwards.
+        seeds: how many seeds it is trained with, where that is not the number of the others.
     """
 
     fixed_matrices: bool = False
     pca_of: Name | None = None
+    seeds: PositiveInt | None = None
 
     @property
     def shape(self) -> str:
@@ -48,6 +51,7 @@ class AblationConfig(BaseModel):
     Attributes:
         distil: the first network, and how all of them learn.
         variants: the others, by name.
+        seeds: how many seeds each is trained with, counted from the seed of the first network.
         pairs: photographs and an expert's versions, for evaluation; see `find_pairs`.
         report: a Markdown file; the plot is put beside it, as PNG.
     """
@@ -56,6 +60,7 @@ class AblationConfig(BaseModel):
 
     distil: DistilConfig
     variants: dict[Name, Variant]
+    seeds: PositiveInt = 1
     pairs: Path
     report: Path
 
@@ -66,8 +71,20 @@ class AblationConfig(BaseModel):
         first = Variant(**shared.network.model_dump(), fixed_matrices=shared.fixed_matrices)
         return {shared.name: first, **self.variants}
 
-    def recipe(self, name: str) -> DistilConfig:
-        """Return the recipe of one of the networks."""
+    @property
+    def runs(self) -> list[tuple[str, int]]:
+        """Names and seeds in the order of training.
+
+        One seed follows the other, so that an unfinished comparison has all networks of a seed.
+        Networks with fewer seeds come last.
+        """
+        counts = {name: variant.seeds or self.seeds for name, variant in self.networks.items()}
+        runs = [(name, seed) for seed in range(self.seeds) for name in counts]
+        kept = [(name, seed) for name, seed in runs if seed < counts[name]]
+        return sorted(kept, key=lambda run: counts[run[0]], reverse=True)
+
+    def recipe(self, name: str, seed: int) -> DistilConfig:
+        """Return the recipe of one of the networks for a seed, counted from 0."""
         variant, shared = self.networks[name], self.distil
         # A second difference grows with the square of the step between lattice points, and the
         # loss squares it: on a coarser lattice the same curve would cost more.
@@ -75,8 +92,9 @@ class AblationConfig(BaseModel):
         curvature = shared.losses.curvature / step**4
         return shared.model_copy(
             update={
-                "name": name,
-                "run": shared.run / name,
+                "name": f"{name}-seed{seed}",
+                "run": shared.run / f"{name}-seed{seed}",
+                "seed": shared.seed + seed,
                 "network": NetworkConfig(n=variant.n, s=variant.s, w=variant.w, d=variant.d),
                 "fixed_matrices": variant.fixed_matrices,
                 "losses": shared.losses.model_copy(update={"curvature": curvature}),
@@ -112,20 +130,20 @@ class Cost(NamedTuple):
     multiply_adds: int
 
 
-class Row(NamedTuple):
-    """The results of one network.
+class Result(NamedTuple):
+    """The results of one network for one seed.
 
     Attributes:
-        variant: its sizes.
+        name: of the network.
         card: its card, with the distance to the teachers.
-        cost: its counts.
         to_expert: the distance to an expert's versions.
+        metrics: the lines of the run's metrics.csv; empty for a network that was not trained.
     """
 
-    variant: Variant
+    name: str
     card: ModelCard
-    cost: Cost
     to_expert: Score
+    metrics: list[dict[str, float]]
 
     @property
     def to_teachers(self) -> float:
@@ -135,62 +153,65 @@ class Row(NamedTuple):
 
 
 class Students:
-    """The networks by name, each trained when it is first needed."""
+    """The networks by name and seed, each trained when it is first needed."""
 
     def __init__(self, config: AblationConfig) -> None:
         self._config, self._store = config, config.distil.store
         finished = (model for model in read_store(self._store) if self._is_finished(model.card))
         self._ready = {model.card.name: model for model in finished}
 
-    def __getitem__(self, name: str) -> Model:
-        if name not in self._ready:
-            variant = self._config.networks[name]
-            card = self._compress(name, variant) if variant.pca_of else self._train(name)
-            self._ready[name] = read_model(self._store / name / str(card.version))
-        return self._ready[name]
-
-    def row(self, name: str) -> Row:
+    def result(self, name: str, seed: int) -> Result:
         """Train a network if needed, and evaluate it."""
-        variant, model = self._config.networks[name], self[name]
-        network = ClutNet(variant.n, variant.s, variant.w, variant.d)
-        return Row(
-            variant=variant,
+        recipe = self._config.recipe(name, seed)
+        if recipe.name not in self._ready:
+            source = self._config.networks[name].pca_of
+            card = self._compress(recipe, source, seed) if source else self._train(recipe, seed)
+            self._ready[recipe.name] = read_model(self._store / recipe.name / str(card.version))
+        model = self._ready[recipe.name]
+        return Result(
+            name=name,
             card=model.card,
-            cost=count_cost(network, fixed_matrices=variant.fixed_matrices),
             to_expert=evaluate(Ensemble([model]), self._config.pairs).mean,
+            metrics=_read_metrics(recipe.run / "metrics.csv"),
         )
 
-    @property
-    def _cache(self) -> Path:
-        return self._config.distil.run / "batches"
+    def _cache(self, seed: int) -> Path:
+        return self._config.distil.run / f"batches-seed{seed}"
 
     def _is_finished(self, card: ModelCard) -> bool:
         steps = card.training.get("figures", {}).get("step")
         return bool(steps == self._config.distil.schedule.steps)
 
-    def _train(self, name: str) -> ModelCard:
-        return distil(self._config.recipe(name), cache=self._cache)
+    def _train(self, recipe: DistilConfig, seed: int) -> ModelCard:
+        return distil(recipe, cache=self._cache(seed))
 
-    def _compress(self, name: str, variant: Variant) -> ModelCard:
-        source = self._ready.get(variant.pca_of or "")
+    def _compress(self, recipe: DistilConfig, source_name: str, seed: int) -> ModelCard:
+        source = self._ready.get(self._config.recipe(source_name, seed).name)
+        s, w = recipe.network.s, recipe.network.w
         plain = source.network if source else None
-        if not (source and _is_plain(plain) and variant.s and variant.w):
-            raise BadParameter(f"{name}: PCA makes S and W of plain LUTs that come before it")
-        card, network = source.card, compress(plain, variant.s, variant.w)
-        recipe = self._config.distil
+        if not (source and _is_plain(plain) and s and w):
+            raise BadParameter(f"{recipe.name}: PCA makes S and W of earlier plain LUTs")
+        card, network = source.card, compress(plain, s, w)
         dataset = make_dataset(
-            recipe, Photos(recipe.photos), Teachers(recipe.teachers), self._cache
+            recipe, Photos(recipe.photos), Teachers(recipe.teachers), self._cache(seed)
         )
         figures = card.training["figures"] | validate(network, dataset.held_out)
         return write_model(
             self._store,
             network,
-            name=name,
+            name=recipe.name,
             licence=card.licence,
             source=f"The basis of {card.model_ref} after PCA. {card.source}",
             thumbnail=card.thumbnail,
             training=card.training | {"command": "clut-enhance compare", "figures": figures},
         )
+
+
+def _read_metrics(path: Path) -> list[dict[str, float]]:
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
 @torch.no_grad()
@@ -217,10 +238,11 @@ def compress(network: ClutNet, s: int, w: int) -> ClutNet:
     return smaller.eval()
 
 
-def count_cost(network: ClutNet, *, fixed_matrices: bool = False) -> Cost:
+def count_cost(variant: Variant) -> Cost:
     """Count; fixed matrices are not learned, but they are multiplied by, too."""
+    network = ClutNet(variant.n, variant.s, variant.w, variant.d)
     matrices = sum(matrix.numel() for matrix in network.matrices)
-    fixed = matrices if fixed_matrices else 0
+    fixed = matrices if variant.fixed_matrices else 0
     return Cost(
         lut_parameters=network.psi.numel() + matrices - fixed,
         parameters=sum(it.numel() for it in network.parameters()) - fixed,

@@ -70,27 +70,59 @@ def prose(config: AblationConfig) -> str:
 
 def test_each_network_has_its_row(config):
     """Given four networks, each is in the table with its exact counts, and in the plot."""
-    rows = compare(config)
+    results = compare(config)
 
-    assert [row.card.name for row in rows] == ["clut", "plain", "pca", "fixed"]
-    matrices = 2 * 5 + 3 * 5**2
-    assert [row.cost.lut_parameters for row in rows] == [36 + matrices, 750, 36 + matrices, 36]
+    assert list(results) == ["clut", "plain", "pca", "fixed"]
     table = config.report.read_text()
     assert "| plain | 02+--+-- | 5 | 750 |" in table
+    matrices = 2 * 5 + 3 * 5**2
+    assert f"| clut | 02+02+03 | 5 | {36 + matrices} |" in table
     assert "| pca (PCA of plain) | 02+02+03 | 5 | 121 |" in table
     assert "| fixed (fixed matrices) | 02+02+03 | 5 | 36 |" in table
     assert "trained for 6 steps of 2 photographs" in prose(config)
     with Image.open(config.report.with_suffix(".png")) as plot:
-        assert plot.size == (960, 600)
+        assert plot.size == (1440, 600)
+
+
+def test_seeds_are_compared_by_mean_and_spread(config):
+    """Given two seeds, and one for a network, the report has their mean, spread and curves."""
+    variants = {"plain": Variant(n=2, d=5, seeds=1), "fixed": config.variants["fixed"]}
+    config = config.model_copy(update={"variants": variants, "seeds": 2})
+
+    results = compare(config)
+
+    assert config.runs == [("clut", 0), ("fixed", 0), ("clut", 1), ("fixed", 1), ("plain", 0)]
+    assert {name: len(it) for name, it in results.items()} == {"clut": 2, "fixed": 2, "plain": 1}
+    first, second = (result.to_teachers for result in results["clut"])
+    assert first != second
+    report = config.report.read_text().splitlines()
+    lines = {line.split(" ")[1]: line for line in report if line.startswith("| ")}
+    mean = (first + second) / 2
+    assert f"| 2 | {mean:.2f} ± {abs(first - second) / 2**0.5:.2f} |" in lines["clut"]
+    assert f"| 1 | {results['plain'][0].to_teachers:.2f} |" in lines["plain"]
+
+
+def test_more_steps_continue_the_runs(alone):
+    """Given a finished comparison and twice the steps, the first half is not trained again."""
+    before = compare(alone)["clut"][0].metrics
+    schedule = alone.distil.schedule.model_copy(update={"steps": 12})
+    longer = alone.model_copy(
+        update={"distil": alone.distil.model_copy(update={"schedule": schedule})}
+    )
+
+    after = compare(longer)["clut"][0].metrics
+
+    assert [line["step"] for line in after] == [3, 6, 9, 12]
+    assert after[:2] == before
 
 
 def test_what_is_finished_is_not_made_again(config):
     """Given a finished comparison, it stays as it is and needs no photos any more."""
-    rows = compare(config)
+    results = compare(config)
 
     again = compare(config.with_data(photos=config.pairs / "nowhere"))
 
-    assert again == rows
+    assert again == results
     assert len(read_store(config.distil.store)) == 4
 
 
@@ -109,8 +141,8 @@ def test_the_remarks_of_an_earlier_report_stay(alone):
 def test_the_report_says_how_long_training_took(alone):
     """Given a run of 12 photos at 0.1 a second, the report says 2 minutes."""
     compare(alone)
-    metrics = alone.distil.run / "clut" / "metrics.csv"
-    metrics.write_text("step,photos_per_second\n3,0.1\n6,0.1\n")
+    metrics = alone.distil.run / "clut-seed0" / "metrics.csv"
+    metrics.write_text("step,psnr_taught,photos_per_second\n3,20,0.1\n6,20,0.1\n")
 
     compare(alone)
 
@@ -121,37 +153,30 @@ def test_what_is_not_finished_is_left_out_by_name(config):
     """Given a comparison that ends at its third network, the report has two and names the rest."""
     variants = config.variants | {"pca": Variant(n=2, s=2, w=3, d=5, pca_of="fixed")}
 
-    with pytest.raises(BadParameter, match="pca: PCA makes S and W"):
+    with pytest.raises(BadParameter, match="pca-seed0: PCA makes S and W"):
         compare(config.model_copy(update={"variants": variants}))
 
-    assert "left out: pca, fixed." in prose(config)
+    assert "Not finished: pca (seed 0), fixed (seed 0)." in prose(config)
 
 
 def test_a_coarser_lattice_bends_as_cheaply(config):
     """Given half as many cells, the same curve has second differences four times as large."""
     coarse = config.model_copy(update={"variants": {"coarse": Variant(n=2, d=3)}})
 
-    weight = coarse.recipe("coarse").losses.curvature
+    weight = coarse.recipe("coarse", 0).losses.curvature
 
-    assert weight == coarse.recipe("clut").losses.curvature / 16
+    assert weight == coarse.recipe("clut", 0).losses.curvature / 16
 
 
 def test_the_papers_comparison_has_a_recipe():
     """Given the recipe, it has the ten networks of the paper's comparison, the first 20+05+20."""
     networks = read_config(RECIPE, AblationConfig).networks
 
-    assert [it.shape for it in networks.values()] == [
-        "20+05+20",
-        "20+05+10",
-        "20+05+--",
-        "20+--+20",
-        "03+--+--",
-        "10+--+--",
-        "20+--+--",
-        "20+--+--",
-        "20+05+20",
-        "20+05+20",
-    ]
+    assert sorted(it.shape for it in networks.values()) == sorted(
+        ["20+05+20"] * 3
+        + ["20+05+10", "20+05+--", "20+--+20", "03+--+--", "10+--+--", "20+--+--", "20+--+--"]
+    )
+    assert next(iter(networks)) == "clut-20-05-20"
 
 
 def test_the_data_may_lie_elsewhere():
@@ -165,36 +190,36 @@ def test_the_data_may_lie_elsewhere():
 
 def test_the_published_counts_of_20_05_20():
     """Given N, S, W, D = 20, 5, 20, 33: 28K LUT parameters, 872K multiply-adds, 292,541 in all."""
-    counts = count_cost(ClutNet(n=20, s=5, w=20, d=33))
+    counts = count_cost(Variant(n=20, s=5, w=20))
 
     assert counts == (27_945, 292_541, 871_755)
 
 
 def test_the_published_counts_of_20_05_10():
     """Given W = 10, it has 278,651 parameters in all."""
-    assert count_cost(ClutNet(n=20, s=5, w=10, d=33)).parameters == 278_651
+    assert count_cost(Variant(n=20, s=5, w=10)).parameters == 278_651
 
 
 def test_the_published_counts_of_plain_luts():
     """Given 20 plain LUTs, 2,156K parameters, and as many multiply-adds: 3 N D^3."""
-    counts = count_cost(ClutNet(n=20, s=None, w=None, d=33))
+    counts = count_cost(Variant(n=20))
 
     assert (counts.lut_parameters, counts.multiply_adds) == (2_156_220, 2_156_220)
 
 
 def test_a_smaller_lattice_with_about_the_parameters_of_20_05_20():
     """Given D, 8 comes nearer to 27,945 parameters than 7 and 9."""
-    counts = {d: count_cost(ClutNet(n=20, s=None, w=None, d=d)).lut_parameters for d in (7, 8, 9)}
+    counts = {d: count_cost(Variant(n=20, d=d)).lut_parameters for d in (7, 8, 9)}
 
     assert counts == {7: 20_580, 8: 30_720, 9: 43_740}
 
 
 def test_fixed_matrices_are_multiplied_by_but_not_learned():
     """Given matrices that stay as they are, psi is left: 3 N S W = 6,000."""
-    network = ClutNet(n=20, s=5, w=20, d=33)
-    counts = count_cost(network, fixed_matrices=True)
+    learned = count_cost(Variant(n=20, s=5, w=20))
+    counts = count_cost(Variant(n=20, s=5, w=20, fixed_matrices=True))
 
-    assert counts == (6_000, 292_541 - 21_945, count_cost(network).multiply_adds)
+    assert counts == (6_000, 292_541 - 21_945, learned.multiply_adds)
 
 
 @pytest.mark.parametrize(
