@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from enum import StrEnum
 from pathlib import Path
@@ -104,3 +105,17 @@ class CorsPolicy(Policy):
         description='Origins whose pages may call from a browser, as JSON: ["https://a.example"]; '
         '["*"] allows every page. Empty allows none.',
     )
+
+
+def is_address(host: str) -> bool:
+    """Return whether a host is an IP address, not a name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can connect to an address or name."""
+    return ipaddress.ip_address(host).is_loopback if is_address(host) else host == "localhost"

@@ -21,16 +21,16 @@ from app.serving.model_runners import ModelRunners
 from app.serving.service import EnhancementService
 from app.serving.thread_pool import PriorityThreadPool
 from app.settings import Settings
-from app.web import api_docs, openapi, page, problems
+from app.web import openapi, page, problems
 from app.web.api_keys import ApiKeyStore, check_exposure
 from app.web.auth import Authenticator, RateLimits
 from app.web.dependencies import State
-from app.web.load_shedding import LoadShedding
 from app.web.metrics import Metrics
 from app.web.middleware import (
     EXPOSED_HEADERS,
     AccessLog,
     HeadRequests,
+    LoadShedding,
     ResponseHeaders,
     TrailingSlash,
 )
@@ -99,7 +99,7 @@ def create_app(settings: Settings, service: EnhancementService) -> FastAPI:
         version=version("clut-enhance"),
         description=DESCRIPTION,
         lifespan=lifespan,
-        docs_url=None,  # app.web.api_docs has it, without another host
+        docs_url=None,  # app.web.openapi has it, without another host
         redoc_url=None,
         redirect_slashes=False,  # app.web.middleware serves them without a redirect
         telemetry={"metrics": False, "logs": False, "exclude": is_probe},  # traces alone
@@ -117,7 +117,6 @@ def create_app(settings: Settings, service: EnhancementService) -> FastAPI:
     if settings.metrics.port is None:
         app.include_router(metrics_router)
     problems.install(app)
-    api_docs.install(app)
     page.install(app, settings.page, settings.http)
     openapi.install(app, keys=keys.required)
     return app

@@ -28,7 +28,7 @@ from app.policies import STORE
 from app.restoration.apply import clean, upscale
 from app.restoration.damage import LUMA, Damage, estimate_noise
 from app.restoration.store import Restorers, read_restorers
-from app.serving.cleaning import certain_damage
+from app.serving.restoration import certain_damage
 from app.training.data import Photos, PhotosConfig, read_photo
 from app.training.restoration.patches import add_noise
 

@@ -42,7 +42,7 @@ COMMANDS = {  # name: (function or group, summary); the summary is the first lin
     ),
     "measure": ("train.measure", "Measure a model, and write the figures into its card."),
     "restoration train": (
-        "restoration.train",
+        "train.train_restoration",
         "Train spatial LUTs on photos, to enlarge or to clean.",
     ),
     "keys": ("keys.cli", "Make, list and revoke API keys."),
@@ -50,7 +50,7 @@ COMMANDS = {  # name: (function or group, summary); the summary is the first lin
 }
 
 # The extra whose packages a module imports.
-EXTRAS = {"restoration": "training", "train": "training", "video": "video"}
+EXTRAS = {"train": "training", "video": "video"}
 
 # Plain text, without completion and with Python's own tracebacks; rich takes 0.1 s to load.
 Typer = partial(

@@ -21,6 +21,8 @@ from app.training.data import good_photos, spread
 from app.training.ensemble import Ensemble
 from app.training.evaluation import Recovery, Score
 from app.training.figures import draw_figures
+from app.training.restoration import trainer
+from app.training.restoration.config import RestorationConfig
 
 _MOST_PHOTOS = 200
 
@@ -185,6 +187,20 @@ def _registry() -> ModelRegistry:
 def _ensemble(names: list[str]) -> Ensemble:
     registry = _registry()
     return Ensemble([registry.get(name) for name in names])
+
+
+def train_restoration(
+    recipe: Annotated[
+        Path, typer.Argument(metavar="RECIPE.toml", help="See app/training/recipes/restoration.")
+    ],
+) -> None:
+    """Train spatial LUTs on photos, to enlarge or to clean.
+
+    The model is added to the model store. Run it again to continue after an interruption.
+    """
+    with exit_on_error():
+        card = trainer.train(read_config(recipe, RestorationConfig))
+        typer.echo(f"{card.model_ref}: {card.bytes:,} bytes")
 
 
 def _print(rows: Mapping[str, ArtifactMetrics | Recovery | Score]) -> None:

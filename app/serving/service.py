@@ -19,8 +19,6 @@ from app.networks.store import Model
 from app.policies import BYTES_PER_PIXEL, Limits
 from app.restoration.store import Restorers
 from app.serving.admission import Admission
-from app.serving.cleaning import find_cleaner
-from app.serving.enlargement import Enlargement, OutputLimits, check_output, output_memory
 from app.serving.looks import (
     LutCache,
     check_model_of_look,
@@ -33,6 +31,13 @@ from app.serving.looks import (
 from app.serving.model_runners import ModelRunners, Thumbnail
 from app.serving.options import AcceptedFormats, EnhanceOptions, choose_format
 from app.serving.permit import Permit
+from app.serving.restoration import (
+    Enlargement,
+    OutputLimits,
+    check_output,
+    find_cleaner,
+    output_memory,
+)
 from app.serving.results import EnhancedImage, ExportedLut, Look, PredictedLut
 from app.serving.stages import (
     apply_and_encode,

@@ -20,12 +20,11 @@ from app.luts.apply import Pixels
 from app.luts.lut_error import mean_difference
 from app.networks.base import ThumbnailRecipe
 from app.restoration.methods.cleaner import Cleaner
-from app.serving.cleaning import clean_image
 from app.serving.device import Device
-from app.serving.enlargement import Enlargement
 from app.serving.model_runners import Thumbnail
 from app.serving.options import EnhanceOptions
 from app.serving.permit import Permit
+from app.serving.restoration import Enlargement, clean_image
 from app.serving.results import Cleaning, Look
 
 T = TypeVar("T")

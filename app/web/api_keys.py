@@ -13,9 +13,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from app.access_policies import ApiKey, AuthPolicy, Scope
+from app.access_policies import ApiKey, AuthPolicy, Scope, is_loopback
 from app.errors import describe_first
-from app.web.network import is_loopback
 
 log = logging.getLogger("clut")
 

@@ -46,7 +46,7 @@ async def receive_image(request: Request, state: State) -> AsyncIterator[tuple[P
     Raises:
         Problem: see `Upload.receive`, `Permit.enter` and `Upload.extract_image`.
     """
-    permit: Permit = request.state.permit  # from app.web.load_shedding
+    permit: Permit = request.state.permit  # from app.web.middleware
     with (
         permit,
         state["metrics"].count_cancelled(permit),

@@ -1,23 +1,29 @@
-"""ASGI middleware: response headers, access log, trailing slashes, HEAD requests.
+"""ASGI middleware: headers, access log, trailing slashes, HEAD requests, load shedding.
 
 All of it is pure ASGI: Starlette's BaseHTTPMiddleware would hide disconnects from the routes.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections import Counter
+from collections.abc import Collection
 from time import perf_counter
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import Problem
+from app.serving.admission import Admission
 from app.web.metrics import CLIENT_CLOSED_REQUEST, Metrics
 from app.web.observability import set_trace_header
 from app.web.problems import HEADER, problem_response, request_id
 
 log = logging.getLogger("clut")
 requests = logging.getLogger("clut.request")
+
+REPORT_SECONDS = 1.0  # from one line on rejected requests to the next
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -107,7 +113,7 @@ class AccessLog:
 
     def _record(self, scope: Scope, exchange: _Exchange, seconds: float) -> None:
         self._metrics.observe_bytes(exchange.received, exchange.sent)
-        if scope["state"].get("shed"):  # counted and logged in app.web.load_shedding
+        if scope["state"].get("shed"):  # counted and logged by LoadShedding
             return
         self._metrics.observe_response(_route(scope), _method(scope), exchange.status, seconds)
         _log(scope, exchange, seconds)
@@ -204,3 +210,48 @@ class HeadRequests:
             await self._app(as_get, receive, send_without_body)
         finally:
             scope["route"] = as_get.get("route")  # for the metrics
+
+
+class LoadShedding:
+    """Acquire the permit of each image request; the one place that decides on its admission.
+
+    The more requests are rejected, the less each may cost, since the admitted ones use the same
+    cores. So a rejected request is neither authenticated nor routed, its body is not read, and
+    the log has one line per second for all of them.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        admission: Admission,
+        metrics: Metrics,
+        endpoints: Collection[tuple[str, str]],
+    ) -> None:
+        """Admit requests to these (method, path); others are forwarded without a permit."""
+        self._app, self._admission, self._metrics = app, admission, metrics
+        self._endpoints = endpoints
+        self._rejected: Counter[str] = Counter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Forward an admitted request with its permit, as `request.state.permit`."""
+        if scope["type"] == "http" and (scope["method"], scope["path"]) in self._endpoints:
+            try:
+                scope["state"]["permit"] = self._admission.acquire()
+            except Problem as problem:
+                scope["state"]["shed"] = True
+                self._count(scope, problem)
+                # The body is not read, so that the connection has to be closed.
+                response = problem_response(problem, scope, {"Connection": "close"})
+                await response(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _count(self, scope: Scope, problem: Problem) -> None:
+        self._metrics.observe_unrouted(scope["path"], scope["method"], problem.status, problem.code)
+        if not self._rejected:
+            asyncio.get_running_loop().call_later(REPORT_SECONDS, self._report)
+        self._rejected[problem.code] += 1
+
+    def _report(self) -> None:
+        log.warning("requests rejected", extra={"rejected": dict(self._rejected)})
+        self._rejected.clear()

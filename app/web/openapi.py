@@ -1,15 +1,22 @@
-"""The parts of the OpenAPI document that FastAPI cannot infer."""
+"""The OpenAPI document, where FastAPI cannot infer it, and Swagger UI at /docs."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.responses import HTMLResponse, Response
+from starlette.staticfiles import StaticFiles
 
 from app.imaging.codecs import ImageFormat
 from app.luts.formats import LutFormat
 from app.web.problems import MEDIA_TYPE
 
+_INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 # Any content type is accepted: the format is detected from the content.
@@ -82,25 +89,6 @@ def problems(**described: str) -> dict[int | str, dict[str, Any]]:
 ANY_PROBLEM: dict[int | str, dict[str, Any]] = {"default": _problem("Any other problem.")}
 
 
-def install(app: FastAPI, *, keys: bool) -> None:
-    """Generate the document at the start, since it takes 20 ms.
-
-    Args:
-        app: the app with all its routes.
-        keys: whether API keys are required; otherwise the document does not mention them.
-    """
-    document = app.openapi()
-    if not keys:
-        _remove_keys(document)
-
-
-def _remove_keys(document: dict[str, Any]) -> None:
-    document["components"].pop("securitySchemes")
-    for path in document["paths"].values():
-        for operation in path.values():
-            operation.pop("security", None)
-
-
 IMAGE_PROBLEMS = problems(
     _400="A parameter, the form or the look token is invalid.",
     _401="An API key is required.",
@@ -122,3 +110,68 @@ TOKEN_PROBLEMS = problems(
     _404="The model of the look is not served.",
     _429="The API key's quota is used up; `Retry-After` is when to retry.",
 )
+
+
+def install(app: FastAPI, *, keys: bool) -> None:
+    """Generate the document at the start, since it takes 20 ms; add the page /docs.
+
+    Args:
+        app: the app with all its routes.
+        keys: whether API keys are required; otherwise the document does not mention them.
+    """
+    document = app.openapi()
+    if not keys:
+        _remove_keys(document)
+    _add_swagger_ui(app)
+
+
+def _remove_keys(document: dict[str, Any]) -> None:
+    document["components"].pop("securitySchemes")
+    for path in document["paths"].values():
+        for operation in path.values():
+            operation.pop("security", None)
+
+
+def _add_swagger_ui(app: FastAPI) -> None:
+    page = _page(app.title)
+    policy = _content_security_policy(page)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return HTMLResponse(page, headers={"Content-Security-Policy": policy})
+
+    resources = StaticFiles(packages=[("fastapi_swagger", "resources")])
+    app.mount("/swagger", resources, name="swagger")
+
+
+def _page(title: str) -> bytes:
+    """Return the page; its addresses are relative, so that it works behind any path prefix."""
+    page = get_swagger_ui_html(
+        openapi_url="openapi.json",
+        title=title,
+        swagger_js_url="swagger/swagger-ui-bundle.js",
+        swagger_css_url="swagger/swagger-ui.css",
+        swagger_favicon_url="swagger/favicon-32x32.png",
+        swagger_ui_parameters={"tryItOutEnabled": True, "displayRequestDuration": True},
+    )
+    return bytes(page.body)
+
+
+def _content_security_policy(page: bytes) -> str:
+    """Return a policy that allows the scripts of the page, by their hashes, and no others."""
+    hashes = [
+        f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'"
+        for script in _INLINE_SCRIPT.findall(page)
+    ]
+    return "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src 'self' {' '.join(hashes)}",
+            "style-src 'self' 'unsafe-inline'",  # Swagger UI sets styles on elements
+            "img-src 'self' data: blob:",
+            "connect-src 'self'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        )
+    )

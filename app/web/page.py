@@ -9,8 +9,8 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from app.access_policies import is_loopback
 from app.policies import HttpPolicy, PagePolicy
-from app.web.network import is_loopback
 
 FILES = Path(__file__).parent / "static"
 

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.access_policies import is_address, is_loopback
 from app.errors import BadParameter, CrossSiteRequest, MisdirectedRequest, Problem
 from app.web.metrics import Metrics
-from app.web.network import is_address, is_loopback
 from app.web.problems import problem_response
 
 MAX_PARAMETERS = 64  # of a query: each unknown one costs time and a sentence in the response

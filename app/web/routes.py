@@ -38,7 +38,7 @@ from app.web.responses import (
 )
 from app.web.uploads import cancel_on_disconnect
 
-image_router = APIRouter(responses=openapi.ANY_PROBLEM)  # for app.web.load_shedding
+image_router = APIRouter(responses=openapi.ANY_PROBLEM)  # for app.web.middleware
 router = APIRouter(responses=openapi.ANY_PROBLEM)
 
 IMMUTABLE = "max-age=31536000, immutable"  # the LUT of a token never changes

@@ -1,4 +1,4 @@
-"""Enlargement of results: the restoration models that make a factor, their memory, their use."""
+"""Restoration of images: cleaned before their colours are changed, enlarged afterwards."""
 
 from __future__ import annotations
 
@@ -15,16 +15,79 @@ from app.imaging.codecs import ImageFormat
 from app.imaging.probe import EncodedImage
 from app.imaging.resize import fit, resize_plane
 from app.imaging.types import Image
-from app.restoration.apply import upscale
+from app.restoration.apply import clean, upscale
+from app.restoration.damage import Damage, estimate_noise
+from app.restoration.methods.cleaner import Cleaner
 from app.restoration.resample import output_side
 from app.restoration.store import Restorer, Restorers, Upscaler
-from app.serving.options import EnhanceOptions
+from app.serving.options import AUTO, OFF, EnhanceOptions
+from app.serving.results import Cleaning
 
 Rows: TypeAlias = tuple[int, int]
 MapRows: TypeAlias = Callable[[Callable[[Rows], None], Sequence[Rows]], None]
 
+# What `auto` leaves alone. Above this quality artefacts are invisible; fine texture all over a
+# photograph measured up to 4.2 levels of noise without having any.
+CLEAN_QUALITY = 92.0
+CLEAN_NOISE = 4.5
+_FORCED_QUALITY = 70.0  # that a strength given as a number assumes at most
 _HELD_BYTES = (4, 8)  # of a pixel with alpha, of images with 8 and with 16 bits
 _REDUCED_COPIES = 3  # of the enlarged image while it is reduced
+
+
+def find_cleaner(restorers: Restorers, options: EnhanceOptions) -> Cleaner | None:
+    """Return the model that cleans, or None where that is not asked for.
+
+    Raises:
+        BadParameter: none is installed.
+    """
+    if options.restore == OFF:
+        return None
+    if restorers.cleaner is None:
+        detail = (
+            f"restore={options.restore} needs a restoration model that cleans; none is installed."
+        )
+        raise BadParameter(detail)
+    return restorers.cleaner.model
+
+
+def clean_image(
+    image: Image,
+    source: EncodedImage,
+    cleaner: Cleaner,
+    options: EnhanceOptions,
+    map_rows: MapRows,
+) -> Cleaning:
+    """Clean an image in place, where it needs it or a strength is given.
+
+    The quality of a JPEG does not count where `max_side` reduces it: its blocks are gone.
+
+    Args:
+        image: changed.
+        source: the file that the image was decoded from.
+        cleaner: the model.
+        options: hold the strength.
+        map_rows: runs a function on each range of rows.
+    """
+    quality = source.header.quality if reduction(source, options) == 1 else None
+    damage = Damage(quality, estimate_noise(image.pixels))
+    if options.restore == AUTO:
+        strength, treated = 1.0, certain_damage(damage)
+    else:
+        strength = float(options.restore)
+        treated = damage._replace(quality=min(quality or _FORCED_QUALITY, _FORCED_QUALITY))
+    model = cleaner.for_damage(treated) if strength else None
+    if model is None:
+        return Cleaning(damage, 0.0)
+    clean(image.pixels, model, strength, map_rows)
+    return Cleaning(damage, strength)
+
+
+def certain_damage(damage: Damage) -> Damage:
+    """Return what of a damage is certain and visible, which `auto` treats."""
+    quality, noise = damage
+    compressed = quality is not None and quality < CLEAN_QUALITY
+    return Damage(quality if compressed else None, noise if noise >= CLEAN_NOISE else 0.0)
 
 
 @dataclass(frozen=True, eq=False)
