@@ -239,9 +239,18 @@ def test_harmless_oddities_are_forgiven() -> None:
 def test_truncated_files_are_damaged(name: str) -> None:
     """A file that is cut short is refused, never half decoded."""
     body = one_of_each()[name]
+    if name == "webp":
+        body = saved(RGB, "WEBP")  # without metadata, which would follow the picture
     for part in (0.05, 0.3, 0.6, 0.9, 0.98):
         with pytest.raises(DamagedImage):
             photo(body[: int(len(body) * part)])
+
+
+def test_a_webp_cut_behind_its_picture_is_whole() -> None:
+    """What follows the picture may be missing: it is metadata."""
+    body = one_of_each()["webp"]
+    cut = photo(body[: body.index(b"XMP ") + 100])
+    np.testing.assert_array_equal(cut.pixels, photo(body).pixels)
 
 
 @pytest.mark.parametrize(("width", "height"), [(1600, 1200), (1200, 1600), (300, 260), (100, 90)])
