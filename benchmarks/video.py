@@ -29,7 +29,7 @@ from PIL import Image
 
 from app.settings import Settings
 from app.video.analysis import Analysis, analyse
-from app.video.enhance import VideoLooks, find_looks, write_video
+from app.video.enhance import VideoLooks, find_looks, ignore_progress, write_video
 from app.video.frames import read_format
 from app.video.network import LookNetwork, open_network
 from app.video.options import VideoOptions
@@ -46,10 +46,6 @@ PLAIN = VideoOptions(strength=0.0, preset="veryfast")  # decodes and encodes
 LOOKS = VideoOptions(preset="veryfast")
 WIDTH, HEIGHT, SHOT_FRAMES = 640, 360, 100
 TILE = (320, 180)
-
-
-def silent(*_: object) -> None:
-    """Report no progress."""
 
 
 def main(folder: Path | None) -> None:
@@ -117,7 +113,7 @@ def measure_cost(trailer: Path, work: Path, network: LookNetwork) -> None:
     """Print what the look costs beside decoding and encoding, at 1080p."""
     clip, output = work / "clip.mp4", work / "out.mp4"
     run_ffmpeg(*PART, "-i", trailer, *FULL_HD, clip)
-    looks = find_looks(clip, LOOKS, network, None, silent)
+    looks = find_looks(clip, LOOKS, network, None, ignore_progress)
     assert looks.analysis is not None
     frames = len(looks.analysis.times)
 
@@ -127,10 +123,10 @@ def measure_cost(trailer: Path, work: Path, network: LookNetwork) -> None:
                 pass
 
     def analyse_clip() -> None:
-        find_looks(clip, LOOKS, network, None, silent)
+        find_looks(clip, LOOKS, network, None, ignore_progress)
 
     def encode(options: VideoOptions) -> Callable[[], None]:
-        return lambda: void(write_video(clip, output, looks, options, network, silent))
+        return lambda: void(write_video(clip, output, looks, options, network, ignore_progress))
 
     decoding, first_pass = fastest(decode), fastest(analyse_clip)
     plain, enhanced = fastest(encode(PLAIN)), fastest(encode(LOOKS))
@@ -170,9 +166,9 @@ def measure_flicker(work: Path, network: LookNetwork) -> None:
     The input passes through one constant look, so that contrast and exposure are equal.
     """
     clip = make_static_shot(work / "static.mkv")
-    looks = find_looks(clip, VideoOptions(), network, None, silent)
-    constant = find_looks(clip, VideoOptions(per_scene=True), network, None, silent)
-    unsmoothed = find_looks(clip, VideoOptions(smooth=0.0), network, None, silent)
+    looks = find_looks(clip, VideoOptions(), network, None, ignore_progress)
+    constant = find_looks(clip, VideoOptions(per_scene=True), network, None, ignore_progress)
+    unsmoothed = find_looks(clip, VideoOptions(smooth=0.0), network, None, ignore_progress)
     each = predict_each_frame(clip, network)
     print("\nMean absolute change between neighbouring frames of a static shot, 8-bit levels\n")
     print("| looks | change | times the input's | largest step of the mean level |")
@@ -185,7 +181,7 @@ def measure_flicker(work: Path, network: LookNetwork) -> None:
         ("predicted for each frame", each),
     ):
         output = work / "flicker.mkv"
-        write_video(clip, output, found, VideoOptions(), network, silent)
+        write_video(clip, output, found, VideoOptions(), network, ignore_progress)
         frames = read_frames(output, WIDTH, HEIGHT).astype(np.int16)
         change = float(np.abs(np.diff(frames, axis=0)).mean())
         step = float(np.abs(np.diff(frames.mean(axis=(1, 2, 3)))).max())
@@ -215,7 +211,7 @@ def predict_each_frame(path: Path, network: LookNetwork) -> VideoLooks:
     with Source(path) as source:
         first = next(source.frames())
     with Source(path) as source:
-        analysis = analyse(source, read_format(first), network, silent, interval=0.0)
+        analysis = analyse(source, read_format(first), network, ignore_progress, interval=0.0)
     scenes = make_scenes(analysis, [0], 0.0, constant=False)
     return VideoLooks(first, analysis, LookTrack(scenes, network.decode, analysis.times))
 
@@ -230,7 +226,7 @@ def read_frames(path: Path, width: int, height: int) -> NDArray[np.uint8]:
 
 def measure_steps(trailer: Path, network: LookNetwork) -> None:
     """Print the largest steps of the LUT between frames of a scene, and those at the cuts."""
-    track = find_looks(trailer, VideoOptions(), network, None, silent).track
+    track = find_looks(trailer, VideoOptions(), network, None, ignore_progress).track
     inside, cuts = [], []
     for index, scene in enumerate(track.scenes):
         tables = (track.at(frame).table for frame in range(scene.start, scene.stop))
@@ -252,8 +248,8 @@ def distance(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
 def compare_streams(trailer: Path, work: Path, network: LookNetwork) -> None:
     """Print what ffprobe reads of the trailer and of its enhanced version."""
     output = work / "trailer.mp4"
-    looks = find_looks(trailer, LOOKS, network, None, silent)
-    write_video(trailer, output, looks, VideoOptions(), network, silent)
+    looks = find_looks(trailer, LOOKS, network, None, ignore_progress)
+    write_video(trailer, output, looks, VideoOptions(), network, ignore_progress)
     print("\n| | frames | seconds | hash of the audio |\n| --- | --- | --- | --- |")
     for name, path in (("input", trailer), ("output", output)):
         probe = ["ffprobe", "-v", "error", "-count_frames", "-show_streams", "-of", "json"]
@@ -265,8 +261,8 @@ def compare_streams(trailer: Path, work: Path, network: LookNetwork) -> None:
 
 def draw(trailer: Path, folder: Path, work: Path, network: LookNetwork) -> None:
     """Draw the codes over time, and the scenes before and after."""
-    raw = find_looks(trailer, VideoOptions(smooth=0.0), network, None, silent)
-    looks = find_looks(trailer, VideoOptions(), network, None, silent)
+    raw = find_looks(trailer, VideoOptions(smooth=0.0), network, None, ignore_progress)
+    looks = find_looks(trailer, VideoOptions(), network, None, ignore_progress)
     assert looks.analysis is not None
     draw_codes(looks.analysis, raw.track, looks.track, folder / "video-codes.png")
     output = work / "trailer.mp4"

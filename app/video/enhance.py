@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from app.errors import BadVideo
 from app.luts.apply import Pixels
 from app.luts.lut3d import Lut3D
+from app.settings import Settings
 from app.video.analysis import Analysis, analyse
 from app.video.frames import FrameFormat, Preview, find_format, read_format
-from app.video.network import LookNetwork
+from app.video.network import LookNetwork, open_network
 from app.video.options import VideoCodec, VideoOptions, find_codec
 from app.video.output import Output
 from app.video.scenes import LookTrack, Scene, find_cuts, make_scenes
@@ -44,6 +45,41 @@ class VideoLooks:
     first: VideoFrame
     analysis: Analysis | None
     track: LookTrack
+
+
+def ignore_progress(*_: object) -> None:
+    """Report no progress."""
+
+
+def enhance_video(
+    source: Path,
+    target: Path,
+    options: VideoOptions,
+    settings: Settings,
+    progress: Progress = ignore_progress,
+) -> list[str]:
+    """Enhance a video: both passes, with a network opened for it alone.
+
+    Args:
+        source: the video.
+        target: the video to write, which appears under its name when it is complete; its suffix
+            sets the container.
+        options: of the looks and the encoder.
+        settings: name the store, the device and the batches.
+        progress: receives each stage.
+
+    Returns:
+        The streams that the container does not hold, in words.
+
+    Raises:
+        BadVideo: the video or an option is not supported; nothing is written.
+        Problem: the model or the look cannot be used.
+        OSError: a file cannot be read or written.
+    """
+    network, code = open_network(settings, options.model, options.look)
+    with network:
+        looks = find_looks(source, options, network, code, progress)
+        return write_video(source, target, looks, options, network, progress)
 
 
 def find_looks(

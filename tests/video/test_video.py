@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from app.settings import Settings
+from app.video.enhance import enhance_video
 from app.video.options import VideoOptions
 from tests.helpers.cli import invoke
 from tests.helpers.videos import (
@@ -136,6 +138,15 @@ def test_everything_but_the_picture_is_kept(rich: Path, tmp_path: Path) -> None:
     assert languages["audio"] == "deu"
     assert video_stream(output)["side_data_list"][0]["rotation"] == 90
     assert np.abs(decode(output).astype(int) - decode(rich)).mean() > 2  # and it was enhanced
+
+
+def test_one_function_enhances_a_file(lossless: Path, tmp_path: Path) -> None:
+    """It does what the command does."""
+    ours, theirs = tmp_path / "ours.mkv", tmp_path / "theirs.mkv"
+    left_out = enhance_video(lossless, ours, VideoOptions(smooth=0.2), Settings.from_environment())
+    assert left_out == []
+    enhance(lossless, theirs, "--smooth", 0.2)
+    assert np.abs(decode(ours).astype(int) - decode(theirs)).max() <= 1
 
 
 def test_streams_that_a_container_does_not_hold(rich: Path, tmp_path: Path) -> None:
