@@ -1,7 +1,12 @@
-"""The page at / and its files; its policy allows neither inline scripts nor other hosts."""
+"""The page at / and its files; its policy allows neither inline scripts nor other hosts.
+
+Among the files are the weights of the embedded default model, for browsers that predict looks by
+themselves.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -10,9 +15,11 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from app.access_policies import is_loopback
-from app.policies import HttpPolicy, PagePolicy
+from app.model_files import WEIGHTS, next_version
+from app.policies import STORE, HttpPolicy, PagePolicy
 
 FILES = Path(__file__).parent / "static"
+LOCAL_WEIGHTS = "default.safetensors"
 
 # Browsers ask whether a file has changed before they use their copy, so that no page mixes the
 # files of two versions.
@@ -36,6 +43,13 @@ POLICY = {
 
 
 class _PageFiles(StaticFiles):
+    def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
+        if path != LOCAL_WEIGHTS:
+            return super().lookup_path(path)
+        folder = STORE / "default"
+        weights = folder / str(next_version(folder) - 1) / WEIGHTS
+        return str(weights), weights.stat()
+
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
         response.headers.update(CACHE)

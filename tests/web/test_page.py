@@ -276,7 +276,7 @@ def test_upscale(browser: Browser, tmp_path: Path, otters: bytes) -> None:
         drop(page, {"otters.jpg": reduced(otters, 160)})
         wait_for_look(page)
         upscale = page.get_by_label("Upscale")
-        assert upscale.locator("option").all_inner_texts() == ["–", "2×", "3×", "4×"]
+        assert upscale.locator("option").all_inner_texts() == ["Off", "2×", "3×", "4×"]
         page.locator("#language").select_option("de")
         page.locator("#language").select_option("en")
         before = show_split(page, 0)

@@ -10,11 +10,18 @@
  *     const canvas = await applyLut(image, lut, { strength: 0.8 });
  *     const blob = await encodeImage(canvas, { type: "image/jpeg", original: file });
  *
+ * With the weights of a model, the look is predicted in the browser too:
+ *
+ *     const network = ClutNetwork.parse(await (await fetch("/static/default.safetensors")).arrayBuffer());
+ *     const context = (await drawThumbnail(image)).getContext("2d");
+ *     const lut = network.predict(context.getImageData(0, 0, 256, 256));
+ *
  * Copyright the clut-enhance authors. SPDX-License-Identifier: Apache-2.0
  */
 
-export { applyLut, decodeImage, encodeImage, makeThumbnail } from "./clut/image.js";
+export { applyLut, decodeImage, drawThumbnail, encodeImage, makeThumbnail } from "./clut/image.js";
 export { Lut } from "./clut/lut.js";
+export { ClutNetwork } from "./clut/network.js";
 export { ClutService, ServiceError } from "./clut/service.js";
 export {
   LUT_GLSL,

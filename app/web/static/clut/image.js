@@ -18,7 +18,7 @@ export function decodeImage(file) {
 }
 
 /**
- * Make the thumbnail that a network reads: a square, whatever the proportions of the image.
+ * Draw the thumbnail that a network reads: a square, whatever the proportions of the image.
  *
  * The defaults are those of the embedded models. `GET /models` returns the recipe of every model as
  * `thumbnail`. Without antialiasing, each pixel is interpolated from four pixels of the image, as
@@ -26,9 +26,9 @@ export function decodeImage(file) {
  *
  * @param {ImageBitmap} image
  * @param {{size?: number, antialias?: boolean}} recipe
- * @returns {Promise<Blob>} an image file of some 30 KB
+ * @returns {Promise<OffscreenCanvas>}
  */
-export async function makeThumbnail(image, { size = 256, antialias = false } = {}) {
+export async function drawThumbnail(image, { size = 256, antialias = false } = {}) {
   const canvas = new OffscreenCanvas(size, size);
   const context = canvas.getContext("2d");
   if (antialias) {
@@ -41,6 +41,18 @@ export async function makeThumbnail(image, { size = 256, antialias = false } = {
     context.drawImage(renderer.canvas, 0, 0);
     renderer.dispose();
   }
+  return canvas;
+}
+
+/**
+ * Make a thumbnail to be sent; see `drawThumbnail`.
+ *
+ * @param {ImageBitmap} image
+ * @param {{size?: number, antialias?: boolean}} recipe
+ * @returns {Promise<Blob>} an image file of some 30 KB
+ */
+export async function makeThumbnail(image, recipe) {
+  const canvas = await drawThumbnail(image, recipe);
   return canvas.convertToBlob({ type: "image/jpeg", quality: THUMBNAIL_QUALITY });
 }
 

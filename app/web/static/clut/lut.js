@@ -6,8 +6,8 @@ const HEADER_BYTES = 16;
 export class Lut {
   /**
    * @param {number} size N
-   * @param {Uint16Array | Uint8Array} texels RGBA in 3D-texture order (red fastest, then green,
-   *     then blue), as float16 or uint8
+   * @param {Uint16Array | Uint8Array | Float32Array} texels RGBA in 3D-texture order (red fastest,
+   *     then green, then blue), as float16, uint8 or float32
    */
   constructor(size, texels) {
     this.size = size;
@@ -35,11 +35,10 @@ export class Lut {
 
   /** The colours as floats, RGB, in the same order; for computations without WebGL. */
   get colours() {
-    this._colours ??= Float32Array.from(
-      { length: 3 * this.size ** 3 },
-      this.texels instanceof Uint16Array
-        ? (_, i) => halfToFloat(this.texels[4 * Math.floor(i / 3) + (i % 3)])
-        : (_, i) => this.texels[4 * Math.floor(i / 3) + (i % 3)] / 255,
+    const { texels } = this;
+    const toFloat = TO_FLOAT.get(texels.constructor);
+    this._colours ??= Float32Array.from({ length: 3 * this.size ** 3 }, (_, i) =>
+      toFloat(texels[4 * Math.floor(i / 3) + (i % 3)]),
     );
     return this._colours;
   }
@@ -68,6 +67,12 @@ export class Lut {
     return result;
   }
 }
+
+const TO_FLOAT = new Map([
+  [Uint8Array, (value) => value / 255],
+  [Uint16Array, halfToFloat],
+  [Float32Array, (value) => value],
+]);
 
 function halfToFloat(bits) {
   const sign = bits & 0x8000 ? -1 : 1;

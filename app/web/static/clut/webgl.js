@@ -99,7 +99,6 @@ export function createProgram(gl, vertexSource, fragmentSource) {
  * @param {Lut} lut
  */
 export function createLutTexture(gl, lut) {
-  const half = lut.texels instanceof Uint16Array;
   const texture = gl.createTexture();
   gl.bindTexture(gl.TEXTURE_3D, texture);
   gl.pixelStorei(gl.UNPACK_PREMULTIPLY_ALPHA_WEBGL, false);
@@ -108,8 +107,13 @@ export function createLutTexture(gl, lut) {
   }
   gl.texParameteri(gl.TEXTURE_3D, gl.TEXTURE_MIN_FILTER, gl.LINEAR);
   gl.texParameteri(gl.TEXTURE_3D, gl.TEXTURE_MAG_FILTER, gl.LINEAR);
-  const [format, type] = half ? [gl.RGBA16F, gl.HALF_FLOAT] : [gl.RGBA8, gl.UNSIGNED_BYTE];
   const { size, texels } = lut;
+  const formats = new Map([
+    [Uint8Array, [gl.RGBA8, gl.UNSIGNED_BYTE]],
+    [Uint16Array, [gl.RGBA16F, gl.HALF_FLOAT]],
+    [Float32Array, [gl.RGBA16F, gl.FLOAT]], // float32 textures are not filterable everywhere
+  ]);
+  const [format, type] = formats.get(texels.constructor);
   gl.texImage3D(gl.TEXTURE_3D, 0, format, size, size, size, 0, gl.RGBA, type, texels);
   return texture;
 }

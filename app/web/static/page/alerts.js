@@ -1,6 +1,6 @@
 /** Messages: errors with a second try, the state of the work, and the question for the API key. */
 
-import { ClutService, ServiceError } from "../clut.js";
+import { ServiceError } from "../clut.js";
 import { $ } from "./dom.js";
 import { t } from "./strings.js";
 
@@ -59,36 +59,22 @@ function describe(error) {
   return ["errorOther", String(error?.message ?? error)];
 }
 
-/** The service of this page, which asks for an API key when it has to. The key is not stored. */
-export class PageService extends ClutService {
-  async request(path, options) {
-    for (;;) {
-      const { key } = this;
-      try {
-        return await super.request(path, options);
-      } catch (error) {
-        if (error.status !== 401) throw error;
-        // Another request may have asked in the meantime.
-        if (this.key === key) await this.askForKey(error);
-      }
-    }
-  }
-
-  /** Ask once for all requests that wait; throws the error if the dialog is cancelled. */
-  async askForKey(error) {
-    this.question ??= new Promise((resolve) => {
-      const [dialog, input] = [$("key-dialog"), $("key")];
-      dialog.onclose = () => {
-        resolve(dialog.returnValue === "given" ? input.value.trim() : null);
-        input.value = "";
-      };
-      $("key-cancel").onclick = () => dialog.close("");
-      $("key-text").textContent = t(this.key ? "errorKey" : "keyText");
-      dialog.returnValue = "";
-      dialog.showModal();
-    }).finally(() => (this.question = null));
-    const key = await this.question;
-    if (!key) throw error;
-    this.key = key;
-  }
+/**
+ * Ask for an API key.
+ *
+ * @param {string | null} refused a key that the server does not accept
+ * @returns {Promise<string | null>} null if the dialog is cancelled
+ */
+export function askForKey(refused) {
+  const [dialog, input] = [$("key-dialog"), $("key")];
+  $("key-cancel").onclick = () => dialog.close("");
+  $("key-text").textContent = t(refused ? "errorKey" : "keyText");
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.onclose = () => {
+      resolve(dialog.returnValue === "given" ? input.value.trim() : null);
+      input.value = "";
+    };
+  });
 }

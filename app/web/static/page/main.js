@@ -2,20 +2,24 @@
 
 import { copy, download } from "./actions.js";
 import { showAlbum } from "./album.js";
-import { PageService, announce, hideError, showError } from "./alerts.js";
+import { announce, hideError, showError } from "./alerts.js";
 import { takePhoto } from "./camera.js";
 import { colourChart } from "./chart.js";
 import { $ } from "./dom.js";
 import { Figures } from "./figures.js";
 import { listenForPhotos } from "./inputs.js";
 import { Lattice } from "./lattice.js";
+import { LocalService, showMode } from "./local.js";
 import * as options from "./options.js";
 import { Photo } from "./photo.js";
 import * as save from "./save.js";
+import { PageService } from "./server.js";
 import { listLanguages, preferredLanguage, setLanguage, t } from "./strings.js";
 import { Viewer } from "./viewer.js";
 
-const service = new PageService(new URL("../..", import.meta.url));
+const query = new URLSearchParams(location.search);
+const isLocal = query.get("local") === "1";
+const service = new (isLocal ? LocalService : PageService)(new URL("../..", import.meta.url));
 const state = {
   photos: [],
   selected: null,
@@ -32,13 +36,13 @@ const state = {
 let viewer, figures;
 
 function start() {
+  showMode(isLocal);
   listLanguages($("language"));
   $("language").onchange = () => useLanguage($("language").value);
   useLanguage(preferredLanguage());
   state.drawing = startDrawing();
   state.drawing.catch(showError);
   listen();
-  const query = new URLSearchParams(location.search);
   const strength = Number(query.get("strength") ?? 1);
   if (strength >= 0 && strength <= 1) $("strength").value = String(Math.round(100 * strength));
   if (query.has("look")) openLink(query.get("look"));
@@ -63,10 +67,9 @@ function whenReady() {
 }
 
 async function loadOptions() {
-  const openapi = (await service.request("openapi.json")).json();
-  const models = await (await service.request("models")).json();
+  const { models, parameters } = await service.offer();
   state.models = options.listModels(models);
-  state.parameters = options.enhanceParameters(await openapi);
+  state.parameters = parameters;
   options.listExtras(state.parameters, models.restoration, t, () => refresh());
   listChoices();
 }
@@ -74,7 +77,7 @@ async function loadOptions() {
 function listChoices() {
   options.listFormats(state.parameters, t);
   options.listSizes(t);
-  options.listMetadata(t);
+  options.listMetadata(state.parameters, t);
 }
 
 function useLanguage(code) {
@@ -185,7 +188,7 @@ async function refresh(isCurrent = () => true) {
   const isLatest = () => isCurrent() && turn === state.preview && state.selected === selected;
   setBusy(true);
   try {
-    const preview = await save.fetchPreview(service, selected.file, await queryOf(selected));
+    const preview = await service.preview(selected.file, await choicesFor(selected));
     if (isLatest()) viewer.setOther(preview);
   } catch (error) {
     if (isLatest()) showError(error, () => refresh());
@@ -194,14 +197,17 @@ async function refresh(isCurrent = () => true) {
   }
 }
 
-async function queryOf(photo) {
-  const { token } = await lookOf(photo);
-  return save.enhanceQuery(currentChoices(token));
+async function enhance(photo) {
+  return service.enhance(photo.file, await choicesFor(photo));
 }
 
-function currentChoices(token) {
+async function choicesFor(photo) {
+  return currentChoices(await lookOf(photo));
+}
+
+function currentChoices(look) {
   return {
-    token,
+    look,
     strength: Number($("strength").value),
     format: $("format").value || "auto",
     size: $("size").value,
@@ -231,11 +237,12 @@ function showTexts() {
   $("model").disabled = Boolean(state.linked);
   $("save").hidden = !selected;
   for (const id of ["download", "download-all", "copy-link", "copy-curl"]) $(id).disabled = !look;
-  if (!look) {
+  $("share").hidden = isLocal && !look?.token; // a look has a token of the server, or none
+  if (!look?.token) {
     $("link").value = $("curl").value = "";
     return;
   }
-  const choices = currentChoices(look.token);
+  const choices = currentChoices(look);
   $("link").value = save.lookLink(look.token, choices.strength);
   $("curl").value = save.curlCommand(
     service,
@@ -254,14 +261,9 @@ function setBusy(busy) {
   $("stage").setAttribute("aria-busy", String(busy));
 }
 
-async function downloadOne() {
-  const { selected } = state;
-  return save.fetchEnhanced(service, selected.file, await queryOf(selected));
-}
-
 async function downloadAll() {
   const { photos } = state;
-  return save.fetchArchive(service, photos, queryOf, (done) => {
+  return save.makeArchive(photos, enhance, (done) => {
     const text = t("saving", { done, count: photos.length });
     $("download-all").textContent = text;
     announce(text);
@@ -284,7 +286,7 @@ function listen() {
     radio.onchange = () => show(state.selected);
   }
   for (const id of ["format", "size", "metadata"]) $(id).onchange = showTexts;
-  $("download").onclick = () => download($("download"), downloadOne);
+  $("download").onclick = () => download($("download"), () => enhance(state.selected));
   $("download-all").onclick = () => download($("download-all"), downloadAll).then(showTexts);
   $("copy-link").onclick = () => copy($("link"));
   $("copy-curl").onclick = () => copy($("curl"));

@@ -21,12 +21,6 @@ export function listModels({ default: standard, models }, label) {
   return refs;
 }
 
-/** Return the parameters of POST /enhance by name, as schemas. */
-export function enhanceParameters(openapi) {
-  const { parameters } = openapi.paths["/enhance"].post;
-  return Object.fromEntries(parameters.map(({ name, schema }) => [name, schema]));
-}
-
 export function listFormats(parameters, t) {
   const selected = $("format").value || "auto";
   const formats = parameters.format?.enum ?? ["auto", "jpeg"];
@@ -47,10 +41,11 @@ export function listSizes(t) {
   $("size").value = selected;
 }
 
-export function listMetadata(t) {
+export function listMetadata(parameters, t) {
   const selected = $("metadata").value || "keep";
+  const values = parameters.metadata?.enum ?? ["keep"];
   $("metadata").replaceChildren(
-    ...["keep", "safe", "strip"].map((value) => html("option", { value, textContent: t(value) })),
+    ...values.map((value) => html("option", { value, textContent: t(value) })),
   );
   $("metadata").value = selected;
 }
@@ -58,7 +53,7 @@ export function listMetadata(t) {
 /**
  * Add a control for each of the options that this server has a model for.
  *
- * @param {object} parameters of `enhanceParameters`
+ * @param {object} parameters of `PageService.offer`
  * @param {{method: string, scale: number | null}[]} restorers of GET /models
  * @param {(key: string) => string} t
  * @param {() => void} onChange
@@ -67,10 +62,10 @@ export function listExtras(parameters, restorers, t, onChange) {
   const choices = { restore: restoreChoices(restorers), upscale: upscaleChoices(restorers) };
   for (const [name, values] of Object.entries(choices)) {
     if (!(name in parameters) || !values.length) continue;
-    const options = [["", "–"], ...values].map(([value, textContent]) =>
-      html("option", { value, textContent }),
-    );
-    const control = html("select", { id: `extra-${name}`, name, onchange: onChange }, ...options);
+    const off = html("option", { value: "", textContent: t("off") });
+    off.dataset.text = "off";
+    const options = values.map(([value, textContent]) => html("option", { value, textContent }));
+    const control = html("select", { id: `extra-${name}`, name, onchange: onChange }, off, ...options);
     const label = html("label", { htmlFor: control.id, textContent: t(name) });
     label.dataset.text = name;
     $("extras").append(html("div", { className: "row" }, label, control));

@@ -2,20 +2,12 @@
 
 import { zip } from "./zip.js";
 
-const SUFFIXES = {
-  "image/jpeg": "jpg",
-  "image/png": "png",
-  "image/webp": "webp",
-  "image/avif": "avif",
-  "image/jxl": "jxl",
-  "image/tiff": "tif",
-};
-const PREVIEW_SIDE = 4096; // pixels
+const SUFFIXES = { jpeg: "jpg", tiff: "tif" }; // of formats whose name is another
 const OWN = /\.(jpe?g|png|webp|avif|jxl|tiff?)$/i; // suffixes of files whose format is kept
 
 /** The query of POST /enhance, without what is the default. */
-export function enhanceQuery({ token, strength, format, size, metadata, extras }) {
-  const query = new URLSearchParams({ look: token });
+export function enhanceQuery({ look, strength, format, size, metadata, extras }) {
+  const query = new URLSearchParams({ look: look.token });
   if (strength < 100) query.set("strength", String(strength / 100));
   if (format !== "auto") query.set("format", format);
   if (size) query.set("max_side", size);
@@ -24,39 +16,24 @@ export function enhanceQuery({ token, strength, format, size, metadata, extras }
   return query;
 }
 
-/**
- * Enhance a photo on the server.
- *
- * @returns {Promise<{name: string, blob: Blob}>}
- */
-export async function fetchEnhanced(service, file, query) {
-  const response = await service.request(`enhance?${query}`, { method: "POST", body: file });
-  const blob = await response.blob();
-  return { name: enhancedName(file.name, SUFFIXES[blob.type] ?? "jpg"), blob };
+/** Return the name of the result for a photo, in a format as the media type names it. */
+export function enhancedName(name, format) {
+  return `${name.replace(/\.[^.]*$/, "") || "photo"}-enhanced.${SUFFIXES[format] ?? format}`;
 }
 
 /**
- * Let the server draw a photo for the screen, enlarged or not.
+ * Enhance many photos one after the other, and return them as one archive.
  *
- * @returns {Promise<ImageBitmap>}
+ * @param {import("./photo.js").Photo[]} photos
+ * @param {(photo: import("./photo.js").Photo) => Promise<{name: string, blob: Blob}>} enhance
+ * @param {(done: number) => void} onProgress
  */
-export async function fetchPreview(service, file, query) {
-  query.set("format", "jpeg");
-  query.set("max_side", Math.floor(PREVIEW_SIDE / Number(query.get("upscale") ?? 1)));
-  return createImageBitmap((await fetchEnhanced(service, file, query)).blob);
-}
-
-function enhancedName(name, suffix) {
-  return `${name.replace(/\.[^.]*$/, "") || "photo"}-enhanced.${suffix}`;
-}
-
-/** Enhance many photos one after the other, and return them as one archive. */
-export async function fetchArchive(service, photos, queryOf, onProgress) {
+export async function makeArchive(photos, enhance, onProgress) {
   const results = [];
   const used = new Set();
   for (const photo of photos) {
     onProgress(results.length + 1);
-    const result = await fetchEnhanced(service, photo.file, await queryOf(photo));
+    const result = await enhance(photo);
     let { name } = result;
     for (let i = 2; used.has(name); i++) name = result.name.replace(/(\.\w+)$/, `-${i}$1`);
     used.add(name);
@@ -75,12 +52,11 @@ export function saveFile({ name, blob }) {
 /** The command line that makes the photo on the screen, for a POSIX shell. */
 export function curlCommand(service, name, query) {
   const format = query.get("format") ?? name.match(OWN)?.[1].toLowerCase() ?? "jpg";
-  const suffix = SUFFIXES[`image/${format}`] ?? format;
   const key = service.key ? ' -H "Authorization: Bearer $CLUT_KEY"' : "";
   const address = new URL(`enhance?${query}`, service.base);
   return (
     `curl -f${key} --data-binary ${quote(`@${name}`)} ` +
-    `${quote(address)} -o ${quote(enhancedName(name, suffix))}`
+    `${quote(address)} -o ${quote(enhancedName(name, format))}`
   );
 }
 
