@@ -80,6 +80,47 @@ def test_look_of_the_thumbnail(page: Page, client: httpx.Client, photos: Path, n
     assert look_difference(client, photo, token) < MAX_DIFFERENCE
 
 
+LOCAL = """
+  const response = await fetch("/static/default.safetensors");
+  const network = clut.ClutNetwork.parse(await response.arrayBuffer());
+"""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_local_prediction(page: Page, client: httpx.Client, photos: Path, name: str) -> None:
+    """The browser predicts the LUT that the server predicts from the same thumbnail."""
+    size = 256
+    thumbnail = Image.open(photos / f"{name}.jpg").resize((size, size))
+    photo = encode(thumbnail, "PNG")
+    query = {"model": "default", "format": "json"}
+    expected = client.post("/lut", params=query, content=photo).json()["table"]
+    colours = run(
+        page,
+        LOCAL
+        + """
+        const canvas = await clut.drawThumbnail(await clut.decodeImage(read(argument.photo)));
+        const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        return [...network.predict(pixels).colours];
+        """,
+        photo=photo,
+    )
+    np.testing.assert_allclose(colours, np.asarray(expected).ravel(), atol=1e-3)
+
+
+@pytest.mark.parametrize("body", [b"", b"no weights", bytes(8) + b"{}", bytes(7) + b"\x7f"])
+def test_other_weights(page: Page, body: bytes) -> None:
+    """Another file than the weights of a CLUT-Net is rejected."""
+    name = run(
+        page,
+        """
+        const buffer = await read(argument.body).arrayBuffer();
+        try { clut.ClutNetwork.parse(buffer); } catch (error) { return error.name; }
+        """,
+        body=body,
+    )
+    assert name == "RangeError"
+
+
 def test_12_megapixels(page: Page, client: httpx.Client, otters: bytes) -> None:
     """The thumbnail of a photo of 12 MP has at most 2 % of its bytes, and gets its look."""
     photo = with_grain(enlarged(otters, 4620))

@@ -24,6 +24,7 @@ from app.policies import STORE
 from app.web.api_keys import new_key, write_keys
 from app.web.page import FILES
 from tests.helpers.browser import drop, launching, needs_chromium, visiting
+from tests.helpers.http import enlarged
 from tests.helpers.metrics import samples
 from tests.helpers.networks import make_network, write_network
 from tests.helpers.raw import connect, post, wait_until
@@ -333,6 +334,67 @@ def test_album(page: Page, photos: Path) -> None:
         assert archive.namelist() == [name.replace(".jpg", "-enhanced.jpg") for name in names]
         for name in archive.namelist():
             Image.open(io.BytesIO(archive.read(name))).load()
+
+
+def test_nothing_leaves_the_device(browser: Browser, server: Server, photos: Path) -> None:
+    """With local=1 photos are enhanced and saved by the browser, also without a network."""
+    names = ["otters.jpg", "lake.jpg"]
+    with visiting(browser, address(server, "/?local=1")) as page:
+        posts: list[str] = []
+        page.on("request", lambda it: posts.append(it.url) if it.method == "POST" else None)
+        drop(page, {"otters.jpg": (photos / "otters.jpg").read_bytes()})
+        expect(page.locator("#status")).to_have_text("otters.jpg is enhanced.")
+        assert float(page.locator("#difference").inner_text()) > 0.5
+        before, after = (show_split(page, share) for share in (100, 0))
+        assert np.abs(before.astype(int) - after).mean() > 0.5
+        page.context.set_offline(True)
+        drop(page, {"lake.jpg": (photos / "lake.jpg").read_bytes()})
+        expect(page.locator("#status")).to_have_text("lake.jpg is enhanced.")
+        page.get_by_label("Size").select_option("1280")
+        page.get_by_label("Format").select_option("png")
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Download all 2 as ZIP").click()
+        with zipfile.ZipFile(io.BytesIO(saved(download.value))) as archive:
+            assert archive.namelist() == [it.replace(".jpg", "-enhanced.png") for it in names]
+            for name in names:
+                result = Image.open(archive.open(name.replace(".jpg", "-enhanced.png")))
+                assert result.size == Image.open(photos / name).size
+        drop(page, {"letter.txt": b"Dear Sir or Madam"})
+        expect(page.get_by_role("alert")).to_contain_text("not a photo that can be read")
+        expect(page.locator("#share")).to_be_hidden()
+        assert posts == []
+
+
+@pytest.mark.parametrize("side", ["", "1280"])
+def test_the_device_writes_what_the_server_writes(
+    browser: Browser, server: Server, client: httpx.Client, otters: bytes, side: str
+) -> None:
+    """A download of local=1 is nearly that of the server, in the same size."""
+    photo = enlarged(otters, 1600)
+    query = {"format": "png"} | ({"max_side": side} if side else {})
+    expected = client.post("/enhance", params=query, content=photo).raise_for_status().content
+    with visiting(browser, address(server, "/?local=1")) as page:
+        drop(page, {"otters.jpg": photo})
+        expect(page.locator("#status")).to_have_text("otters.jpg is enhanced.")
+        page.get_by_label("Format").select_option("png")
+        page.get_by_label("Size").select_option(side)
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Download").click()
+    one, other = (
+        np.asarray(Image.open(io.BytesIO(it)).convert("RGB")).astype(int)
+        for it in (saved(download.value), expected)
+    )
+    assert one.shape == other.shape
+    assert np.abs(one - other).mean() < 1.5
+
+
+def test_modes_lead_to_each_other(page: Page) -> None:
+    """The welcome says what is sent, and leads to the mode in which nothing is, and back."""
+    page.get_by_role("link", name="Stay on this device").click()
+    expect(page.locator("#privacy")).to_contain_text("Nothing of your photos leaves this device")
+    expect(page.get_by_text("On this device", exact=True)).to_be_visible()
+    page.get_by_role("link", name="Use the server").click()
+    expect(page.locator("#privacy")).to_contain_text("A thumbnail of some 30 KB is sent")
 
 
 def test_link(browser: Browser, server: Server, client: httpx.Client, otters: bytes) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.policies import STORE
 from app.web.page import FILES
 from tests.helpers.server import serving
 
@@ -26,13 +27,22 @@ def test_page_on_loopback(client: httpx.Client) -> None:
         assert client.get(f"/{path}", headers={"If-None-Match": file.headers["etag"]}).is_redirect
 
 
+def test_weights(client: httpx.Client) -> None:
+    """The weights of the newest embedded default model are among the files, and are kept."""
+    newest = max((STORE / "default").iterdir(), key=lambda folder: int(folder.name))
+    file = client.get("/static/default.safetensors")
+    assert file.content == (newest / "weights.safetensors").read_bytes()
+    unchanged = {"If-None-Match": file.headers["etag"]}
+    assert client.get("/static/default.safetensors", headers=unchanged).status_code == 304
+
+
 @pytest.mark.parametrize("settings", [{"PAGE_ENABLED": "false"}, ANYWHERE], ids=["off", "anywhere"])
 def test_without_page(settings: dict[str, str]) -> None:
     """Where it is off, and by default beyond loopback, / redirects to /docs; the files are gone."""
     with serving(**settings) as server:
         response = server.client.get("/")
         assert (response.status_code, response.headers["location"]) == (307, "docs")
-        for path in ("/static/clut.js", "/static/index.html"):
+        for path in ("/static/clut.js", "/static/index.html", "/static/default.safetensors"):
             assert server.client.get(path).status_code == 404
 
 
