@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +14,7 @@ import onnx
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from app.errors import BadParameter
 from app.imaging.resize import make_thumbnail
@@ -17,9 +22,10 @@ from app.networks import ARCHITECTURES
 from app.networks.store import Model, read_model, read_store
 from app.policies import STORE
 from app.training.data import photo_files, read_photo
+from app.training.ensemble import Ensemble
 from app.training.onnx_export import OPSET, OnnxNetwork, Precision, compare, export_onnx
 from tests.helpers.networks import make_network, write_network
-from tests.helpers.paths import PHOTOS, SHARED
+from tests.helpers.paths import PHOTOS, ROOT, SHARED
 
 pytestmark = [
     pytest.mark.slow,  # the exporter takes seconds
@@ -112,3 +118,21 @@ def test_another_network_differs(exported: bytes) -> None:
     found = compare(model, OnnxNetwork(exported), thumbnails()[:2])
     assert found.worst > 0.01
     assert found.mean > 0.05
+
+
+def test_example_of_the_documentation(exported: bytes, tmp_path: Path) -> None:
+    """The example of docs/clients.md enhances a photograph as the service does."""
+    photo = PHOTOS / "otters.jpg"
+    (tmp_path / "default.onnx").write_bytes(exported)
+    shutil.copy(photo, tmp_path / "photo.jpg")
+    (code,) = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs" / "clients.md").read_text(), re.DOTALL
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    pixels = read_photo(photo)
+    expected = Ensemble([embedded()]).look(pixels)(pixels / 255) * 255
+    with Image.open(tmp_path / "better.png") as image:
+        difference = np.abs(np.asarray(image) - expected)
+    # Thumbnails of 8 bits, and 16 bits per entry in Pillow's LUT.
+    assert difference.mean() < 0.6
+    assert np.abs(expected - pixels).mean() > 2 * difference.mean()

@@ -208,6 +208,19 @@ export class LutRenderer {
     gl.drawArrays(gl.TRIANGLE_STRIP, 0, 4);
   }
 
+  /**
+   * Draw an image with a look: `setImage`, `setLut` and `render`.
+   *
+   * @param {ImageBitmap} image
+   * @param {Lut} lut
+   * @param {object} options of `render`
+   */
+  async show(image, lut, options) {
+    this.setLut(lut);
+    await this.setImage(image);
+    this.render(options);
+  }
+
   /** Release the memory of the GPU; browsers allow some 16 contexts. */
   dispose() {
     this.gl.getExtension("WEBGL_lose_context")?.loseContext();
