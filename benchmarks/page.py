@@ -32,7 +32,7 @@ from tests.helpers.paths import PHOTOS
 from tests.helpers.server import Server, serving
 
 VISITS = 5
-SCREEN = {"width": 1440, "height": 900}
+SCREEN = {"width": 1440, "height": 1024}
 WIDTH = 4620  # of a photo of 12 megapixels
 
 MEASURE = """
