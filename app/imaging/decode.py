@@ -15,7 +15,7 @@ from app.imaging.colour import to_srgb
 from app.imaging.hdr import TONE_MAPPED, tone_map
 from app.imaging.metadata import reset_orientation
 from app.imaging.probe import EncodedImage, decode_errors
-from app.imaging.raster import Crop, Raster, apply_orientation
+from app.imaging.raster import Crop, Note, Raster, apply_orientation
 from app.imaging.resize import fit, make_thumbnail, resize
 from app.imaging.types import Image
 
@@ -56,17 +56,23 @@ def prepare(
 
 
 def prepare_thumbnail(
-    source: EncodedImage, thumbnail_size: int, antialias: bool
-) -> NDArray[np.float32]:
-    """Make the thumbnail alone, float32 (3, S, S), from the smallest decode that is large enough.
+    source: EncodedImage,
+    thumbnail_size: int,
+    antialias: bool,
+    truncated: TruncatedPolicy = TruncatedPolicy.REFUSE,
+) -> tuple[NDArray[np.float32], tuple[Note, ...]]:
+    """Make the thumbnail alone, from the smallest decode that is large enough.
+
+    Returns:
+        The thumbnail float32 (3, S, S) in 0..1, and the notes of the image.
 
     Raises:
         DamagedImage: the pixels cannot be decoded.
     """
-    thumbnail = source.run(_prepare_thumbnail, thumbnail_size, antialias)
+    thumbnail, notes = source.run(_prepare_thumbnail, thumbnail_size, antialias, truncated)
     if source.sandbox is not None:
         _check_thumbnail(thumbnail, thumbnail_size)
-    return thumbnail
+    return thumbnail, notes
 
 
 def _check_thumbnail(thumbnail: NDArray[np.float32], size: int) -> None:
@@ -89,10 +95,10 @@ def _prepare(
 
 
 def _prepare_thumbnail(
-    source: EncodedImage, thumbnail_size: int, antialias: bool
-) -> NDArray[np.float32]:
-    reduced = decode_reduced(source, thumbnail_size)
-    return make_thumbnail(reduced.pixels, thumbnail_size, antialias)
+    source: EncodedImage, thumbnail_size: int, antialias: bool, truncated: TruncatedPolicy
+) -> tuple[NDArray[np.float32], tuple[Note, ...]]:
+    reduced = decode_reduced(source, thumbnail_size, truncated)
+    return make_thumbnail(reduced.pixels, thumbnail_size, antialias), reduced.notes
 
 
 def decode(source: EncodedImage, truncated: TruncatedPolicy = TruncatedPolicy.REFUSE) -> Image:
@@ -102,29 +108,23 @@ def decode(source: EncodedImage, truncated: TruncatedPolicy = TruncatedPolicy.RE
         DamagedImage: the pixels cannot be decoded.
     """
     codec = source.format.codec
-    try:
-        return _decode_by(codec.decode, source)
-    except DamagedImage:
-        if truncated is TruncatedPolicy.REFUSE or codec.decode_truncated is None:
-            raise
-    image = _decode_by(codec.decode_truncated, source)
-    return replace(image, notes=(*image.notes, TRUNCATED))
 
-
-def _decode_by(function: Callable[[bytes], Raster], source: EncodedImage) -> Image:
-    with decode_errors(source.format):
-        raster = function(source.body)
+    def decode_whole(body: bytes) -> Raster:
+        raster = codec.decode(body)
         size = (source.header.height, source.header.width)
         if raster.samples.shape[:2] != size:
             raise DamagedImage(f"The {source.format.name} has other pixels than its header states.")
-        image = _to_image(source, raster)
-    read_gain_map = source.format.codec.read_gain_map
-    if read_gain_map is None:
+        return raster
+
+    image = _decode_or_fill(source, decode_whole, 0, truncated)
+    if codec.read_gain_map is None:
         return image
-    return replace(image, gain_map=read_gain_map(source.body, source.header))
+    return replace(image, gain_map=codec.read_gain_map(source.body, source.header))
 
 
-def decode_reduced(source: EncodedImage, side: int) -> Image:
+def decode_reduced(
+    source: EncodedImage, side: int, truncated: TruncatedPolicy = TruncatedPolicy.REFUSE
+) -> Image:
     """Decode, in this process, at the smallest cheap size whose short side is at least `side`.
 
     Only JPEG has cheaper sizes than the full one.
@@ -134,9 +134,30 @@ def decode_reduced(source: EncodedImage, side: int) -> Image:
     """
     decode_at_scale = source.format.codec.decode_reduced
     if decode_at_scale is None:
-        return decode(source)
+        return decode(source, truncated)
+
+    def decode_scaled(body: bytes) -> Raster:
+        return decode_at_scale(body, side)
+
+    return _decode_or_fill(source, decode_scaled, side, truncated)
+
+
+def _decode_or_fill(
+    source: EncodedImage,
+    function: Callable[[bytes], Raster],
+    side: int,
+    truncated: TruncatedPolicy,
+) -> Image:
+    fill = source.format.codec.decode_truncated
+    try:
+        with decode_errors(source.format):
+            return _to_image(source, function(source.body))
+    except DamagedImage:
+        if truncated is TruncatedPolicy.REFUSE or fill is None:
+            raise
     with decode_errors(source.format):
-        return _to_image(source, decode_at_scale(source.body, side))
+        image = _to_image(source, fill(source.body, side))
+    return replace(image, notes=(*image.notes, TRUNCATED))
 
 
 def _to_image(source: EncodedImage, raster: Raster) -> Image:

@@ -32,4 +32,4 @@ async def predict_lut_of_file(
     with service.admission.acquire() as permit:
         permit.enter()
         opened = await service.open(permit, body, options.model)
-        return await service.predict_lut(opened, options)
+        return await service.predict_lut(opened, options, options.truncated)

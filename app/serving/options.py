@@ -68,6 +68,13 @@ Restore = Annotated[
         }
     ),
 ]
+Truncated = Annotated[
+    TruncatedPolicy,
+    Field(
+        description="What to do with a JPEG that is cut short: refuse it, or fill what is missing "
+        "with gray. A filled image comes with the header X-Image-Notes: truncated."
+    ),
+]
 ModelRef = Annotated[
     str | None,
     Field(description="NAME or NAME@VERSION, as listed by /models.", examples=["default"]),
@@ -119,11 +126,7 @@ class EnhanceOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False
         "Apple's cameras), which makes it HDR on displays that can show it. Results in JPEG alone "
         "have one.",
     )
-    truncated: TruncatedPolicy = Field(
-        default=TruncatedPolicy.REFUSE,
-        description="What to do with a JPEG that is cut short: refuse it, or fill what is missing "
-        "with gray. A filled image comes with the header X-Image-Notes: truncated.",
-    )
+    truncated: Truncated = TruncatedPolicy.REFUSE
     min_change: float = Field(
         default=0.0,
         ge=0.0,
@@ -144,6 +147,7 @@ class PredictLutOptions(LutOptions):
     """How a LUT is predicted and written."""
 
     model: ModelRef = None
+    truncated: Truncated = TruncatedPolicy.REFUSE
 
 
 def choose_format(

@@ -128,7 +128,14 @@ class ExportedLut:
 
 @dataclass(frozen=True, eq=False)
 class PredictedLut:
-    """The LUT that was predicted for an image, as a file, and how long that took."""
+    """The LUT that was predicted for an image.
+
+    Attributes:
+        file: the LUT as a file.
+        timings: how long it took.
+        notes: what was done to the image that clients may not expect, as in `EnhancedImage`.
+    """
 
     file: ExportedLut
     timings: Timings
+    notes: tuple[str, ...] = ()

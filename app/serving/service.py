@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from app.imaging.codecs import ImageFormat
+from app.imaging.decode import TruncatedPolicy
 from app.imaging.probe import EncodedImage, probe
 from app.imaging.sandbox import Sandbox
 from app.luts.export import LutOptions
@@ -234,7 +235,12 @@ class EnhancementService:
             )
 
     async def predict_lut(
-        self, opened: OpenedImage, options: LutOptions, *, gzipped: bool = False
+        self,
+        opened: OpenedImage,
+        options: LutOptions,
+        truncated: TruncatedPolicy,
+        *,
+        gzipped: bool = False,
     ) -> PredictedLut:
         """Export the LUT for an image; decodes no more of it than the thumbnail needs.
 
@@ -247,12 +253,12 @@ class EnhancementService:
             pixels = opened.source.thumbnail_pixels(recipe.size)
             priority = priority_of(monotonic(), pixels)
             await permit.reserve_memory(opened.predict_memory(options), priority)
-            decoding = partial(decode_thumbnail, opened.source, recipe)
-            thumbnail = await permit.run_stage(self._workers, priority, "decode", decoding)
+            decoding = partial(decode_thumbnail, opened.source, recipe, truncated)
+            thumbnail, notes = await permit.run_stage(self._workers, priority, "decode", decoding)
             look = await self._predict(opened, thumbnail)
             exporting = partial(export_lut, look, options, gzipped=gzipped)
             file = await permit.run_stage(self._workers, priority, "encode", exporting)
-            return PredictedLut(file, permit.timings())
+            return PredictedLut(file, permit.timings(), notes)
 
     def lut_memory(self, token: str, options: LutOptions) -> int:
         """Return the most bytes of memory that `get_lut` takes.

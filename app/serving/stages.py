@@ -10,11 +10,12 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from app.imaging.codecs import ImageFormat
-from app.imaging.decode import TRUNCATED, prepare, prepare_thumbnail
+from app.imaging.decode import TRUNCATED, TruncatedPolicy, prepare, prepare_thumbnail
 from app.imaging.encode import HdrPolicy, encode
 from app.imaging.hdr import TONE_MAPPED
 from app.imaging.metadata import MetadataPolicy, filter_metadata
 from app.imaging.probe import EncodedImage
+from app.imaging.raster import Note
 from app.imaging.types import Image
 from app.luts.apply import Pixels
 from app.luts.lut_error import mean_difference
@@ -41,9 +42,11 @@ def decode_image(
     return prepare(source, recipe.size, recipe.antialias, options.max_side, options.truncated)
 
 
-def decode_thumbnail(source: EncodedImage, recipe: ThumbnailRecipe) -> Thumbnail:
+def decode_thumbnail(
+    source: EncodedImage, recipe: ThumbnailRecipe, truncated: TruncatedPolicy
+) -> tuple[Thumbnail, tuple[Note, ...]]:
     """Make the thumbnail alone, from the smallest decode that is large enough for it."""
-    return prepare_thumbnail(source, recipe.size, recipe.antialias)
+    return prepare_thumbnail(source, recipe.size, recipe.antialias, truncated)
 
 
 class ParallelMap(Protocol):

@@ -54,7 +54,8 @@ ENHANCED: dict[int | str, dict[str, Any]] = {
 LUT_FILE: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The LUT; `X-Look` is the token of the look. `X-Lut-Error` is the error of "
-        "the file in 8-bit levels, where the LUT had to be resampled or clamped.",
+        "the file in 8-bit levels, where the LUT had to be resampled or clamped. `POST /lut` also "
+        "returns `X-Image-Notes`, as `POST /enhance` does.",
         "content": {
             media_type: {"schema": {"type": "object"}} if media_type.endswith("json") else _BINARY
             for media_type in (it.codec.media_type.partition(";")[0] for it in LutFormat)

@@ -24,7 +24,7 @@ def image_response(enhanced: EnhancedImage) -> Response:
         | change_headers(enhanced)
         | restore_headers(enhanced)
         | upscale_headers(enhanced)
-        | ({"X-Image-Notes": ", ".join(enhanced.notes)} if enhanced.notes else {})
+        | notes_headers(enhanced.notes)
         | {"Server-Timing": server_timing(enhanced.timings), "Vary": "Accept"},
     )
 
@@ -79,6 +79,11 @@ def change_headers(enhanced: EnhancedImage) -> dict[str, str]:
     """Return the headers that state how much the look changes an image."""
     change = {"X-Change": f"{enhanced.change:.2f}"}
     return change if enhanced.applied else change | {"X-Unchanged": "true"}
+
+
+def notes_headers(notes: tuple[str, ...]) -> dict[str, str]:
+    """Return the header that names what was done to an image that clients may not expect."""
+    return {"X-Image-Notes": ", ".join(notes)} if notes else {}
 
 
 def restore_headers(enhanced: EnhancedImage) -> dict[str, str]:

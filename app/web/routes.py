@@ -34,6 +34,7 @@ from app.web.responses import (
     lut_etag,
     lut_response,
     not_modified,
+    notes_headers,
     server_timing,
 )
 from app.web.uploads import cancel_on_disconnect
@@ -108,12 +109,13 @@ async def predict_lut(
             opened = await service.open(permit, body, query.model)
             describe_request(opened.model.card.model_ref, opened.source.pixels)
             await principal.charge_memory(opened.predict_memory(options))
-            return await service.predict_lut(opened, options, gzipped=gzipped)
+            return await service.predict_lut(opened, options, query.truncated, gzipped=gzipped)
 
         predicted = await cancel_on_disconnect(request, work())
     file, timings = predicted.file, predicted.timings
     state["metrics"].observe_stages(timings, file.look.card.model_ref)
-    return lut_response(file, gzipped, {"Server-Timing": server_timing(timings)})
+    headers = notes_headers(predicted.notes) | {"Server-Timing": server_timing(timings)}
+    return lut_response(file, gzipped, headers)
 
 
 IMAGE_ENDPOINTS = frozenset(

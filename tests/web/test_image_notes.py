@@ -7,6 +7,7 @@ from io import BytesIO
 
 import httpx
 import imagecodecs
+import numpy as np
 from PIL import Image
 
 from tests.helpers.files import saved, scene, scene_16, with_chunks
@@ -23,8 +24,26 @@ def test_a_truncated_jpeg_is_refused_unless_asked(client: httpx.Client) -> None:
         assert filled.status_code == 200
         assert filled.headers["X-Image-Notes"] == "truncated"
         assert Image.open(BytesIO(filled.content)).convert("RGB").size == (96, 64)
-    whole = client.post("/enhance?truncated=fill", content=body)
-    assert "X-Image-Notes" not in whole.headers
+    for path in ("/enhance?truncated=fill", "/lut?truncated=fill"):
+        assert "X-Image-Notes" not in client.post(path, content=body).headers
+
+
+def test_the_lut_of_a_truncated_jpeg_is_refused_unless_asked(client: httpx.Client) -> None:
+    """`POST /lut` takes the option too, and its look is that of the filled image."""
+    body = saved(scene(1200, 800), "JPEG", quality=95)
+    cut = body[: len(body) * 2 // 3]
+    assert client.post("/lut", content=cut).status_code == 422
+    filled = client.post("/lut?truncated=fill", content=cut)
+    assert filled.status_code == 200
+    assert filled.headers["X-Image-Notes"] == "truncated"
+    look = filled.headers["X-Look"]
+    assert look != client.post("/lut", content=body).headers["X-Look"]
+    images = []
+    for given in ({}, {"look": look}):
+        params = {"truncated": "fill", "format": "png", **given}
+        png = client.post("/enhance", params=params, content=cut).content
+        images.append(np.asarray(Image.open(BytesIO(png))).astype(int))
+    assert np.abs(images[0] - images[1]).max() <= 2  # thumbnails of two scales
 
 
 def test_an_unknown_policy_is_a_bad_parameter(client: httpx.Client) -> None:
@@ -37,7 +56,8 @@ def test_an_unknown_policy_is_a_bad_parameter(client: httpx.Client) -> None:
 def test_hdr_is_tone_mapped(client: httpx.Client) -> None:
     """An HDR image becomes SDR, and the response says so."""
     body = with_chunks(imagecodecs.png_encode(scene_16()), cICP=struct.pack("4B", 9, 16, 0, 1))
-    assert client.post("/enhance", content=body).headers["X-Image-Notes"] == "tone-mapped"
+    for path in ("/enhance", "/lut"):
+        assert client.post(path, content=body).headers["X-Image-Notes"] == "tone-mapped"
 
 
 def test_further_pages_are_left_out(client: httpx.Client) -> None:

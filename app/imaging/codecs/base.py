@@ -27,8 +27,8 @@ class Codec:
         decode: decodes the only, or the primary, image.
         decode_reduced: decodes at the smallest scale whose short side has at least the given
             number of pixels, or None where the format has no cheaper way than `decode`.
-        decode_truncated: decodes a file that is cut short, and fills what is missing with gray; or
-            None.
+        decode_truncated: decodes a file that is cut short, at a scale as `decode_reduced`, and
+            fills what is missing with gray; or None.
         read_gain_map: returns the gain map of an image with a header, or None: a JPEG with nothing
             but its own parameters, which makes an HDR image of the upright image. Never raises.
         encode: encodes (H, W, 3 | 4) RGB or RGBA samples, or None for formats that are only read.
@@ -52,7 +52,7 @@ class Codec:
     read_header: Callable[[bytes], Header]
     decode: Callable[[bytes], Raster]
     decode_reduced: Callable[[bytes, int], Raster] | None = None
-    decode_truncated: Callable[[bytes], Raster] | None = None
+    decode_truncated: Callable[[bytes, int], Raster] | None = None
     read_gain_map: Callable[[bytes, Header], bytes | None] | None = None
     encode: Callable[[Samples, EncodeSettings], bytes] | None = None
     bit_depth: Literal[8, 16] = 8

@@ -121,15 +121,17 @@ def _check_complete(body: bytes) -> None:
         raise FormatError("it is cut short")
 
 
-def decode_truncated(body: bytes) -> Raster:
-    """Decode what is there of a file that is cut short; the rest is gray."""
+def decode_truncated(body: bytes, side: int) -> Raster:
+    """Decode what is there of a file that is cut short, as `decode_reduced`; the rest is gray."""
     segments = jpeg_segments.read_segments(body)
     frame = jpeg_segments.find_frame(segments).payload
     body = jpeg_segments.fill_in_height(body, segments)
     space = _SPACES[frame[5]]
     if frame[0] > 8:
         return _decode_12bit(body + _EOI, frame)
-    samples = simplejpeg.decode_jpeg(body + _EOI, _COLORSPACES[space], strict=False)
+    samples = simplejpeg.decode_jpeg(
+        body + _EOI, _COLORSPACES[space], min_height=side, min_width=side, strict=False
+    )
     return Raster(255 - samples if space == "cmyk" else samples, space)
 
 
