@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import atheris
@@ -26,18 +27,20 @@ COMPILED = [
 with atheris.instrument_imports(include=["app", "tifffile"], exclude=COMPILED):
     from app.errors import BadLutFile, Problem
     from app.imaging import xmp as xmp_packets
-    from app.imaging.codecs import bmff, bmff_items, jxl_header
+    from app.imaging.codecs import bmff, bmff_items, jpeg, jxl_header
+    from app.imaging.codecs.gain_map import read_gain_map
     from app.imaging.decode import TruncatedPolicy, decode
     from app.imaging.exif import Exif
     from app.imaging.icc import reduce_profile
     from app.imaging.metadata import MetadataPolicy, filter_metadata, reset_orientation
     from app.imaging.probe import Limits, probe
-    from app.imaging.raster import FormatError, Metadata
+    from app.imaging.raster import EncodeSettings, FormatError, Metadata
     from app.luts.formats.cube import read_cube, write_cube
     from app.luts.lut3d import Lut3D
     from app.luts.token import LookToken
     from tests.helpers.files import XMP, one_of_each, scene
     from tests.helpers.files import exif as exif_block
+    from tests.helpers.gain_maps import apple_jpeg, ultra_hdr, without_segments
     from tests.helpers.heic import heic_item
     from tests.helpers.heif_container import Item, avif_item, box, container, grid, rotated, size_of
 
@@ -57,6 +60,18 @@ def pixels(data: bytes) -> None:
     if data[:2] in (b"BM", b"\xff\xd8", b"\x89P", b"RI", b"II", b"MM"):
         image = decode(probe(data, SMALL), TruncatedPolicy.FILL)
         assert image.pixels.size <= 3 * SMALL.max_pixels
+
+
+def gain_map(data: bytes) -> None:
+    """Read the gain map of a JPEG; once it is written with an image, it is read again."""
+    header = jpeg.read_header(data)
+    if header.width * header.height > SMALL.max_pixels:
+        return
+    found = read_gain_map(data, header)
+    if found is not None:
+        settings = EncodeSettings(90, "420", Metadata(xmp=header.metadata.xmp), b"", found)
+        written = jpeg.encode(np.zeros((8, 8, 3), np.uint8), settings)
+        assert read_gain_map(written, replace(header, orientation=1)) is not None
 
 
 def boxes(data: bytes) -> None:
@@ -121,7 +136,7 @@ def token(data: bytes) -> None:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
-    for target in (header, pixels, boxes, jxl, xmp, icc, metadata, exif, cube, token)
+    for target in (header, pixels, gain_map, boxes, jxl, xmp, icc, metadata, exif, cube, token)
 }
 
 
@@ -134,6 +149,12 @@ def seeds(folder: Path) -> None:
     valid = {
         "header": files,
         "pixels": files,
+        "gain_map": [
+            ultra_hdr(),
+            without_segments(ultra_hdr(), b"http://ns.adobe.com/xap/1.0/"),
+            without_segments(ultra_hdr(), b"urn:iso:std:iso:ts:21496"),
+            *(apple_jpeg(stated, orientation=6) for stated in ("maker note", "xmp")),
+        ],
         "boxes": [
             container(b"avif", [part, avif_item(scene(), rotated(1), box(b"clap", bytes(32)))]),
             container(b"heic", [heic_item(scene()), exif_item]),
