@@ -64,9 +64,9 @@ def pixels(data: bytes) -> None:
 
 def gain_map(data: bytes) -> None:
     """Read the gain map of a JPEG; once it is written with an image, it is read again."""
-    header = jpeg.read_header(data)
-    if header.width * header.height > SMALL.max_pixels:
+    if not data.startswith(b"\xff\xd8"):
         return
+    header = probe(data, SMALL).header
     found = read_gain_map(data, header)
     if found is not None:
         settings = EncodeSettings(90, "420", Metadata(xmp=header.metadata.xmp), b"", found)
