@@ -21,6 +21,7 @@ from PIL import Image
 from app.imaging.colour import srgb_profile
 from tests.helpers.files import saved, scene, tiff, with_chunks
 from tests.helpers.heic import heic
+from tests.helpers.heif_container import box, full_box
 
 
 def _gray(side: int) -> np.ndarray:
@@ -181,6 +182,19 @@ def _heights() -> bytes:
     return jpeg[:-2] + b"\xff\xdc\0\2" * 4_000_000 + b"\xff\xd9"
 
 
+def _extents() -> bytes:
+    """Return an AVIF whose 10,000 items have 65,535 extents each, of no bytes."""
+    kinds = enumerate((b"av01", b"Exif"), 1)
+    infos = (full_box(b"infe", struct.pack(">HH4sx", i, 0, it), version=2) for i, it in kinds)
+    places = struct.pack(">HHH", 3, 0, 65_535) * 10_000
+    boxes = (
+        full_box(b"pitm", struct.pack(">H", 1)),
+        full_box(b"iinf", struct.pack(">H", 2) + b"".join(infos)),
+        full_box(b"iloc", struct.pack(">BBH", 0, 0, 10_000) + places),
+    )
+    return box(b"ftyp", b"avif" + bytes(4) + b"avif") + full_box(b"meta", b"".join(boxes))
+
+
 def _runs(width: int, height: int, runs: bytes) -> bytes:
     """Return a BMP of run-length coded pixels."""
     header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(runs), 0, 0, 1, 0)
@@ -229,6 +243,7 @@ HOSTILE_FILES: dict[str, Callable[[], bytes]] = {
     "more.tif": _larger_tiff,
     "negative.bmp": lambda: _runs(-10_000_000, 4, b"\x01\x00" * 100),
     # Much work for their length.
+    "extents.avif": _extents,
     "flat.avif": lambda: saved(_gray(6000), "AVIF"),
     "flat.webp": lambda: saved(_gray(6000), "WEBP", lossless=True),
     "flat.jxl": lambda: bytes(imagecodecs.jpegxl_encode(_gray(4000), effort=1)),

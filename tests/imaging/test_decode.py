@@ -253,6 +253,14 @@ def test_a_webp_cut_behind_its_picture_is_whole() -> None:
     np.testing.assert_array_equal(cut.pixels, photo(body).pixels)
 
 
+@pytest.mark.parametrize("name", one_of_each())
+@pytest.mark.parametrize("rest", [bytes(1_000_000), b"text"], ids=["zeros", "text"])
+def test_bytes_after_the_image_are_ignored(name: str, rest: bytes) -> None:
+    """Limits count the image only, whatever follows it."""
+    body = one_of_each()[name]
+    np.testing.assert_array_equal(photo(body + rest).pixels, photo(body).pixels)
+
+
 @pytest.mark.parametrize(("width", "height"), [(1600, 1200), (1200, 1600), (300, 260), (100, 90)])
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_reduced_jpeg(width: int, height: int, orientation: int) -> None:

@@ -116,7 +116,7 @@ def encode(samples: Samples, settings: EncodeSettings) -> bytes:
 
 
 def _chunks(body: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Yield the type and the data of each chunk, and all of it."""
+    """Yield the type and the data of each chunk up to IEND, and all of it."""
     position = len(SIGNATURE)
     for _ in range(_MAX_CHUNKS):
         if position + 8 > len(body):
@@ -124,6 +124,8 @@ def _chunks(body: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
         length, kind = struct.unpack_from(">I4s", body, position)
         end = position + 12 + length
         yield kind, body[position + 8 : end - 4], body[position:end]
+        if kind == b"IEND":
+            return
         position = end
     raise FormatError(f"it has more than {_MAX_CHUNKS} chunks")
 

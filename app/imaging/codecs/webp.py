@@ -23,6 +23,7 @@ from app.imaging.raster import (
 
 METHOD = 2  # 0 fastest .. 6 smallest: 3 takes twice as long for 2 % smaller files
 _HAS_ALPHA = 0x10  # a flag of VP8X
+_PIXELS = frozenset({b"VP8 ", b"VP8L", b"ANMF"})
 _MAX_CHUNKS = 100_000  # an animation has one for each frame
 
 
@@ -47,12 +48,17 @@ def read_header(body: bytes) -> Header:
 
 
 def _chunks(body: bytes) -> Iterator[tuple[bytes, bytes]]:
-    position = 12
+    """Yield the type and the data of each chunk.
+
+    The length in the first header may be damaged, so it ends the file only after the pixels.
+    """
+    position, stated, has_pixels = 12, 8 + int.from_bytes(body[4:8], "little"), False
     for _ in range(_MAX_CHUNKS):
-        if position + 8 > len(body):
+        if position + 8 > len(body) or (has_pixels and position >= stated):
             return
         kind, size = struct.unpack_from("<4sI", body, position)
         yield kind, body[position + 8 : position + 8 + size]
+        has_pixels = has_pixels or kind in _PIXELS
         position += 8 + size + size % 2
     raise FormatError(f"it has more than {_MAX_CHUNKS} chunks")
 
