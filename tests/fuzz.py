@@ -27,7 +27,7 @@ COMPILED = [
 with atheris.instrument_imports(include=["app", "tifffile"], exclude=COMPILED):
     from app.errors import BadLutFile, Problem
     from app.imaging import xmp as xmp_packets
-    from app.imaging.codecs import bmff, bmff_items, jpeg, jxl_header
+    from app.imaging.codecs import av1_header, bmff, bmff_items, jpeg, jxl_header
     from app.imaging.codecs.gain_map import read_gain_map
     from app.imaging.decode import TruncatedPolicy, decode
     from app.imaging.exif import Exif
@@ -92,6 +92,11 @@ def jxl(data: bytes) -> None:
     jxl_header.parse_codestream_header(jxl_header.SIGNATURE + data)
 
 
+def av1(data: bytes) -> None:
+    """Parse the start of an AV1 bitstream."""
+    av1_header.read_code_points(data)
+
+
 def xmp(data: bytes) -> None:
     """Merge two packets, and read the orientation of the result."""
     half = len(data) // 2
@@ -136,7 +141,7 @@ def token(data: bytes) -> None:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
-    for target in (header, pixels, gain_map, boxes, jxl, xmp, icc, metadata, exif, cube, token)
+    for target in (header, pixels, gain_map, boxes, jxl, av1, xmp, icc, metadata, exif, cube, token)
 }
 
 
@@ -160,6 +165,7 @@ def seeds(folder: Path) -> None:
             container(b"heic", [heic_item(scene()), exif_item]),
         ],
         "jxl": [it[2:] for it in files if it.startswith(jxl_header.SIGNATURE)],
+        "av1": [avif_item(scene()).data],
         "xmp": [XMP + XMP],
         "icc": [imagecodecs.cms_profile("adobergb"), imagecodecs.cms_profile("lab4")],
         "metadata": [exif_block(6) + XMP],

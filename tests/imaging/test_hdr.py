@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import struct
+from fractions import Fraction
 
+import av
 import imagecodecs
 import numpy as np
 import pytest
 
+from app.imaging.codecs.av1_header import read_code_points
 from app.imaging.hdr import read_hdr_coding, tone_map
-from app.imaging.raster import HdrCoding
+from app.imaging.raster import FormatError, HdrCoding
 from tests.helpers.files import photo, saved, scene, with_chunks
 
 PQ, HLG, BT2020, P3 = 16, 18, 9, 12
@@ -120,6 +123,40 @@ def test_avif(transfer: int) -> None:
     primaries_and_transfer = struct.pack(">HH", BT2020, transfer)
     body = body[:at] + primaries_and_transfer + body[at + 4 :]
     assert np.abs(photo(body).pixels / 257 - scene()).mean() < 3
+
+
+@pytest.mark.parametrize("transfer", [PQ, HLG])
+def test_avif_whose_colours_are_in_the_bitstream_alone(transfer: int) -> None:
+    """Without a colour box the sequence header counts, as in browsers."""
+    body = imagecodecs.avif_encode(
+        to_pq(light_of(scene(), "BT.2020")) >> 6,
+        level=100,
+        bitspersample=10,
+        primaries=BT2020,
+        transfer=transfer,
+    )
+    bare = body.replace(b"colrnclx", b"skipnclx")
+    assert bare != body
+    image = photo(bare)
+    assert image.notes == ("tone-mapped",)
+    np.testing.assert_array_equal(image.pixels, photo(body).pixels)
+
+
+def test_the_sequence_header_of_a_video() -> None:
+    """Headers that are not those of still images are longer."""
+    context = av.CodecContext.create("libsvtav1", "w")
+    context.width, context.height, context.time_base = 96, 64, Fraction(1, 25)
+    context.pix_fmt = "yuv420p10le"
+    context.color_primaries, context.color_trc = BT2020, PQ
+    stream = b""
+    for number in range(3):
+        frame = av.VideoFrame.from_ndarray(scene(), format="rgb24").reformat(format="yuv420p10le")
+        frame.pts = number
+        stream += b"".join(bytes(packet) for packet in context.encode(frame))
+    stream += b"".join(bytes(packet) for packet in context.encode(None))
+    assert read_code_points(stream) == (BT2020, PQ)
+    with pytest.raises(FormatError):
+        read_code_points(stream[:6])
 
 
 def test_sdr_has_no_note() -> None:

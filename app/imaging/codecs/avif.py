@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from io import BytesIO
 
 import imagecodecs
@@ -14,6 +15,7 @@ import numpy as np
 from PIL import Image
 from PIL.AvifImagePlugin import AvifImageFile
 
+from app.imaging.codecs import av1_header
 from app.imaging.codecs.base import Codec
 from app.imaging.codecs.bmff import (
     Properties,
@@ -25,13 +27,14 @@ from app.imaging.codecs.bmff import (
     read_orientation,
     read_pixel_aspect,
 )
-from app.imaging.codecs.bmff_items import check_coding, read_metadata, repair
+from app.imaging.codecs.bmff_items import check_coding, read_coded, read_metadata, repair
 from app.imaging.colour import cicp_profile
 from app.imaging.exif import remove_orientation
 from app.imaging.hdr import read_hdr_coding
 from app.imaging.raster import (
     Crop,
     EncodeSettings,
+    FormatError,
     Header,
     Raster,
     Samples,
@@ -97,12 +100,14 @@ def encode(samples: Samples, settings: EncodeSettings) -> bytes:
 
 
 def _code_points(body: bytes) -> tuple[int, int]:
-    """Return primaries and transfer characteristics; 2 is "unspecified"."""
+    """Return primaries and transfer characteristics, of the container or else of the image."""
     for kind, payload in _properties(body):
         if kind == b"colr" and payload[:4] == b"nclx":
             primaries, transfer = struct.unpack_from(">HH", payload, 4)
             return primaries, transfer
-    return 2, 2
+    with suppress(FormatError):
+        return av1_header.read_code_points(read_coded(body))
+    return av1_header.UNSPECIFIED
 
 
 def _crop(properties: Properties, width: int, height: int) -> Crop | None:

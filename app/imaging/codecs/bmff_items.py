@@ -58,23 +58,31 @@ def check_coding(body: bytes, name: str, supported: Container[bytes]) -> None:
     Raises:
         NotAnImage: the image is coded in another way; the message names it.
     """
-    for kind in _codings(body):
+    for _, kind in _sources(body):
         if kind not in supported:
             code = kind.decode("latin-1")
             coding = f"'{code}'" if code.isalnum() and code.isascii() else "an unknown way"
             raise NotAnImage(f"{name} whose image is coded as {coding} is not supported.")
 
 
-def _codings(body: bytes) -> list[bytes]:
-    """Return the types of the primary item, and of the first item that each is made of."""
+def read_coded(body: bytes) -> bytes:
+    """Return the coded data of the primary image, or of its first part; none if it is damaged."""
+    with suppress(FormatError, IndexError, struct.error):
+        for item, _ in _sources(body)[-1:]:
+            return _read_item(body, locate_box(body, b"meta"), item)
+    return b""
+
+
+def _sources(body: bytes) -> list[tuple[int, bytes]]:
+    """Return ID and type of the primary item, and of the first item that each is made of."""
     with suppress(FormatError, IndexError, KeyError, struct.error):
         meta = find_box(body, b"meta")[4:]
         types = {it.item: it.kind for it in _entries(meta, locate_box(meta, b"iinf"))}
         item = primary_item(meta)
-        found = [types[item]]
-        while found[-1] in _DERIVED and len(found) < _MAX_DEPTH:
+        found = [(item, types[item])]
+        while found[-1][1] in _DERIVED and len(found) < _MAX_DEPTH:
             item = _first_part(find_box(meta, b"iref"), item)
-            found.append(types[item])
+            found.append((item, types[item]))
         return found
     return []
 

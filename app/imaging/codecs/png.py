@@ -42,7 +42,7 @@ _IHDR_END = len(SIGNATURE) + 12 + _IHDR_LENGTH
 # A palette, and gray or RGB with a transparent colour, are decoded to RGBA.
 _CHANNELS = {0: 2, 2: 4, 3: 4, 4: 2, 6: 4}
 _SRGB_PERCEPTUAL = b"\0"
-_SRGB_GAMMA = 45_455  # 1 / 2.2 in the units of gAMA
+_LIKE_SRGB = range(43_183, 47_728)  # gAMA within 5 % of 1 / 2.2, as browsers compare
 _SRGB_CHROMATICITIES = (31_270, 32_900, 64_000, 33_000, 30_000, 60_000, 15_000, 6_000)
 _GAMMAS = range(10_000, 1_000_000)  # others are damage
 _CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
@@ -155,7 +155,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 def _profile(found: dict[bytes, bytes]) -> bytes | None:
     """Return the strongest description of colours: cICP, iCCP, sRGB, then gAMA with cHRM.
 
-    As in browsers, gAMA alone comes with the primaries of sRGB, and 1/2.2 alone is sRGB.
+    As in browsers, gAMA alone comes with the primaries of sRGB, and about 1/2.2 alone is sRGB.
     """
     if len(found.get(b"cICP", b"")) == 4:
         return cicp_profile(*_code_points(found))
@@ -167,7 +167,7 @@ def _profile(found: dict[bytes, bytes]) -> bytes | None:
     chromaticities = _SRGB_CHROMATICITIES
     if len(found.get(b"cHRM", b"")) == 32:
         chromaticities = struct.unpack(">8I", found[b"cHRM"])
-    elif gamma == _SRGB_GAMMA:
+    elif gamma in _LIKE_SRGB:
         return None
     with suppress(imagecodecs.CmsError, ValueError):
         return gamma_profile(100_000 / gamma, [value / 100_000 for value in chromaticities])
