@@ -103,10 +103,9 @@ def _read_container(body: bytes) -> tuple[bytes, Metadata]:
 def _decompress(payload: bytes) -> bytes:
     """Return what a brob box holds, or nothing where that is damaged or very large."""
     try:
-        box: bytes = imagecodecs.brotli_decode(payload, out=_MAX_INFLATED)
+        return bytes(imagecodecs.brotli_decode(payload, out=_MAX_INFLATED))
     except imagecodecs.BrotliError:
         return b""
-    return box
 
 
 def _box(kind: bytes, payload: bytes | bytearray) -> bytes:
