@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +28,8 @@ COMPILED = [
 with atheris.instrument_imports(include=["app", "tifffile"], exclude=COMPILED):
     from app.errors import BadLutFile, Problem
     from app.imaging import xmp as xmp_packets
-    from app.imaging.codecs import av1_header, bmff, bmff_items, jpeg, jxl_header
+    from app.imaging.codecs import bmff, bmff_items, jpeg, jxl_header, video_headers
+    from app.imaging.codecs.bmff_items import read_configuration
     from app.imaging.codecs.gain_map import read_gain_map
     from app.imaging.decode import TruncatedPolicy, decode
     from app.imaging.exif import Exif
@@ -41,7 +43,7 @@ with atheris.instrument_imports(include=["app", "tifffile"], exclude=COMPILED):
     from tests.helpers.files import XMP, one_of_each, scene
     from tests.helpers.files import exif as exif_block
     from tests.helpers.gain_maps import apple_jpeg, ultra_hdr, without_segments
-    from tests.helpers.heic import heic_item
+    from tests.helpers.heic import heic, heic_item
     from tests.helpers.heif_container import Item, avif_item, box, container, grid, rotated, size_of
 
 SMALL = Limits(max_pixels=100_000)
@@ -92,9 +94,13 @@ def jxl(data: bytes) -> None:
     jxl_header.parse_codestream_header(jxl_header.SIGNATURE + data)
 
 
-def av1(data: bytes) -> None:
-    """Parse the start of an AV1 bitstream."""
-    av1_header.read_code_points(data)
+def video_header(data: bytes) -> None:
+    """Parse the start of an AV1 bitstream, or HEVC's parameters after the head of their box."""
+    if data[:1] == b"1":
+        video_headers.read_av1_colours(data[1:])
+    else:
+        with suppress(IndexError):
+            video_headers.read_hevc_colours(data)
 
 
 def xmp(data: bytes) -> None:
@@ -141,7 +147,20 @@ def token(data: bytes) -> None:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
-    for target in (header, pixels, gain_map, boxes, jxl, av1, xmp, icc, metadata, exif, cube, token)
+    for target in (
+        header,
+        pixels,
+        gain_map,
+        boxes,
+        jxl,
+        video_header,
+        xmp,
+        icc,
+        metadata,
+        exif,
+        cube,
+        token,
+    )
 }
 
 
@@ -165,7 +184,10 @@ def seeds(folder: Path) -> None:
             container(b"heic", [heic_item(scene()), exif_item]),
         ],
         "jxl": [it[2:] for it in files if it.startswith(jxl_header.SIGNATURE)],
-        "av1": [avif_item(scene()).data],
+        "video_header": [
+            b"1" + avif_item(scene()).data,
+            read_configuration(heic([scene()]), b"hvcC"),
+        ],
         "xmp": [XMP + XMP],
         "icc": [imagecodecs.cms_profile("adobergb"), imagecodecs.cms_profile("lab4")],
         "metadata": [exif_block(6) + XMP],

@@ -10,10 +10,12 @@ import imagecodecs
 import numpy as np
 import pytest
 
-from app.imaging.codecs.av1_header import read_code_points
+from app.imaging.codecs.bmff_items import read_configuration
+from app.imaging.codecs.video_headers import read_av1_colours, read_hevc_colours
 from app.imaging.hdr import read_hdr_coding, tone_map
 from app.imaging.raster import FormatError, HdrCoding
 from tests.helpers.files import photo, saved, scene, with_chunks
+from tests.helpers.heic import heic
 
 PQ, HLG, BT2020, P3 = 16, 18, 9, 12
 
@@ -154,9 +156,32 @@ def test_the_sequence_header_of_a_video() -> None:
         frame.pts = number
         stream += b"".join(bytes(packet) for packet in context.encode(frame))
     stream += b"".join(bytes(packet) for packet in context.encode(None))
-    assert read_code_points(stream) == (BT2020, PQ)
+    assert read_av1_colours(stream) == (BT2020, PQ)
     with pytest.raises(FormatError):
-        read_code_points(stream[:6])
+        read_av1_colours(stream[:6])
+
+
+X265 = {
+    "still": "",
+    "lists": ":scaling-list=default",
+    "video": ":keyint=30:bframes=4:ref=5:temporal-layers=3:rskip=0",
+    "ranges": ":sar=2:overscan=show:videoformat=pal",
+}
+
+
+@pytest.mark.parametrize("options", X265.values(), ids=X265)
+def test_heic_whose_colours_are_in_the_bitstream_alone(options: str) -> None:
+    """Without a colour box the sequence parameters count."""
+    for names, (primaries, transfer) in {
+        "": (2, 2),
+        ":colorprim=bt2020:transfer=smpte2084": (BT2020, PQ),
+        ":colorprim=smpte432:transfer=arib-std-b67": (P3, HLG),
+    }.items():
+        body = heic([scene()], bits=10, coding=options + names)
+        configuration = read_configuration(body, b"hvcC")
+        assert read_hevc_colours(configuration) == (primaries, transfer)
+        image = photo(body)
+        assert image.notes == (() if transfer == 2 else ("tone-mapped",))
 
 
 def test_sdr_has_no_note() -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 from PIL.AvifImagePlugin import AvifImageFile
 
-from app.imaging.codecs import av1_header
+from app.imaging.codecs import video_headers
 from app.imaging.codecs.base import Codec
 from app.imaging.codecs.bmff import (
     Properties,
@@ -106,8 +106,8 @@ def _code_points(body: bytes) -> tuple[int, int]:
             primaries, transfer = struct.unpack_from(">HH", payload, 4)
             return primaries, transfer
     with suppress(FormatError):
-        return av1_header.read_code_points(read_coded(body))
-    return av1_header.UNSPECIFIED
+        return video_headers.read_av1_colours(read_coded(body))
+    return video_headers.UNSPECIFIED
 
 
 def _crop(properties: Properties, width: int, height: int) -> Crop | None:

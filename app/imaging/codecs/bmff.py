@@ -96,14 +96,19 @@ def primary_properties(body: bytes) -> Properties:
     """
     with suppress(FormatError, IndexError, struct.error):
         meta = find_box(body, b"meta")[4:]  # a full box: version and flags
-        item, containers = primary_item(meta), find_box(meta, b"iprp")
-        properties = list(read_boxes(find_box(containers, b"ipco")))
-        return [
-            properties[it.number - 1]
-            for it in associations(containers, locate_box(containers, b"ipma"))
-            if it.item == item and 0 < it.number <= len(properties)
-        ]
+        return item_properties(meta, primary_item(meta))
     return ()
+
+
+def item_properties(meta: bytes, item: int) -> Properties:
+    """Return the properties of an item, from the payload of a meta box after its version."""
+    containers = find_box(meta, b"iprp")
+    properties = list(read_boxes(find_box(containers, b"ipco")))
+    return [
+        properties[it.number - 1]
+        for it in associations(containers, locate_box(containers, b"ipma"))
+        if it.item == item and 0 < it.number <= len(properties)
+    ]
 
 
 def primary_item(meta: bytes) -> int:

@@ -17,6 +17,7 @@ from app.imaging.codecs.bmff import (
     associations,
     clean_aperture,
     find_box,
+    item_properties,
     locate_box,
     locate_boxes,
     primary_item,
@@ -70,6 +71,15 @@ def read_coded(body: bytes) -> bytes:
     with suppress(FormatError, IndexError, struct.error):
         for item, _ in _sources(body)[-1:]:
             return _read_item(body, locate_box(body, b"meta"), item)
+    return b""
+
+
+def read_configuration(body: bytes, kind: bytes) -> bytes:
+    """Return a property of the primary image, or of its first part; none if it is damaged."""
+    with suppress(FormatError, IndexError, struct.error):
+        meta = find_box(body, b"meta")[4:]
+        for item, _ in _sources(body)[-1:]:
+            return dict(item_properties(meta, item)).get(kind, b"")
     return b""
 
 
