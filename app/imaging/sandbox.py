@@ -223,7 +223,7 @@ def _explain(error: Exception, exit_code: int) -> tuple[Outcome, Exception]:
     """Return why a process has ended, and what its caller receives."""
     if isinstance(error, TimeoutError):
         return Outcome.TIMEOUT, DeadlineExceeded("The image was not decoded by the deadline.")
-    if exit_code == -signal.SIGXCPU:
+    if exit_code == -signal.SIGPROF:
         message = "It takes longer to decode than images of its size do."
         return Outcome.TIMEOUT, DamagedImage(message)
     if exit_code == -signal.SIGKILL and not isinstance(error, BrokenMessageError):

@@ -15,7 +15,6 @@ import struct
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -126,9 +125,7 @@ def _run(request: mmap.mmap, memory: int, cpu_seconds: float) -> Any:
 @contextmanager
 def _limited(memory: int, cpu_seconds: float) -> Iterator[None]:
     """Limit the address space and the CPU time for as long as the context lasts."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    cpu = ceil(used.ru_utime + used.ru_stime + cpu_seconds)
-    _set_soft_limit(resource.RLIMIT_CPU, cpu)  # SIGXCPU, which ends the process
+    signal.setitimer(signal.ITIMER_PROF, cpu_seconds)  # SIGPROF, which ends the process
     if _STATM.exists():
         pages = int(_STATM.read_text().split()[0])
         _set_soft_limit(resource.RLIMIT_AS, pages * mmap.PAGESIZE + memory)
@@ -136,7 +133,7 @@ def _limited(memory: int, cpu_seconds: float) -> Iterator[None]:
         yield
     finally:
         _set_soft_limit(resource.RLIMIT_AS, resource.RLIM_INFINITY)
-        _set_soft_limit(resource.RLIMIT_CPU, resource.RLIM_INFINITY)
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def _set_soft_limit(which: int, value: int) -> None:

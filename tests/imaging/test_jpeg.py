@@ -102,6 +102,18 @@ def test_a_damaged_packet_costs_only_itself() -> None:
     assert b"FA 31" in (photo(body).metadata.xmp or b"")
 
 
+def test_many_packets() -> None:
+    """Each further packet is compared with those before it, so only the first ones are kept."""
+    packets = [
+        (0xE1, SIGNATURE + LENS.replace(b"aux:Lens", b"aux:Lens%d" % number))
+        for number in range(1000)
+    ]
+    merged = source(with_segments(*packets)).header.metadata.xmp
+    assert merged is not None
+    assert b"aux:Lens0" in merged
+    assert 1 < merged.count(b"aux:Lens") < 100
+
+
 def test_extended_xmp_is_kept_whole() -> None:
     """A packet above the 64 KB of a segment is written as extended XMP, and read again."""
     long = XMP.replace(b"Anna", b"Anna" * 30_000)

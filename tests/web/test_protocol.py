@@ -147,6 +147,16 @@ CHUNKED = (
 )
 
 
+def test_a_body_of_tiny_chunks(strict: Server) -> None:
+    """Each chunk costs the event loop time: a million of them are not read."""
+    head = CHUNKED.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+    response = exchange(strict.port, head + b"1\r\nx\r\n" * 1_000_000 + b"0\r\n\r\n")
+    assert status_of(response) == 400
+    assert b"chunks" in response
+    few = head + b"1\r\nx\r\n" * 5_000 + b"0\r\n\r\n"
+    assert status_of(exchange(strict.port, few)) == 415  # no image
+
+
 def test_trailers_are_dropped(strict: Server) -> None:
     """Proxies do not check trailers, so that these may not pass for headers."""
     response = exchange(strict.port, CHUNKED + b"X-Request-ID: smuggled\r\n\r\n")

@@ -19,6 +19,7 @@ from app.imaging.codecs import video_headers
 from app.imaging.codecs.base import Codec
 from app.imaging.codecs.bmff import (
     Properties,
+    check_boxes,
     clean_aperture,
     find_box,
     ftyp_brands,
@@ -54,6 +55,7 @@ def read_header(body: bytes) -> Header:
     Raises:
         NotAnImage: its image is coded in another way than by AV1.
     """
+    check_boxes(body)
     check_coding(body, "An AVIF", _ITEMS)
     metadata = read_metadata(body)
     body = repair(body)

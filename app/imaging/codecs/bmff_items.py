@@ -39,6 +39,10 @@ _LEAST_BYTES = {b"irot": 1, b"imir": 1, b"pixi": 5, b"pasp": 8, b"clli": 4, b"md
 _LEAST_COLOUR_BYTES = {b"nclx": 11, b"nclc": 10, b"prof": 132, b"rICC": 132}
 
 
+_Location = tuple[int, list[tuple[int, int]]]  # construction method; offsets and lengths of parts
+_NOWHERE: _Location = (_IN_FILE, [])
+
+
 class _Entry(NamedTuple):
     """An item: its ID, its type, where in the file that stands, and what follows."""
 
@@ -70,7 +74,8 @@ def read_coded(body: bytes) -> bytes:
     """Return the coded data of the primary image, or of its first part; none if it is damaged."""
     with suppress(FormatError, IndexError, struct.error):
         for item, _ in _sources(body)[-1:]:
-            return _read_item(body, locate_box(body, b"meta"), item)
+            meta = locate_box(body, b"meta")
+            return _read_item(body, meta, _locations(body, meta).get(item, _NOWHERE))
     return b""
 
 
@@ -144,9 +149,10 @@ def _metadata_items(body: bytes) -> list[tuple[bytes, bytes, bool]]:
         start = meta.start + 4  # a full box: version and flags
         described = _described(body[start : meta.end])
         primary = primary_item(body[start : meta.end])
+        locations = _locations(body, meta)
         for entry in _entries(body, locate_box(body, b"iinf", start, meta.end)):
             if entry.kind == b"Exif" or (entry.kind == b"mime" and _XMP_TYPE in entry.rest):
-                content = _read_item(body, meta, entry.item)
+                content = _read_item(body, meta, locations.get(entry.item, _NOWHERE))
                 found.append((entry.kind, content, described.get(entry.item, primary) == primary))
     return found
 
@@ -164,35 +170,39 @@ def _described(meta: bytes) -> dict[int, int]:
     return found
 
 
-def _read_item(body: bytes, meta: Box, wanted: int) -> bytes:
-    """Return the bytes of an item; none where it lies elsewhere."""
+def _locations(body: bytes, meta: Box) -> dict[int, _Location]:
+    """Return the construction method of each item, and offset and length of its parts."""
     iloc = locate_box(body, b"iloc", meta.start + 4, meta.end)
     version, sizes = body[iloc.start], body[iloc.start + 4 : iloc.start + 6]
     offset_size, length_size, base_size = sizes[0] >> 4, sizes[0] & 15, sizes[1] >> 4
     index_size = sizes[1] & 15 if version else 0
     id_size = 4 if version > 1 else 2
     fields = _Fields(body, iloc.start + 6, iloc.end)
-    for _ in range(fields.read(id_size)):
-        item = fields.read(id_size)
-        method = fields.read(2) & 15 if version else _IN_FILE
-        fields.read(2)  # the index of the file
-        base, extents = fields.read(base_size), fields.read(2)
-        places = []
-        if not offset_size + length_size + index_size:  # they take no bytes, so any number fits
-            extents = min(extents, 1)
-        for _ in range(extents):
-            fields.read(index_size)
-            places.append((base + fields.read(offset_size), fields.read(length_size)))
-        if item != wanted or method not in (_IN_FILE, _IN_IDAT):
-            continue
-        start, end = 0, len(body)
-        if method == _IN_IDAT:
-            _, start, end = locate_box(body, b"idat", meta.start + 4, meta.end)
-        parts = [
-            body[start + at : min(start + at + size, end)] for at, size in places[:_MAX_EXTENTS]
-        ]
-        return b"".join(parts)
-    return b""
+    found: dict[int, _Location] = {}
+    with suppress(IndexError):  # what precedes the damage is good
+        for _ in range(fields.read(id_size)):
+            item = fields.read(id_size)
+            method = fields.read(2) & 15 if version else _IN_FILE
+            fields.read(2)  # the index of the file
+            base, extents = fields.read(base_size), fields.read(2)
+            places = []
+            if not offset_size + length_size + index_size:  # they take no bytes: any number fits
+                extents = min(extents, 1)
+            for _ in range(extents):
+                fields.read(index_size)
+                places.append((base + fields.read(offset_size), fields.read(length_size)))
+            if method in (_IN_FILE, _IN_IDAT):
+                found.setdefault(item, (method, places[:_MAX_EXTENTS]))
+    return found
+
+
+def _read_item(body: bytes, meta: Box, location: _Location) -> bytes:
+    """Return the bytes of an item."""
+    method, places = location
+    start, end = 0, len(body)
+    if method == _IN_IDAT:
+        _, start, end = locate_box(body, b"idat", meta.start + 4, meta.end)
+    return b"".join(body[start + at : min(start + at + size, end)] for at, size in places)
 
 
 class _Fields:

@@ -9,6 +9,7 @@ import numpy as np
 from app.imaging.codecs import apple_gain_map, video_headers
 from app.imaging.codecs.base import Codec
 from app.imaging.codecs.bmff import (
+    check_boxes,
     ftyp_brands,
     primary_properties,
     read_orientation,
@@ -40,6 +41,7 @@ def read_header(body: bytes) -> Header:
     Raises:
         NotAnImage: its image is coded in another way than by HEVC.
     """
+    check_boxes(body)
     check_coding(body, "A HEIF", _ITEMS)
     metadata = read_metadata(body)
     body = repair(body)

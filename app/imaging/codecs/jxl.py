@@ -12,7 +12,7 @@ import imagecodecs
 from app.errors import NotAnImage
 from app.imaging.codecs import jxl_header
 from app.imaging.codecs.base import Codec
-from app.imaging.codecs.bmff import read_boxes
+from app.imaging.codecs.bmff import check_boxes, read_boxes
 from app.imaging.colour import cicp_profile
 from app.imaging.hdr import read_hdr_coding
 from app.imaging.raster import EncodeSettings, Header, Metadata, Raster, Samples, to_raster
@@ -84,6 +84,7 @@ def _read_container(body: bytes) -> tuple[bytes, Metadata]:
     """Return the start of the codestream, and the metadata of the boxes beside it."""
     if not body.startswith(_CONTAINER):
         return body, Metadata()
+    check_boxes(body)
     found: dict[bytes, bytes] = {}
     parts: list[bytes] = []
     for kind, payload in read_boxes(body):

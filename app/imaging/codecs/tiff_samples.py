@@ -5,6 +5,8 @@ Kinds of samples: TIFF 6.0; Adobe's TIFF technical notes for 16-bit CIELAB, ICCL
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 from numpy.typing import NDArray
 from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, PLANARCONFIG, SAMPLEFORMAT, TiffPage
@@ -24,6 +26,7 @@ _INK_SET = 332
 _CMYK_INKS = 1
 _LARGEST_TILE = 1 << 24  # pixels; a tile is decoded whole, however little of it is shown
 _MAX_SAMPLES = 5  # of a pixel
+_MAX_SEGMENTS = 1 << 16  # strips or tiles, each of which costs 10 µs however small it is
 _SPACES: dict[int, ColourSpace] = {
     PHOTOMETRIC.MINISWHITE: "gray",
     PHOTOMETRIC.MINISBLACK: "gray",
@@ -92,6 +95,9 @@ def check_page(page: TiffPage) -> None:
     _check_sample_format(page, space)
     if page.tilewidth * page.tilelength > _LARGEST_TILE:
         raise NotAnImage("The tiles of this TIFF are too large.")
+    segments = max(len(page.dataoffsets), prod(page.chunked))
+    if segments > _MAX_SEGMENTS:
+        raise NotAnImage(f"A TIFF of {segments} strips or tiles is not supported.")
 
 
 def _check_layout(page: TiffPage, space: ColourSpace) -> None:
