@@ -246,7 +246,8 @@ class Limits(Policy):
         default=1000,
         description="Images of more than 4 megapixels are rejected if they have more pixels than "
         "this for each byte of the file: a body of a kilobyte must not occupy the service for "
-        "seconds. Photographs have at most about 200.",
+        "seconds. Photographs have at most about 200. Scans of 1, 2 or 4 bits may have 8, 4 or 2 "
+        "times as many.",
     )
     max_profile_bytes: PositiveInt = Field(
         default=4 * 2**20,

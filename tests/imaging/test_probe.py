@@ -190,12 +190,6 @@ def test_compressed_text_is_bounded(kind: str, head: bytes, megabytes: int, time
     assert source(harmless).width == 96
 
 
-def test_a_palette_with_alpha_is_refused() -> None:
-    """Such a TIFF among Pillow's test images was answered 500."""
-    with pytest.raises(NotAnImage, match="palette"):
-        source(saved(Image.new("PA", (8, 8)), "TIFF"))
-
-
 @pytest.mark.parametrize("block", ["icc_profile", "exif", "xmp"])
 def test_too_much_beside_the_pixels_is_refused(block: str) -> None:
     """Metadata and profiles are bounded as pixels are."""
