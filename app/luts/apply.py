@@ -42,7 +42,7 @@ class PreparedLut:
     dtype: np.dtype[Any]
     loop: Loop
 
-    def apply(self, pixels: Pixels, places: Places | None = None) -> None:
+    def apply(self, pixels: Pixels, places: Places | None = None) -> None:  # noqa: ARG002
         """Replace each pixel by its interpolated colour, clamped and rounded.
 
         Args:
@@ -62,8 +62,8 @@ class PreparedLocalLut:
 
     Attributes:
         dtype: of the pixels.
-        loop: changes (H, W, 3) pixels of that dtype in place, given the places of the columns, in
-            256ths of a cell of the map times L, and those of the rows, in cells.
+        loop: changes (H, W, 3) pixels of that dtype in place, given the places of the columns and
+            of the rows; see `local_kernels.mix_two_packed`.
         shape: (L, H', W') of the map.
     """
 
@@ -79,7 +79,7 @@ class PreparedLocalLut:
         _check(pixels, self.dtype)
         places = places or Places.of_image(*pixels.shape[:2])
         levels, height, width = self.shape
-        one = int(kernels.WEIGHT_ONE)
+        one = 1 << int(local_kernels.PLACE_BITS)
         columns = np.rint(np.clip(places.x * width - 0.5, 0, width - 1) * one).astype(np.int64)
         columns = columns // one * one * levels + columns % one
         rows = np.clip(places.y * height - 0.5, 0, height - 1)
@@ -154,19 +154,20 @@ def _make_float_loop(lut: Lut3D, interpolation: Interpolation, top: int) -> Loop
 def _make_local_loop(lut: LocalLut, dtype: np.dtype[Any]) -> LocalLoop:
     """Lay the entries of all tables side by side, and choose the arithmetic as `prepare` does."""
     top, count = int(np.iinfo(dtype).max), len(lut.tables)
-    last = (lut.map.shape[1] - 1) * int(kernels.WEIGHT_ONE)
+    last = lut.map.shape[1] - 1
     # Rounded up, so that white is at the last level.
     scale = -(-(last << int(local_kernels.LUMA_BITS)) // (LUMA_ONE * top))
-    luma = tuple(np.uint64(int(it) * scale) for it in LUMA)
+    red, green, blue = (np.uint64(int(it) * scale) for it in LUMA)
+    rest = lut.map, (red, green, blue)
     span = np.uint64(count * int(kernels.span_of(np.uint64(lut.size))))
     if dtype == np.uint8 and all(_can_pack(it.table) for it in lut.tables):
         packed = np.stack([_pack(it) for it in lut.tables], axis=1).ravel()
         keys = _make_keys(lut.tables[0], top, kernels.WEIGHT_ONE, count)
         loop = local_kernels.mix_two_packed if count == 2 else local_kernels.mix_packed
-        return partial(loop, keys, packed, _packed_levels(), span, lut.map, luma)
+        return partial(loop, keys, packed, _packed_levels(), span, *rest)
     table = np.stack([it.table.reshape(-1, 3) for it in lut.tables], axis=1).reshape(-1, 3)
     keys = _make_keys(lut.tables[0], top, kernels.FLOAT_ONE, count)
-    return partial(local_kernels.mix_float, keys, table, np.float32(top), span, lut.map, luma)
+    return partial(local_kernels.mix_float, keys, table, np.float32(top), span, *rest)
 
 
 def _make_keys(lut: Lut3D, top: int, one: np.uint64, tables: int = 1) -> NDArray[np.uint64]:

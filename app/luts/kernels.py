@@ -228,6 +228,7 @@ def _face(
 
 @jit
 def unpack(total: np.uint64, levels: NDArray[np.uint8], pixel: NDArray[np.uint8]) -> None:
+    """Write the levels of a packed sum, 256 times the result, into a pixel."""
     pixel[0] = levels[(total >> WEIGHT_BITS) & VALUE_MASK]
     pixel[1] = levels[(total >> (WEIGHT_BITS + GREEN)) & VALUE_MASK]
     pixel[2] = levels[total >> (WEIGHT_BITS + BLUE)]
@@ -235,4 +236,5 @@ def unpack(total: np.uint64, levels: NDArray[np.uint8], pixel: NDArray[np.uint8]
 
 @jit
 def round_level(value: np.float32, top: np.float32) -> int:
+    """Clamp a value to 0..top, and round it."""
     return int(min(max(value, np.float32(0)), top) + np.float32(0.5))

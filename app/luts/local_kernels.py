@@ -28,14 +28,14 @@ from app.luts.kernels import (
     unpack,
 )
 
-Spot: TypeAlias = tuple[np.uint64, np.uint64, np.uint64]  # a pair, and the fractions around it
+Spot: TypeAlias = tuple[np.uint64, np.uint64, np.uint64]  # a pair, a place, a level of luma
 Scale: TypeAlias = tuple[np.uint64, np.uint64, np.uint64]  # of red, green and blue
 
 LOW, HIGH = np.uint64((1 << 32) - 1), np.uint64(32)  # the two levels of a pair
 SHARE_ONE = 65536.0  # a share of 1 in a pair
 SHARE_BITS, SHARE_HALF = np.uint64(24), np.uint64(1 << 23)  # from SHARE_ONE, interpolated twice
-LUMA_BITS = np.uint64(32)
-FRACTION_MASK = np.uint64(255)
+LUMA_BITS, PLACE_BITS = np.uint64(40), np.uint64(16)
+FRACTION_MASK, FINE_MASK = np.uint64(255), np.uint64(65535)
 LANE_MASK = VALUE_MASK * LANES
 ZERO = np.uint64(0)
 
@@ -60,8 +60,8 @@ def mix_two_packed(
         levels: (8192,), the level of each interpolated value.
         span: from the near to the far corner of a cell.
         cells: (1, L, H', W'), the map; see `LocalLut`.
-        luma: 256ths of a level of luma for each level of a channel, in 2^-32.
-        columns: (1, W) or (H, W), places in 256ths of a cell of the map; the number of the cell is
+        luma: levels of luma for each level of a channel, in 2^-40.
+        columns: (1, W) or (H, W), places in cells of the map, in 2^-16; the number of the cell is
             times L.
         rows: (H,), places in cells of the map.
         pixels: (H, W, 3), changed in place.
@@ -95,7 +95,7 @@ def mix_packed(
 ) -> None:
     """Mix K tables (size ** 3 K,) by a map (K - 1, L, H', W'); see `mix_two_packed`."""
     count = cells.shape[0]
-    depth, first = np.uint64(cells.shape[1]), np.uint64(0)
+    depth = np.uint64(cells.shape[1])
     pairs = np.empty((count, (cells.shape[3] + 1) * cells.shape[1]), np.uint64)
     for i in range(pixels.shape[0]):
         _interpolate_rows(cells, rows[i], pairs)
@@ -104,15 +104,17 @@ def mix_packed(
             pixel = line[j]
             corners = tetrahedron(load_keys(keys, pixel), span)
             spot = _locate(pixel, places[j], luma)
-            rest, total, table = WEIGHT_ONE, ZERO, first
+            # Sums of shares are rounded, not shares, whose errors would add up.
+            summed, before, total, table = SHARE_HALF, ZERO, ZERO, ZERO
             for k in range(count):
                 table += ONE
-                share = min((_share(pairs[k], spot, depth) + SHARE_HALF) >> SHARE_BITS, rest)
-                if share:
-                    rest -= share
-                    total += _look_up(tables, corners, table) * share
-            if rest:
-                total += _look_up(tables, corners, first) * rest
+                summed += _share(pairs[k], spot, depth)
+                after = min(summed >> SHARE_BITS, WEIGHT_ONE)
+                if after > before:
+                    total += _look_up(tables, corners, table) * (after - before)
+                before = after
+            if before < WEIGHT_ONE:
+                total += _look_up(tables, corners, ZERO) * (WEIGHT_ONE - before)
             unpack(total, levels, pixel)
 
 
@@ -133,7 +135,6 @@ def mix_float(
     depth = np.uint64(cells.shape[1])
     pairs = np.empty((count, (cells.shape[3] + 1) * cells.shape[1]), np.uint64)
     scale = top / np.float32(FLOAT_ONE)
-    whole = np.float32(1 << 32)  # a share of 1, interpolated twice
     total = np.empty(3, np.float32)
     for i in range(pixels.shape[0]):
         _interpolate_rows(cells, rows[i], pairs)
@@ -154,7 +155,7 @@ def mix_float(
                 # The first table comes last: it has the rest.
                 part, table = rest, ZERO
                 if k < count:
-                    part = np.float32(_share(pairs[k], spot, depth)) / whole
+                    part = _fine_share(pairs[k], spot, depth)
                     table = np.uint64(k + 1)
                     rest -= part
                 for c in range(3):
@@ -183,30 +184,48 @@ def _interpolate_rows(cells: NDArray[np.uint8], row: float, pairs: NDArray[np.ui
                 there, below = cells[k, level, upper, column], cells[k, level, lower, column]
                 mean = there * (1.0 - part) + below * part
                 share = np.uint64(np.rint(mean * (SHARE_ONE / 255.0)))
-                pairs[k, x * depth + level] = share | (share if level == depth - 1 else above) << HIGH
+                if level == depth - 1:
+                    above = share
+                pairs[k, x * depth + level] = share | above << HIGH
                 above = share
 
 
 @jit
 def _locate(pixel: NDArray[Any], place: np.uint64, luma: Scale) -> Spot:
-    """Return the index of a pixel's pair, and the fractions along the row and between levels."""
+    """Return the index of a pixel's pair, and its place and level, which end in the fractions."""
     level = (
-        np.uint64(pixel[0]) * luma[0] + np.uint64(pixel[1]) * luma[1] + np.uint64(pixel[2]) * luma[2]
-    ) >> LUMA_BITS
-    base = (place >> WEIGHT_BITS) + (level >> WEIGHT_BITS)
-    return base, place & FRACTION_MASK, level & FRACTION_MASK
+        np.uint64(pixel[0]) * luma[0]
+        + np.uint64(pixel[1]) * luma[1]
+        + np.uint64(pixel[2]) * luma[2]
+    ) >> (LUMA_BITS - PLACE_BITS)
+    return (place >> PLACE_BITS) + (level >> PLACE_BITS), place, level
 
 
 @jit
 def _share(pairs: NDArray[np.uint64], spot: Spot, depth: np.uint64) -> np.uint64:
-    """Return the share of a table, in 2^-32."""
-    base, along, upward = spot
+    """Return the share of a table in 2^-32, with fractions of 8 bits."""
+    base, place, level = spot
+    along = (place >> WEIGHT_BITS) & FRACTION_MASK
+    upward = (level >> WEIGHT_BITS) & FRACTION_MASK
     left = pairs[base]
     # Of differences of unsigned integers, the sums are right.
     both = (left << WEIGHT_BITS) + (pairs[base + depth] - left) * along
     low = both & LOW
     share: np.uint64 = (low << WEIGHT_BITS) + ((both >> HIGH) - low) * upward
     return share
+
+
+@jit
+def _fine_share(pairs: NDArray[np.uint64], spot: Spot, depth: np.uint64) -> np.float32:
+    """Return the share of a table, with fractions of 16 bits."""
+    base, place, level = spot
+    along = np.float32(place & FINE_MASK) / np.float32(SHARE_ONE)
+    upward = np.float32(level & FINE_MASK) / np.float32(SHARE_ONE)
+    left, right = pairs[base], pairs[base + depth]
+    low, high = np.float32(left & LOW), np.float32(left >> HIGH)
+    low += along * (np.float32(right & LOW) - low)
+    high += along * (np.float32(right >> HIGH) - high)
+    return (low + upward * (high - low)) / np.float32(SHARE_ONE)
 
 
 @jit

@@ -66,7 +66,7 @@ class LocalLut:
             raise ValueError("the tables must have one size, and no shapers")
         if self.map.dtype != np.uint8 or self.map.ndim != 4 or 0 in self.map.shape:
             raise ValueError(f"a map must be uint8 (K - 1, L, H, W): {self.map.shape}")
-        if len(self.map) != len(self.tables) - 1 or self.map.sum(axis=0).max() > 255:
+        if len(self.map) != len(self.tables) - 1 or self.map.sum(axis=0, dtype=int).max() > 255:
             raise ValueError("a map must hold shares of all tables but one, of at most 1 in all")
 
     @property

@@ -28,7 +28,8 @@ class LutBatch(NamedTuple):
 
     def every(self, step: int) -> LutBatch:
         """Return every so many of the LUTs, without a copy."""
-        return LutBatch(*(None if it is None else it[::step] for it in self))
+        shaper, maps = (None if it is None else it[::step] for it in self[1:])
+        return LutBatch(self.table[::step], shaper, maps)
 
 
 class ThumbnailRecipe(BaseModel):
@@ -61,7 +62,7 @@ class Network(nn.Module, ABC):
         half_codes: whether look tokens hold codes in half precision, which moves no pixel by more
             than one level.
         map_shape: (K - 1, L, H, W) of the maps, or None where one table holds for all of an image.
-        code_size: K, the length of a code, without the map.
+        code_size: K, the length of a code without its map.
         lut_size: D, the number of lattice points on each axis of the table.
         hparams: the arguments of the constructor, for the model card.
         trunk: the backbone; its name is part of the names of stored weights.

@@ -61,7 +61,7 @@ class Lut4D(Slut):
     def _tables(self, weights: Tensor) -> Tensor:
         """Mix the basis: weights (B, 9 N + 3) -> (B, 6, D, D, D)."""
         mix, bias = weights[:, :-3].view(-1, 3, self.n, 3), weights[:, -3:]
-        basis = self.basis().unflatten(0, (self.n, SLICES))
+        basis = self.basis().view(self.n, SLICES, *self.identity.shape)
         mixed = torch.einsum("bcnd,nkdzyx->bkczyx", mix, basis)
         tables = self.identity + mixed + bias[:, None, :, None, None, None]
         return tables.flatten(1, 2)

@@ -56,8 +56,8 @@ def apply_local(tables: LutBatch, colours: Tensor, places: Tensor) -> Tensor:
     weights = functional.grid_sample(
         tables.maps, grid, mode="bilinear", padding_mode="border", align_corners=False
     )[:, :, 0, 0].transpose(1, 2)  # (B, P, K - 1)
-    first, *others = answers.split(3, dim=2)
-    mixed = first
+    first, *others = torch.split(answers, 3, dim=2)
+    mixed: Tensor = first
     for index, other in enumerate(others):
         mixed = mixed + weights[..., index : index + 1] * (other - first)
     return mixed

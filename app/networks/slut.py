@@ -20,9 +20,9 @@ SIDE = 16
 class Slut(ClutNet):
     """M tables, each a mix of T basis LUTs by the same T weights, and a map of their shares.
 
-    V_m = identity + sum_t w_t M_s psi_(t,m) M_w; a pixel p becomes sum_m A_m(p) V_m(p). The basis is
-    compressed as in CLUT-Net, on whose features and weights this network is built. With M = 1 it
-    is CLUT-Net.
+    V_m = identity + sum_t w_t M_s psi_(t,m) M_w; a pixel p becomes sum_m A_m(p) V_m(p). The basis
+    is compressed as in CLUT-Net, on whose features and weights this network is built. With M = 1
+    it is CLUT-Net.
 
     The paper's map holds a weight for each place, and is bilinearly enlarged, which leaves halos
     along edges. Here it is a bilateral grid with L levels of luma, 16 x 16 places; with L = 1 it
@@ -110,4 +110,5 @@ class Slut(ClutNet):
         """Predict the shares of the tables but the first, flat: (B, (M-1) L 256)."""
         hidden = self.local[0](features) + self.overall(means)[:, :, None, None]
         logits = self.shares(self.local[1:](hidden)).unflatten(1, (self.m, self.levels))
-        return logits.softmax(dim=1)[:, 1:].flatten(1)
+        shares: Tensor = logits.softmax(dim=1)[:, 1:]
+        return shares.flatten(1)

@@ -152,11 +152,11 @@ def separate_tables(network: Slut) -> None:
     factors = torch.linspace(0.0, _SEPARATION, network.m)
     last = factors[:, None, None, None] * exposure  # (M, 3, S, W)
     network.psi.view(shape[0], -1, network.m, *shape[2:])[:, -1] = last.permute(2, 0, 1, 3)
-    network.shares.bias.zero_()
-    network.shares.bias[: network.levels] = _PREFERENCE  # logits of the first table
-    head = network.head[-1]
-    for index in network.last_scene:
-        head.weight[index], head.bias[index] = 0.0, 1.0
+    own = network.state_dict()  # its tensors are those of the network
+    own["shares.bias"][:] = 0.0
+    own["shares.bias"][: network.levels] = _PREFERENCE  # logits of the first table
+    scene = list(network.last_scene)
+    own["head.2.weight"][scene], own["head.2.bias"][scene] = 0.0, 1.0
 
 
 def anchor(network: ClutNet) -> None:
@@ -172,7 +172,7 @@ def anchor(network: ClutNet) -> None:
     for parameter in network.parameters():
         parameter.requires_grad_(id(parameter) in learned)
     after_first = (torch.arange(network.psi.shape[1]) % network.m > 0).view(1, -1, 1, 1)
-    network.psi.register_hook(lambda gradient: gradient * after_first)
+    network.psi.register_hook(lambda gradient: gradient * after_first)  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
 
 def _compress_exposure(network: Slut) -> Tensor:

@@ -42,7 +42,7 @@ class Batch(NamedTuple):
         colours: float32 (B, P, 3) in 0..1.
         targets: float32 (B, P, 3) in 0..1.
         places: float32 (B, P, 2) in 0..1, x and y in the image.
-        features: float16 of the thumbnails, where these are prepared; the thumbnails are empty then.
+        features: float16 of the thumbnails, where these are prepared; those are empty then.
     """
 
     thumbnails: Tensor
@@ -141,8 +141,8 @@ class DistillationDataset:
             for view in self._views(self._finished, self._recover, self._seed, step, rng)
         ]
         for view in self._views(self._finished, self._local, self._seed + 2, step, rng):
-            drawn = rng.random() < self._config.light.drawn
-            examples.append(self._to_relight(random_page(rng) if drawn else view, rng))
+            shown = random_page(rng) if rng.random() < self._config.light.drawn else view
+            examples.append(self._to_relight(shown, rng))
         examples += [self._to_recover(random_page(rng), UNTOUCHED, rng) for _ in range(self._pages)]
         return _collate(examples)
 
@@ -178,8 +178,7 @@ class DistillationDataset:
     def _validation(self, files: list[Path]) -> dict[str, list[Batch]]:
         """Each held-out photograph in three ways: untouched, to recover, and taught.
 
-        Where some are lit locally, in a fourth way. The damage is the same for every seed, so that
-        runs of several seeds can be compared.
+        Local light is a fourth. Damage is the same for every seed, to compare runs.
         """
         rng = np.random.default_rng(0)
         batches: dict[str, list[Batch]] = {"untouched": [], "recover": [], "taught": []}
@@ -211,7 +210,7 @@ class DistillationDataset:
         return self._pair(small / 255.0, damage(lit), rng)
 
     def _pair(self, before: Tensor, after: Tensor, rng: np.random.Generator) -> Batch:
-        """Make an example of a thumbnail before and after damage, float32 (3, S, S) both."""
+        """Make an example of a thumbnail (3, S, S) before and after damage."""
         size = self._thumbnail.size
         indices = pixel_indices(self._colours, size, rng)
         if rng.random() < self._config.gray:
@@ -247,7 +246,7 @@ class DistillationDataset:
             for target, gray in zip(targets, grays, strict=True)
         ]
         colours = [colours_at(*pair) for pair in zip(images, indices, strict=True)]
-        return Batch(*map(torch.stack, (students, colours, finished)), places)
+        return Batch(torch.stack(students), torch.stack(colours), torch.stack(finished), places)
 
     def _student_thumbnail(self, view: Tensor, rng: np.random.Generator) -> Tensor:
         antialias = bool(rng.random() < self._config.antialiased)
@@ -270,9 +269,8 @@ def draw(count: int, size: int, seed: int, step: int) -> list[int]:
 
 def _mirror(batch: Batch) -> Batch:
     x, y = batch.places.unbind(-1)
-    return batch._replace(
-        thumbnails=batch.thumbnails.flip(-1), places=torch.stack((1.0 - x, y), dim=-1)
-    )
+    places = torch.stack((1.0 - x, y), dim=-1)
+    return batch._replace(thumbnails=batch.thumbnails.flip(-1), places=places)
 
 
 def _same(image: Tensor) -> Tensor:
@@ -289,10 +287,7 @@ def _columns(batches: list[Batch]) -> Iterator[tuple[Tensor, ...]]:
 
 
 def _write(path: Path, batch: Batch) -> None:
-    """Write a batch in 8 bits: thumbnails and colours lie on these levels anyway.
-
-    Places, which maps of a few cells are read at, are precise enough.
-    """
+    """Write a batch in 8 bits: thumbnails and colours lie on these levels anyway, or nearly."""
     # All at once: an interruption leaves no half of it.
     with NamedTemporaryFile(dir=path.parent, delete=False) as file:
         torch.save([it.mul(255.0).round().byte() for it in batch[:-1]], file)

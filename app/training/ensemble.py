@@ -128,9 +128,7 @@ class Teachers:
         self._share = config.bpam_weight / (config.bpam_weight + sum(weights))
 
     @torch.no_grad()
-    def answer(
-        self, thumbnails: Tensor, images: Tensor, indices: Tensor, places: Tensor
-    ) -> Tensor:
+    def answer(self, thumbnails: Tensor, images: Tensor, indices: Tensor, places: Tensor) -> Tensor:
         """Enhance some pixels of images.
 
         Args:
@@ -150,9 +148,7 @@ class Teachers:
 
 
 def _mixed(tables: list[tuple[LutBatch, float]], colours: Tensor, places: Tensor) -> Tensor:
-    answers = [
-        apply_local(it, colours, places).clamp(0.0, 1.0) * weight for it, weight in tables
-    ]
+    answers = [apply_local(it, colours, places).clamp(0.0, 1.0) * weight for it, weight in tables]
     return torch.stack(answers).sum(dim=0)
 
 

@@ -93,7 +93,8 @@ def _vignette(image: Tensor, rng: np.random.Generator) -> Mask:
     """Fall from a centre to the corners."""
     x, y = _coordinates(image)
     distance = np.hypot(x - rng.uniform(-0.3, 0.3), y - rng.uniform(-0.3, 0.3))
-    return 1.0 - (distance / distance.max()) ** rng.uniform(1.5, 3.0)
+    mask: Mask = 1.0 - (distance / distance.max()) ** rng.uniform(1.5, 3.0)
+    return mask
 
 
 def _spots(image: Tensor, rng: np.random.Generator) -> Mask:
