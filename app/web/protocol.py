@@ -34,6 +34,7 @@ _UPGRADE_OPTIONS = (b"upgrade", b"http2-settings")  # of the header Connection
 # Each piece of a chunked body costs the event loop time, however short it is.
 _FREE_PIECES = 10_000
 _PIECE_BYTES = 64  # on average, of more pieces
+_MAX_PIPELINED = 100  # requests that wait for the response before; one read may bring thousands
 _SEPARATORS = len(": \r\n")  # bytes of a header on the wire beside its name and value
 
 
@@ -140,6 +141,8 @@ class HttpProtocol(HttpToolsProtocol):
             if self.parser.get_method() == b"CONNECT":
                 self._stop_parsing(NO_TUNNEL)
             return  # `_feed` declines the offer
+        if len(self.pipeline) >= _MAX_PIPELINED:
+            self._stop_parsing(MALFORMED)  # those before are served, then the connection ends
         codings = [value for name, value in self.headers if name == b"transfer-encoding"]
         if codings and [it.strip().lower() for it in codings] != [b"chunked"]:
             self._stop_parsing(BAD_CODING)

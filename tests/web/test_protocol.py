@@ -217,6 +217,14 @@ def test_pipelined_heads_in_two_parts(server: Server, size: int, split: int) -> 
         assert (response + receive_all(connection)).count(b"HTTP/1.1 200") == 1
 
 
+def test_pipelined_requests_are_limited(server: Server) -> None:
+    """The requests that wait get their responses; further ones are not parsed at once."""
+    responses = exchange(server.port, PROBE * 5_000)
+    assert 100 <= responses.count(b"HTTP/1.1 200") < 200
+    few = exchange(server.port, PROBE * 99 + LAST_PROBE)
+    assert few.count(b"HTTP/1.1 200") == 100
+
+
 def test_pipelined_requests_may_take_their_time(otters: bytes) -> None:
     """The time for headers does not run while a request that was sent ahead is in flight."""
     slow = post("/enhance?format=avif", enlarged(otters, 6000))
