@@ -28,7 +28,7 @@ COMPILED = [
 with atheris.instrument_imports(include=["app", "tifffile"], exclude=COMPILED):
     from app.errors import BadLutFile, Problem
     from app.imaging import xmp as xmp_packets
-    from app.imaging.codecs import bmff, bmff_items, jpeg, jxl_header, video_headers
+    from app.imaging.codecs import bmff, bmff_items, bmff_repair, jpeg, jxl_header, video_headers
     from app.imaging.codecs.bmff_items import read_configuration
     from app.imaging.codecs.gain_map import read_gain_map
     from app.imaging.decode import TruncatedPolicy, decode
@@ -83,10 +83,11 @@ def boxes(data: bytes) -> None:
     bmff.read_pixel_aspect(properties)
     bmff.clean_aperture(dict(properties).get(b"clap", b""), 640, 480)
     bmff_items.read_metadata(data)
-    repaired = bmff_items.repair(data)
+    repaired = bmff_repair.repair(data)
     assert len(repaired) == len(data)
-    assert bmff_items.repair(repaired) == repaired
+    assert bmff_repair.repair(repaired) == repaired
     bmff_items.check_coding(data, "A file", (b"av01", b"grid"))
+    bmff_items.check_complete(data)
 
 
 def jxl(data: bytes) -> None:

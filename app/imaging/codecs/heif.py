@@ -17,11 +17,12 @@ from app.imaging.codecs.bmff import (
 )
 from app.imaging.codecs.bmff_items import (
     check_coding,
+    check_complete,
     read_configuration,
     read_metadata,
     read_packets,
-    repair,
 )
+from app.imaging.codecs.bmff_repair import repair
 from app.imaging.colour import cicp_profile
 from app.imaging.hdr import read_hdr_coding
 from app.imaging.raster import FormatError, Header, Raster, scale_to_16bit, to_raster, unmultiply
@@ -40,9 +41,11 @@ def read_header(body: bytes) -> Header:
 
     Raises:
         NotAnImage: its image is coded in another way than by HEVC.
+        FormatError: a part of the image is missing.
     """
     check_boxes(body)
     check_coding(body, "A HEIF", _ITEMS)
+    check_complete(body)
     metadata = read_metadata(body)
     body = repair(body)
     image = _primary(body)
