@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from fnmatch import fnmatchcase
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -98,8 +99,7 @@ def check_site(headers: Headers, origins: Collection[str]) -> None:
         return
     if origin is not None and ("*" in origins or origin in origins):
         return
-    # As browsers write it: a URL without a path, in which nothing has to be parsed.
-    if site is None and origin is not None and origin.partition("://")[2] == headers.get("host"):
+    if site is None and origin is not None and urlsplit(origin).netloc == headers.get("host"):
         return
     content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if "authorization" in headers or (content_type and content_type not in _SAFELISTED):
@@ -108,8 +108,7 @@ def check_site(headers: Headers, origins: Collection[str]) -> None:
 
 
 def _name_of(host: str) -> str:
-    """Return a Host header without its port, and without the brackets of an IPv6 address."""
+    """Return a Host header without its port."""
     if host.startswith("["):
-        address, _, port = host[1:].partition("]")
-        return address if not port or port.startswith(":") else host.lower()
+        return host[1:].partition("]")[0]
     return host.partition(":")[0].lower().removesuffix(".")
