@@ -129,7 +129,7 @@ SECONDS ?= 60
 fuzz: .venv/dev
 	$(PIP) install 'atheris>=3.0'
 	$(BIN)/python -m tests.fuzz seeds .venv/seeds
-	set -e; for target in header pixels gain_map boxes jxl xmp icc metadata exif cube token; do \
+	set -e; for target in header pixels gain_map boxes jxl video_header xmp icc metadata exif cube token; do \
 		$(BIN)/python -m tests.fuzz $$target -max_total_time=$(SECONDS) .venv/seeds/$$target; \
 	done
 

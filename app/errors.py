@@ -110,10 +110,6 @@ class AnimatedImage(Problem):
     status, code, title = 422, "animated-image", "The image is animated"
 
 
-class TooManyFrames(Problem):
-    status, code, title = 422, "too-many-frames", "The animation is too long"
-
-
 class QuotaExceeded(Problem):
     status, code, title = 429, "quota-exceeded", "The quota of the API key is used up"
 
@@ -167,7 +163,6 @@ PROBLEMS: tuple[type[Problem], ...] = (
     TooManyPixels,
     TooMuchMetadata,
     AnimatedImage,
-    TooManyFrames,
     QuotaExceeded,
     BadModel,
     TrainingDiverged,

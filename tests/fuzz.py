@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +28,8 @@ COMPILED = [
 with atheris.instrument_imports(include=["app", "tifffile"], exclude=COMPILED):
     from app.errors import BadLutFile, Problem
     from app.imaging import xmp as xmp_packets
-    from app.imaging.codecs import bmff, bmff_items, jpeg, jxl_header
+    from app.imaging.codecs import bmff, bmff_items, bmff_repair, jpeg, jxl_header, video_headers
+    from app.imaging.codecs.bmff_items import read_configuration
     from app.imaging.codecs.gain_map import read_gain_map
     from app.imaging.decode import TruncatedPolicy, decode
     from app.imaging.exif import Exif
@@ -41,7 +43,7 @@ with atheris.instrument_imports(include=["app", "tifffile"], exclude=COMPILED):
     from tests.helpers.files import XMP, one_of_each, scene
     from tests.helpers.files import exif as exif_block
     from tests.helpers.gain_maps import apple_jpeg, ultra_hdr, without_segments
-    from tests.helpers.heic import heic_item
+    from tests.helpers.heic import heic, heic_item
     from tests.helpers.heif_container import Item, avif_item, box, container, grid, rotated, size_of
 
 SMALL = Limits(max_pixels=100_000)
@@ -64,9 +66,9 @@ def pixels(data: bytes) -> None:
 
 def gain_map(data: bytes) -> None:
     """Read the gain map of a JPEG; once it is written with an image, it is read again."""
-    header = jpeg.read_header(data)
-    if header.width * header.height > SMALL.max_pixels:
+    if not data.startswith(b"\xff\xd8"):
         return
+    header = probe(data, SMALL).header
     found = read_gain_map(data, header)
     if found is not None:
         settings = EncodeSettings(90, "420", Metadata(xmp=header.metadata.xmp), b"", found)
@@ -81,15 +83,25 @@ def boxes(data: bytes) -> None:
     bmff.read_pixel_aspect(properties)
     bmff.clean_aperture(dict(properties).get(b"clap", b""), 640, 480)
     bmff_items.read_metadata(data)
-    repaired = bmff_items.repair(data)
+    repaired = bmff_repair.repair(data)
     assert len(repaired) == len(data)
-    assert bmff_items.repair(repaired) == repaired
+    assert bmff_repair.repair(repaired) == repaired
     bmff_items.check_coding(data, "A file", (b"av01", b"grid"))
+    bmff_items.check_complete(data)
 
 
 def jxl(data: bytes) -> None:
     """Parse the header of a codestream."""
     jxl_header.parse_codestream_header(jxl_header.SIGNATURE + data)
+
+
+def video_header(data: bytes) -> None:
+    """Parse the start of an AV1 bitstream, or HEVC's parameters after the head of their box."""
+    if data[:1] == b"1":
+        video_headers.read_av1_colours(data[1:])
+    else:
+        with suppress(IndexError):
+            video_headers.read_hevc_colours(data)
 
 
 def xmp(data: bytes) -> None:
@@ -136,7 +148,20 @@ def token(data: bytes) -> None:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
-    for target in (header, pixels, gain_map, boxes, jxl, xmp, icc, metadata, exif, cube, token)
+    for target in (
+        header,
+        pixels,
+        gain_map,
+        boxes,
+        jxl,
+        video_header,
+        xmp,
+        icc,
+        metadata,
+        exif,
+        cube,
+        token,
+    )
 }
 
 
@@ -160,6 +185,10 @@ def seeds(folder: Path) -> None:
             container(b"heic", [heic_item(scene()), exif_item]),
         ],
         "jxl": [it[2:] for it in files if it.startswith(jxl_header.SIGNATURE)],
+        "video_header": [
+            b"1" + avif_item(scene()).data,
+            read_configuration(heic([scene()]), b"hvcC"),
+        ],
         "xmp": [XMP + XMP],
         "icc": [imagecodecs.cms_profile("adobergb"), imagecodecs.cms_profile("lab4")],
         "metadata": [exif_block(6) + XMP],

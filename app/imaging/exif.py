@@ -20,6 +20,7 @@ BYTE, SHORT, LONG = 1, 3, 4
 _INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}  # by the number of the type
 _SIZES = dict(enumerate((1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8), start=1))
 _SIZES |= {13: 4, 16: 8, 18: 8, 129: 1}  # offsets of directories, 64 bits, UTF-8
+_MAX_ENTRIES = 4096  # of a directory that are read; cameras write about a hundred
 _MAGICS = {"<": b"II*\0", ">": b"MM\0*"}
 _BIG_MAGICS = {"<": b"II+\0", ">": b"MM\0+"}
 
@@ -225,6 +226,7 @@ def read_values(
     head, inline = struct.Struct(order + layout.entry), struct.calcsize(layout.offset)
     (count,) = struct.unpack_from(order + layout.number, block, offset)
     first, length = offset + struct.calcsize(layout.number), head.size + inline
+    count = min(count, _MAX_ENTRIES)
     budget = len(block)  # values that share their bytes would blow up a small block
     for position in range(first, min(first + length * count, len(block) - length + 1), length):
         tag, kind, number = head.unpack_from(block, position)

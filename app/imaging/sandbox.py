@@ -89,9 +89,8 @@ class Sandbox:
     same time than there are processes.
     """
 
-    def __init__(self, processes: int = 1, preload: str = "") -> None:
-        """`preload` is MODULE:FUNCTION, which is called before processes are forked."""
-        self._size, self._preload = processes, preload
+    def __init__(self, processes: int = 1) -> None:
+        self._size = processes
         self._server: ForkServer | None = None
         self._idle: LifoQueue[_Process] = LifoQueue()
         self._lock = Lock()
@@ -101,7 +100,7 @@ class Sandbox:
         self._seconds = 0.0
 
     def __enter__(self) -> Self:
-        self._server = ForkServer(self._preload)
+        self._server = ForkServer()
         return self
 
     def __exit__(
@@ -207,7 +206,7 @@ class Sandbox:
                 return _Process(self._server)
             except (EOFError, OSError):  # something has killed the server
                 self._server.end()
-                self._server = ForkServer(self._preload)
+                self._server = ForkServer()
                 return _Process(self._server)
 
     def _end(self, process: _Process) -> int:
@@ -224,7 +223,7 @@ def _explain(error: Exception, exit_code: int) -> tuple[Outcome, Exception]:
     """Return why a process has ended, and what its caller receives."""
     if isinstance(error, TimeoutError):
         return Outcome.TIMEOUT, DeadlineExceeded("The image was not decoded by the deadline.")
-    if exit_code == -signal.SIGXCPU:
+    if exit_code == -signal.SIGPROF:
         message = "It takes longer to decode than images of its size do."
         return Outcome.TIMEOUT, DamagedImage(message)
     if exit_code == -signal.SIGKILL and not isinstance(error, BrokenMessageError):

@@ -15,8 +15,6 @@ import struct
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib import import_module
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +60,7 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which ends us
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _preload(sys.argv[2])
+    _preload()
     with suppress(OSError):
         while True:
             message, handles, _, _ = socket.recv_fds(control, NUMBER.size, 1)
@@ -76,12 +74,8 @@ def main() -> None:
                 control.sendall(NUMBER.pack(os.waitstatus_to_exitcode(status)))
 
 
-def _preload(loader: str) -> None:
-    """Load every decoder and the compiled loops: what is loaded later counts as a call's memory.
-
-    Args:
-        loader: MODULE:NAME of a function that loads what calls of other layers need, or "".
-    """
+def _preload() -> None:
+    """Load every decoder and the compiled loops: what is loaded later counts as a call's memory."""
     import imagecodecs
     import numpy as np
 
@@ -92,9 +86,6 @@ def _preload(loader: str) -> None:
         getattr(imagecodecs, function)
     for dtype in (np.uint8, np.uint16):
         make_thumbnail(np.zeros((1, 1, 3), dtype), 1, antialias=False)
-    module, _, name = loader.partition(":")
-    if module:
-        getattr(import_module(module), name)()
 
 
 def _fork(control: socket.socket, handle: int) -> int:
@@ -134,9 +125,7 @@ def _run(request: mmap.mmap, memory: int, cpu_seconds: float) -> Any:
 @contextmanager
 def _limited(memory: int, cpu_seconds: float) -> Iterator[None]:
     """Limit the address space and the CPU time for as long as the context lasts."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    cpu = ceil(used.ru_utime + used.ru_stime + cpu_seconds)
-    _set_soft_limit(resource.RLIMIT_CPU, cpu)  # SIGXCPU, which ends the process
+    signal.setitimer(signal.ITIMER_PROF, cpu_seconds)  # SIGPROF, which ends the process
     if _STATM.exists():
         pages = int(_STATM.read_text().split()[0])
         _set_soft_limit(resource.RLIMIT_AS, pages * mmap.PAGESIZE + memory)
@@ -144,7 +133,7 @@ def _limited(memory: int, cpu_seconds: float) -> Iterator[None]:
         yield
     finally:
         _set_soft_limit(resource.RLIMIT_AS, resource.RLIM_INFINITY)
-        _set_soft_limit(resource.RLIMIT_CPU, resource.RLIM_INFINITY)
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def _set_soft_limit(which: int, value: int) -> None:

@@ -13,6 +13,9 @@ from xml.parsers.expat import ExpatError
 
 MAX_PACKET = 1 << 18  # bytes; a hostile packet that is larger would be slow to parse
 
+_MAX_DEPTH = 100  # of elements in elements; ordinary packets have 10
+_MAX_PACKETS = 16  # that are merged; each is compared with those before it
+
 TIFF = "http://ns.adobe.com/tiff/1.0/"
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _XMLNS = "http://www.w3.org/2000/xmlns/"
@@ -40,15 +43,22 @@ def parse(packet: bytes) -> Document:
     """Parse a packet in UTF-8, UTF-16 or UTF-32.
 
     Raises:
-        ValueError: its encoding is damaged, or it declares a document type: XMP never does, and
-            without one there are no entities to expand.
+        ValueError: its encoding is damaged, it is nested deeper than functions may call each
+            other, or it declares a document type: XMP never does, and without one there are no
+            entities to expand.
         xml.parsers.expat.ExpatError: it is not XML.
     """
     encoding = next((name for start, name in _ENCODINGS if packet.startswith(start)), "utf-8")
     text = packet.decode(encoding).rstrip("\0")
     if "<!DOCTYPE" in text:
         raise ValueError("a document type in XMP")
-    return parseString(text)  # noqa: S318 - entities are refused above
+    document = parseString(text)  # noqa: S318 - entities are refused above
+    level: list[Node] = [document]
+    for _ in range(_MAX_DEPTH):
+        level = [child for node in level for child in node.childNodes]
+        if not level:
+            return document
+    raise ValueError("a packet that is nested too deeply")
 
 
 def serialise(document: Document) -> bytes:
@@ -59,15 +69,18 @@ def serialise(document: Document) -> bytes:
 def merge(packets: list[bytes]) -> bytes | None:
     """Add the properties of further packets to the first.
 
-    A property that an earlier packet has is left out, and so is a packet that cannot be read.
+    A property that an earlier packet has is left out, and so is a packet that cannot be read, or
+    with which there would be more than MAX_PACKET bytes.
 
     Returns:
         The packet, or None if none of them can be read.
     """
-    documents = []
-    for packet in packets:
-        with suppress(ValueError, ExpatError, RecursionError):
-            documents.append(parse(packet[: MAX_PACKET + 1]))
+    documents, room = [], MAX_PACKET
+    for packet in packets[:_MAX_PACKETS]:
+        if len(packet) <= room:
+            room -= len(packet)
+            with suppress(ValueError, ExpatError, RecursionError):
+                documents.append(parse(packet))
     if not documents:
         return None
     first, *others = documents

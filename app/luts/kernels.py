@@ -80,12 +80,12 @@ def tetrahedral_packed(
         return
     # The keys of the next pixel are loaded before this one is computed, which hides the latency
     # of the loads.
-    colour = _load_keys(keys, pixels[0])
+    colour = load_keys(keys, pixels[0])
     for i in range(1, count):
         total = _tetrahedral(table, colour, size)
-        colour = _load_keys(keys, pixels[i])
-        _unpack(total, levels, pixels[i - 1])
-    _unpack(_tetrahedral(table, colour, size), levels, pixels[count - 1])
+        colour = load_keys(keys, pixels[i])
+        unpack(total, levels, pixels[i - 1])
+    unpack(_tetrahedral(table, colour, size), levels, pixels[count - 1])
 
 
 @jit
@@ -99,7 +99,7 @@ def trilinear_packed(
     """Interpolate trilinearly in place; the arguments are those of `tetrahedral_packed`."""
     for i in range(pixels.shape[0]):  # faster than `for pixel in pixels`
         pixel = pixels[i]
-        red, green, blue = _load_keys(keys, pixel)
+        red, green, blue = load_keys(keys, pixel)
         corner = ((red + green + blue) >> OFFSET) & OFFSET_MASK
         x, y, z = red >> FRACTION, green >> FRACTION, blue >> FRACTION
         # The product alone is rounded, so the four weights add up to exactly 256.
@@ -107,7 +107,7 @@ def trilinear_packed(
         weights = WEIGHT_ONE - x - y + both, x - both, y - both, both
         near = _face(table, corner, size, weights)
         far = _face(table, corner + size * size, size, weights)
-        _unpack(near * (WEIGHT_ONE - z) + far * z, levels, pixel)
+        unpack(near * (WEIGHT_ONE - z) + far * z, levels, pixel)
 
 
 @jit
@@ -130,8 +130,8 @@ def tetrahedral_float(
     scale = top / np.float32(FLOAT_ONE)
     for i in range(pixels.shape[0]):
         pixel = pixels[i]
-        near, second, third, far, largest, middle, smallest = _tetrahedron(
-            _load_keys(keys, pixel), size
+        near, second, third, far, largest, middle, smallest = tetrahedron(
+            load_keys(keys, pixel), span_of(size)
         )
         w0 = scale * np.float32(FLOAT_ONE - largest)
         w1 = scale * np.float32(largest - middle)
@@ -140,7 +140,7 @@ def tetrahedral_float(
         for c in range(3):
             total = w0 * table[near, c] + w1 * table[second, c]
             total += w2 * table[third, c] + w3 * table[far, c]
-            pixel[c] = _round(total, top)
+            pixel[c] = round_level(total, top)
 
 
 @jit
@@ -156,7 +156,7 @@ def trilinear_float(
     scale = unit / np.float32(FLOAT_ONE)
     for i in range(pixels.shape[0]):
         pixel = pixels[i]
-        red, green, blue = _load_keys(keys, pixel)
+        red, green, blue = load_keys(keys, pixel)
         near = ((red + green + blue) >> OFFSET) & OFFSET_MASK
         far = near + size * size
         x = np.float32(red >> FRACTION) * scale
@@ -169,11 +169,11 @@ def trilinear_float(
             front += w2 * table[near + size, c] + w3 * table[near + size + ONE, c]
             back = w0 * table[far, c] + w1 * table[far + ONE, c]
             back += w2 * table[far + size, c] + w3 * table[far + size + ONE, c]
-            pixel[c] = _round(top * (front + z * (back - front)), top)
+            pixel[c] = round_level(top * (front + z * (back - front)), top)
 
 
 @jit
-def _load_keys(keys: NDArray[np.uint64], pixel: NDArray[Any]) -> Colour:
+def load_keys(keys: NDArray[np.uint64], pixel: NDArray[Any]) -> Colour:
     """Load the keys of the channels of a pixel."""
     return keys[0, pixel[0]], keys[1, pixel[1]], keys[2, pixel[2]]
 
@@ -181,7 +181,7 @@ def _load_keys(keys: NDArray[np.uint64], pixel: NDArray[Any]) -> Colour:
 @jit
 def _tetrahedral(table: NDArray[np.uint64], colour: Colour, size: np.uint64) -> np.uint64:
     """Interpolate a colour in a packed table; return 256 times the result."""
-    near, second, third, far, largest, middle, smallest = _tetrahedron(colour, size)
+    near, second, third, far, largest, middle, smallest = tetrahedron(colour, span_of(size))
     total: np.uint64 = (
         table[near] * (WEIGHT_ONE - largest)
         + table[second] * (largest - middle)
@@ -192,7 +192,13 @@ def _tetrahedral(table: NDArray[np.uint64], colour: Colour, size: np.uint64) -> 
 
 
 @jit
-def _tetrahedron(colour: Colour, size: np.uint64) -> tuple[np.uint64, ...]:
+def span_of(size: np.uint64) -> np.uint64:
+    """Return the distance from the near to the far corner of a cell."""
+    return ONE + size + size * size
+
+
+@jit
+def tetrahedron(colour: Colour, span: np.uint64) -> tuple[np.uint64, ...]:
     """Return the offsets of the four corners, nearest first, and the sorted fractions."""
     red, green, blue = colour
     total = red + green + blue
@@ -200,7 +206,7 @@ def _tetrahedron(colour: Colour, size: np.uint64) -> tuple[np.uint64, ...]:
     largest, smallest = max(larger, blue), min(smaller, blue)
     middle = total - largest - smallest
     near = (total >> OFFSET) & OFFSET_MASK
-    far = near + ONE + size + size * size
+    far = near + span
     second = near + (largest & DISTANCE_MASK)
     third = far - (smallest & DISTANCE_MASK)
     return near, second, third, far, largest >> FRACTION, middle >> FRACTION, smallest >> FRACTION
@@ -221,12 +227,14 @@ def _face(
 
 
 @jit
-def _unpack(total: np.uint64, levels: NDArray[np.uint8], pixel: NDArray[np.uint8]) -> None:
+def unpack(total: np.uint64, levels: NDArray[np.uint8], pixel: NDArray[np.uint8]) -> None:
+    """Write the levels of a packed sum, 256 times the result, into a pixel."""
     pixel[0] = levels[(total >> WEIGHT_BITS) & VALUE_MASK]
     pixel[1] = levels[(total >> (WEIGHT_BITS + GREEN)) & VALUE_MASK]
     pixel[2] = levels[total >> (WEIGHT_BITS + BLUE)]
 
 
 @jit
-def _round(value: np.float32, top: np.float32) -> int:
+def round_level(value: np.float32, top: np.float32) -> int:
+    """Clamp a value to 0..top, and round it."""
     return int(min(max(value, np.float32(0)), top) + np.float32(0.5))

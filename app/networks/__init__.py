@@ -11,13 +11,24 @@ from app.networks.base import Network
 from app.networks.checkpoints import Checkpoint
 from app.networks.clutnet import ClutNet
 from app.networks.ia3dlut import ImageAdaptive3DLut
+from app.networks.lut4d import Lut4D
 from app.networks.lutwithbgrid import LutWithBGrid
 from app.networks.seplut import SepLut
+from app.networks.slut import Slut
 from app.networks.svdlut import SvdLut
 
 ARCHITECTURES: dict[str, Callable[..., Network]] = {
     network.architecture: network
-    for network in (ClutNet, ImageAdaptive3DLut, AdaInt, SepLut, SvdLut, LutWithBGrid)
+    for network in (
+        ClutNet,
+        ImageAdaptive3DLut,
+        AdaInt,
+        SepLut,
+        SvdLut,
+        LutWithBGrid,
+        Slut,
+        Lut4D,
+    )
 }
 
 

@@ -15,12 +15,21 @@ class LutBatch(NamedTuple):
     """A batch of LUTs as tensors.
 
     Attributes:
-        table: float32 (B, 3, D, D, D), axes [channel][b][g][r], absolute.
+        table: float32 (B, 3K, D, D, D), axes [channel][b][g][r], absolute: K tables of three
+            channels each, one after the other. K = 1 unless there are maps.
         shaper: float32 (B, 3, M), one curve per channel before the table, or None.
+        maps: float32 (B, K - 1, L, H, W) in 0..1, or None: the weights of the tables but the
+            first, which has the rest, at L levels of luma and H x W places of the image.
     """
 
     table: Tensor
     shaper: Tensor | None = None
+    maps: Tensor | None = None
+
+    def every(self, step: int) -> LutBatch:
+        """Return every so many of the LUTs, without a copy."""
+        shaper, maps = (None if it is None else it[::step] for it in self[1:])
+        return LutBatch(self.table[::step], shaper, maps)
 
 
 class ThumbnailRecipe(BaseModel):
@@ -44,14 +53,16 @@ class Network(nn.Module, ABC):
     """An image-adaptive LUT method in two halves.
 
     `encode` maps thumbnails to codes of a few numbers, `decode` maps codes to tables. A code
-    determines the look: the table can be computed from it at any time.
+    determines the look: the table can be computed from it at any time. The codes of a local
+    network end with the cells of a map (see `LutBatch.maps`).
 
     Attributes:
         architecture: the name in model cards.
         has_shaper: whether the tables come with shapers.
         half_codes: whether look tokens hold codes in half precision, which moves no pixel by more
             than one level.
-        code_size: K, the length of a code.
+        map_shape: (K - 1, L, H, W) of the maps, or None where one table holds for all of an image.
+        code_size: K, the length of a code without its map.
         lut_size: D, the number of lattice points on each axis of the table.
         hparams: the arguments of the constructor, for the model card.
         trunk: the backbone; its name is part of the names of stored weights.
@@ -60,6 +71,7 @@ class Network(nn.Module, ABC):
     architecture: ClassVar[str]
     has_shaper: ClassVar[bool] = False
     half_codes: ClassVar[bool] = False
+    map_shape: tuple[int, int, int, int] | None = None
     trunk: Backbone
 
     def __init__(self, code_size: int, d: int, **hparams: float | None) -> None:

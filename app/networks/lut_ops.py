@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from app.networks.base import LutBatch
+from app.networks.base import LutBatch, identity_table
 
 
 def trilinear(tables: LutBatch, colours: Tensor) -> Tensor:
@@ -17,7 +17,8 @@ def trilinear(tables: LutBatch, colours: Tensor) -> Tensor:
         colours: float32 (B, P, 3), RGB in 0..1.
 
     Returns:
-        float32 (B, P, 3), not clamped; differentiable in the tables.
+        float32 (B, P, 3K), not clamped: what each of the K tables makes of the colours;
+        differentiable in the tables.
     """
     shaped = _apply_shaper(tables.shaper, colours)
     grid = shaped[:, None, None] * 2.0 - 1.0  # (B, 1, 1, P, 3): grid_sample's x, y, z = r, g, b
@@ -25,6 +26,61 @@ def trilinear(tables: LutBatch, colours: Tensor) -> Tensor:
         tables.table, grid, mode="bilinear", padding_mode="border", align_corners=True
     )
     return sampled[:, :, 0, 0].transpose(1, 2)
+
+
+LUMA = (77 / 256, 150 / 256, 29 / 256)  # about ITU-R BT.601, in fractions that integers hold
+
+
+def apply_local(tables: LutBatch, colours: Tensor, places: Tensor) -> Tensor:
+    """Interpolate colours trilinearly in K tables, and mix the results by the maps.
+
+    A map is a bilateral grid (Chen, Paris and Durand, SIGGRAPH 2007): its weights are interpolated
+    linearly over the place and the luma of a pixel, so they change at edges of the image at once.
+
+    Args:
+        tables: a batch of B LUTs; those without maps have one table, whatever the place.
+        colours: float32 (B, P, 3), RGB in 0..1.
+        places: float32 (B, P, 2), x and y in 0..1 from the left and top edge of the image.
+
+    Returns:
+        float32 (B, P, 3), not clamped; differentiable in the tables and the maps.
+    """
+    answers = trilinear(tables, colours)
+    if tables.maps is None:
+        return answers
+    levels = tables.maps.shape[2]
+    luma = (colours * colours.new_tensor(LUMA)).sum(dim=2, keepdim=True)
+    # Of the levels the first and last lie at 0 and 1; of places, the edges of the cells do.
+    depth = (luma * (levels - 1) + 0.5) / levels
+    grid = torch.cat((places, depth), dim=2)[:, None, None] * 2.0 - 1.0
+    weights = functional.grid_sample(
+        tables.maps, grid, mode="bilinear", padding_mode="border", align_corners=False
+    )[:, :, 0, 0].transpose(1, 2)  # (B, P, K - 1)
+    first, *others = torch.split(answers, 3, dim=2)
+    mixed: Tensor = first
+    for index, other in enumerate(others):
+        mixed = mixed + weights[..., index : index + 1] * (other - first)
+    return mixed
+
+
+def tables_at(tables: LutBatch, places: Tensor) -> Tensor:
+    """Mix the tables of each image as they are mixed at one place of it.
+
+    Args:
+        tables: a batch of B LUTs.
+        places: float32 (B, 2), as in `apply_local`.
+
+    Returns:
+        float32 (B, 3, D, D, D); exact at the lattice points.
+    """
+    if tables.maps is None:
+        return tables.table
+    lattice = identity_table(tables.table.shape[-1]).to(places.device)
+    batch, size = len(places), lattice.shape[1]
+    points = lattice.flatten(1).T.expand(batch, -1, -1)
+    everywhere = places[:, None].expand(-1, points.shape[1], -1)
+    mixed = apply_local(tables, points, everywhere)
+    return mixed.transpose(1, 2).reshape(batch, 3, size, size, size)
 
 
 def tetrahedral(tables: LutBatch, colours: Tensor) -> Tensor:

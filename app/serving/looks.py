@@ -60,7 +60,7 @@ async def decode_token(device: Device, model: Model, content: LookToken) -> Lut3
     try:
         lut = await device.decode(model.network, content.code)
     except ValueError as error:  # the numbers overflow
-        raise CorruptedLook(f"The token's numbers make no LUT: {error}.") from error
+        raise CorruptedLook("The token's numbers make no LUT: they overflow.") from error
     if np.abs(lut.table).max() > MAX_TABLE_VALUE:
         raise CorruptedLook("The token's numbers make no LUT: its entries are out of range.")
     return lut

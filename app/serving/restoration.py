@@ -15,7 +15,6 @@ from app.imaging.codecs import ImageFormat
 from app.imaging.probe import EncodedImage
 from app.imaging.resize import fit, resize_plane
 from app.imaging.types import Image
-from app.policies import Limits
 from app.restoration.apply import clean, upscale
 from app.restoration.damage import Damage, estimate_noise
 from app.restoration.methods.cleaner import Cleaner
@@ -149,11 +148,11 @@ class OutputLimits:
     """What a result may take.
 
     Attributes:
-        image: the limits of one image.
+        max_pixels: of the result.
         memory_bytes: of a request.
     """
 
-    image: Limits
+    max_pixels: int
     memory_bytes: int
 
 
@@ -207,7 +206,7 @@ def check_output(
 
     def fits(enlargement: Enlargement) -> bool:
         return (
-            pixels * enlargement.factor**2 <= limits.image.max_pixels
+            pixels * enlargement.factor**2 <= limits.max_pixels
             and output_side(math.ceil(longer), enlargement.factor) <= most_side
             and output_memory(source, options, image_format, enlargement) <= limits.memory_bytes
         )
@@ -222,5 +221,5 @@ def check_output(
         f"upscale={options.upscale:g} makes {math.ceil(pixels * options.upscale**2)} pixels; "
         f"at most upscale={largest:g} is accepted for this image.",
         max_upscale=largest,
-        max_pixels=limits.image.max_pixels,
+        max_pixels=limits.max_pixels,
     )

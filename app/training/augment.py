@@ -96,6 +96,12 @@ def pixel_indices(count: int, size: int, rng: np.random.Generator) -> Tensor:
     return torch.from_numpy(rng.integers(size * size, size=count))
 
 
+def places_of(indices: Tensor, size: int) -> Tensor:
+    """Return x and y in 0..1 of the middles of pixels, given by flat indices (...): (..., 2)."""
+    places = torch.stack((indices % size, indices.div(size, rounding_mode="floor")), dim=-1)
+    return (places + 0.5) / size
+
+
 def colours_at(image: Tensor, indices: Tensor) -> Tensor:
     """Read an image (3, H, W) at flat indices (P,): colours (P, 3)."""
     return image.flatten(1)[:, indices].T
@@ -184,8 +190,8 @@ def make_degradation(
 ) -> Degradation:
     """Make one damage; see `DegradeConfig`. `stops` may differ between red, green and blue."""
     flat = _LEVELS + flattening * (_inverse_smoothstep(_LEVELS) - _LEVELS)
-    light = _linear(flat) * 2.0 ** np.broadcast_to(stops, 3)[:, None]
-    exposed = _coded(_roll_off(light) if shoulder else np.minimum(light, 1.0))
+    light = decode_srgb(flat) * 2.0 ** np.broadcast_to(stops, 3)[:, None]
+    exposed = encode_srgb(_roll_off(light) if shoulder else np.minimum(light, 1.0))
     toned = (exposed * brightness) ** gamma
     contrasted = pivot + (toned - pivot) * contrast
     return Degradation(
@@ -243,13 +249,13 @@ def _roll_off(light: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(light <= 0.5, light, 1.0 - 0.5 * np.exp(1.0 - 2.0 * light))
 
 
-def _linear(coded: NDArray[np.float64]) -> NDArray[np.float64]:
+def decode_srgb(coded: NDArray[np.float64]) -> NDArray[np.float64]:
     """Decode sRGB (IEC 61966-2-1)."""
     return np.where(coded <= 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4)
 
 
-def _coded(linear: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Encode sRGB, the inverse of `_linear`."""
+def encode_srgb(linear: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Encode sRGB, the inverse of `decode_srgb`."""
     return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 

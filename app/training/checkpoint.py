@@ -12,14 +12,16 @@ from numpy.polynomial import legendre
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from app.errors import BadModel
+from app.errors import BadModel, BadParameter
 from app.networks.base import Network, ThumbnailRecipe
 from app.networks.clutnet import ClutNet
+from app.networks.slut import Slut
 from app.networks.store import ModelCard, write_model
 from app.training.config import NetworkConfig
 
 _CHECKPOINT = "checkpoint.pt"
 _DRAFT = "card-draft.json"
+_SEPARATION, _PREFERENCE = 0.5, 2.0
 
 
 class CardDraft(BaseModel):
@@ -73,7 +75,7 @@ def export(run: Path, store: Path) -> ModelCard:
     if state is None:
         raise BadModel(f"{run}: no checkpoint yet")
     draft = CardDraft.model_validate_json((run / _DRAFT).read_bytes())
-    network = ClutNet(**draft.network.model_dump())
+    network = draft.network.build()
     network.load_state_dict(state["average"])
     return write_model(
         store,
@@ -86,36 +88,101 @@ def export(run: Path, store: Path) -> ModelCard:
     )
 
 
-def new_network(
-    n: int, s: int | None, w: int | None, d: int, seed: int, colours: int = 0
-) -> ClutNet:
-    """Make a CLUT-Net to be trained.
+def new_network(*, seed: int, **sizes: int | str | None) -> ClutNet:
+    """Make a network to be trained, of the sizes of a `NetworkConfig`.
 
     M_s and M_w are Legendre polynomials of low order: a table spanned by them has no bands, while
     random matrices make rough tables, which no training smooths where photographs have few
-    colours. psi is zero: the first tables are the identity.
+    colours. psi is zero: the first tables are the identity. Those of a local network differ; see
+    `separate_tables`.
     """
     torch.manual_seed(seed)
-    network = ClutNet(n, s, w, d, colours)
+    network = NetworkConfig.model_validate(sizes).build()
     with torch.no_grad():
         if network.strong is not None:
-            network.strong.copy_(curves(d, network.strong.shape[1]))
+            network.strong.copy_(curves(network.d, network.strong.shape[1]))
         if network.weak is not None:
-            network.weak.copy_(surfaces(d, network.weak.shape[0]))
+            network.weak.copy_(surfaces(network.d, network.weak.shape[0]))
+    if isinstance(network, Slut):
+        separate_tables(network)
     return network
 
 
 @torch.no_grad()
 def start_from(network: ClutNet, other: Network) -> None:
-    """Copy the weights of another CLUT-Net of the same N, S and W.
+    """Copy the weights of another network of the same S and W.
 
-    If that has no features of the colours, theirs stay as they are and have no effect at first.
+    A CLUT-Net has the same N, too. If it has no features of the colours, theirs stay as they are
+    and have no effect at first. All tables of an sLUT start as the one table of a CLUT-Net, but
+    for what `separate_tables` does; its weights beyond those of the CLUT-Net, and the map, are
+    new. A 4D-LUT takes all of a CLUT-Net but the basis and the weights.
     """
     state, own = other.state_dict(), network.state_dict()
     columns = state["head.0.weight"].shape[1]
     own["head.0.weight"][:, columns:] = 0.0
     own["head.0.weight"][:, :columns] = state.pop("head.0.weight")
-    network.load_state_dict(own | state)
+    if isinstance(network, Slut) and not isinstance(other, Slut):
+        _extend(state, own, network.m)
+        network.load_state_dict(own | state)
+        separate_tables(network)
+    else:
+        network.load_state_dict(own | state)
+
+
+def _extend(state: dict[str, Tensor], own: dict[str, Tensor], tables: int) -> None:
+    """Extend weights of a CLUT-Net to those of a local network, `own`, with M tables."""
+    weights, psi = state.pop("head.2.weight"), state.pop("psi")
+    bias = state.pop("head.2.bias")
+    count = len(bias)
+    if own["psi"].shape[1] < count * tables:  # the scenes of a 4D-LUT are others
+        return
+    own["head.2.weight"][:count], own["head.2.bias"][:count] = weights, bias
+    own["psi"][:, : count * tables] = psi.repeat_interleave(tables, dim=1)
+
+
+@torch.no_grad()
+def separate_tables(network: Slut) -> None:
+    """Let the last basis LUT brighten the tables, the first by nothing and the last by a half.
+
+    Tables that are equal would learn the same, and the map nothing. The map starts with most of
+    the first table.
+    """
+    shape = network.psi.shape
+    exposure = _compress_exposure(network)
+    factors = torch.linspace(0.0, _SEPARATION, network.m)
+    last = factors[:, None, None, None] * exposure  # (M, 3, S, W)
+    network.psi.view(shape[0], -1, network.m, *shape[2:])[:, -1] = last.permute(2, 0, 1, 3)
+    own = network.state_dict()  # its tensors are those of the network
+    own["shares.bias"][:] = 0.0
+    own["shares.bias"][: network.levels] = _PREFERENCE  # logits of the first table
+    scene = list(network.last_scene)
+    own["head.2.weight"][scene], own["head.2.bias"][scene] = 0.0, 1.0
+
+
+def anchor(network: ClutNet) -> None:
+    """Let all but the map, and the tables after the first, stay as they are.
+
+    Raises:
+        BadParameter: the network is not an sLUT with a map.
+    """
+    if not isinstance(network, Slut) or network.m < 2:
+        raise BadParameter("anchored = true needs an sLUT with a map")
+    branches = (network.local, network.overall, network.shares)
+    learned = {id(it) for branch in branches for it in branch.parameters()} | {id(network.psi)}
+    for parameter in network.parameters():
+        parameter.requires_grad_(id(parameter) in learned)
+    after_first = (torch.arange(network.psi.shape[1]) % network.m > 0).view(1, -1, 1, 1)
+    network.psi.register_hook(lambda gradient: gradient * after_first)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+
+
+def _compress_exposure(network: Slut) -> Tensor:
+    """Compress the table whose channels are those of the input: (3, S, W)."""
+    ramp, ones = torch.linspace(0.0, 1.0, network.d)[:, None], torch.ones(1, network.d**2)
+    if network.strong is not None:
+        ramp = torch.linalg.lstsq(network.strong, ramp).solution  # (S, 1)
+    if network.weak is not None:
+        ones = torch.linalg.lstsq(network.weak.T, ones.T).solution.T  # (1, W)
+    return (ramp @ ones).expand(3, -1, -1)
 
 
 def curves(size: int, count: int) -> Tensor:

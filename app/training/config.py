@@ -5,26 +5,51 @@ from __future__ import annotations
 import math
 import tomllib
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
 
 from app.errors import BadParameter, describe_first
 from app.model_files import Name
 from app.networks.base import ThumbnailRecipe
+from app.networks.clutnet import ClutNet
+from app.networks.lut4d import Lut4D
+from app.networks.slut import Slut
 from app.policies import STORE
 
 
 class NetworkConfig(BaseModel):
-    """The sizes of a CLUT-Net; see `ClutNet`. Without S or W that axis is not compressed."""
+    """The network to train, and its sizes. Without S or W that axis is not compressed.
+
+    Attributes:
+        architecture: CLUT-Net, or one of the local networks that are built on it.
+        n: as in `ClutNet` and `Lut4D`; T of `Slut`.
+        s: as in `ClutNet`.
+        w: as in `ClutNet`.
+        d: as in `ClutNet`.
+        colours: as in `ClutNet`.
+        m: as in `Slut`, which alone has it.
+        levels: as in `Slut`; local networks alone have it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    architecture: Literal["clutnet", "slut", "lut4d"] = "clutnet"
     n: PositiveInt = 20
     s: PositiveInt | None = None
     w: PositiveInt | None = None
     d: PositiveInt = 33
     colours: NonNegativeInt = 0
+    m: PositiveInt = 2
+    levels: PositiveInt = 8
+
+    def build(self) -> ClutNet:
+        """Make the network, with random weights."""
+        if self.architecture == "slut":
+            return Slut(self.n, self.m, self.s, self.w, self.d, self.colours, self.levels)
+        if self.architecture == "lut4d":
+            return Lut4D(self.n, self.s, self.w, self.d, self.colours, self.levels)
+        return ClutNet(self.n, self.s, self.w, self.d, self.colours)
 
 
 class ScheduleConfig(BaseModel):

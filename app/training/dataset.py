@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -21,6 +22,7 @@ from app.training.augment import (
     colours_at,
     cut_mix,
     pixel_indices,
+    places_of,
     random_degradation,
     random_page,
     random_view,
@@ -29,6 +31,7 @@ from app.training.augment import (
 )
 from app.training.data import Photos, as_planes, read_photo
 from app.training.ensemble import Teachers
+from app.training.local_light import LocalLightConfig, random_light, relight
 
 
 class Batch(NamedTuple):
@@ -38,11 +41,15 @@ class Batch(NamedTuple):
         thumbnails: float32 (B, 3, S, S) in 0..1.
         colours: float32 (B, P, 3) in 0..1.
         targets: float32 (B, P, 3) in 0..1.
+        places: float32 (B, P, 2) in 0..1, x and y in the image.
+        features: float16 of the thumbnails, where these are prepared; those are empty then.
     """
 
     thumbnails: Tensor
     colours: Tensor
     targets: Tensor
+    places: Tensor
+    features: Tensor | None = None
 
 
 class MixtureConfig(BaseModel):
@@ -59,6 +66,8 @@ class MixtureConfig(BaseModel):
         taught_size: side of the images in which the teachers answer; BPAM's answers at 192 pixels
             are as good as at 512, and cost a seventh.
         damaged: damage of those to recover.
+        local: share of examples whose light differs within the image, to be recovered.
+        light: the light of those.
         antialiased: share of photographs of which the student gets an antialiased thumbnail: its
             answer then hardly depends on how the thumbnail was made.
         cached: how many batches of taught examples are kept and seen again: teachers cost more
@@ -75,6 +84,8 @@ class MixtureConfig(BaseModel):
     clipped: float = Field(default=1.0, ge=0, le=1)
     taught_size: PositiveInt = 192
     damaged: DegradeConfig = DegradeConfig()
+    local: float = Field(default=0.0, ge=0, le=1)
+    light: LocalLightConfig = LocalLightConfig()
     antialiased: float = Field(default=0.5, ge=0, le=1)
     cached: PositiveInt | None = None
 
@@ -105,7 +116,8 @@ class DistillationDataset:
         self._seed, self._cache = seed, cache
         self._recover = round(config.recover * batch)
         self._pages = round(config.pages * batch)
-        self._taught = batch - self._recover - self._pages
+        self._local = round(config.local * batch)
+        self._taught = batch - self._recover - self._pages - self._local
         read = {path: as_planes(read_photo(path)) for path in photos.train}
         self._finished = [read[path] for path in photos.finished]
         self._raw_like = [it for it in read.values() if clipped_share(it) <= config.clipped]
@@ -117,10 +129,10 @@ class DistillationDataset:
     def batch(self, step: int) -> Batch:
         """Make the batch of a step."""
         rng = np.random.default_rng([self._seed, step])
-        parts = [self._fresh(step, rng)] if self._recover + self._pages else []
+        parts = [self._fresh(step, rng)] if self._taught < self._size else []
         if self._taught:
             parts.append(self._cached(step))
-        return Batch(*map(torch.cat, zip(*parts, strict=True)))
+        return Batch(*map(torch.cat, _columns(parts)))
 
     def _fresh(self, step: int, rng: np.random.Generator) -> Batch:
         """Photographs to recover, and pages."""
@@ -128,6 +140,9 @@ class DistillationDataset:
             self._to_recover(view, random_degradation(self._config.damaged, rng), rng)
             for view in self._views(self._finished, self._recover, self._seed, step, rng)
         ]
+        for view in self._views(self._finished, self._local, self._seed + 2, step, rng):
+            shown = random_page(rng) if rng.random() < self._config.light.drawn else view
+            examples.append(self._to_relight(shown, rng))
         examples += [self._to_recover(random_page(rng), UNTOUCHED, rng) for _ in range(self._pages)]
         return _collate(examples)
 
@@ -152,7 +167,7 @@ class DistillationDataset:
             _write(path, self._make_taught(step))
         batch = _read(path)
         # Mirrored every second time: the answers are the same, the thumbnails are new.
-        return batch._replace(thumbnails=batch.thumbnails.flip(-1)) if turn % 2 else batch
+        return _mirror(batch) if turn % 2 else batch
 
     def _make_taught(self, step: int) -> Batch:
         rng = np.random.default_rng([self._seed, step, 1])
@@ -163,7 +178,7 @@ class DistillationDataset:
     def _validation(self, files: list[Path]) -> dict[str, list[Batch]]:
         """Each held-out photograph in three ways: untouched, to recover, and taught.
 
-        The damage is the same for every seed, so that runs of several seeds can be compared.
+        Local light is a fourth. Damage is the same for every seed, to compare runs.
         """
         rng = np.random.default_rng(0)
         batches: dict[str, list[Batch]] = {"untouched": [], "recover": [], "taught": []}
@@ -175,16 +190,37 @@ class DistillationDataset:
             batches["untouched"].append(_collate([self._to_recover(image, UNTOUCHED, rng)]))
             batches["recover"].append(_collate([self._to_recover(image, worse, rng)]))
             batches["taught"].append(self._teach([image], [raw], rng))
+        if self._local:
+            batches["local"] = [
+                _collate([self._to_relight(as_planes(read_photo(path)), rng)]) for path in files
+            ]
         return batches
 
     def _to_recover(self, view: Tensor, damage: Degradation, rng: np.random.Generator) -> Batch:
         """Pair a damaged view uint8 (3, H, W) with itself before the damage."""
         small = self._student_thumbnail(view, rng)
-        indices = pixel_indices(self._colours, self._thumbnail.size, rng)
-        before, after = small / 255.0, damage(small)
+        return self._pair(small / 255.0, damage(small), rng)
+
+    def _to_relight(self, view: Tensor, rng: np.random.Generator) -> Batch:
+        """Pair a view uint8 (3, H, W) in another light with itself."""
+        config, small = self._config, self._student_thumbnail(view, rng)
+        lit = relight(small, random_light(small, config.light, rng))
+        damaged = rng.random() < config.light.damaged
+        damage = random_degradation(config.damaged, rng) if damaged else UNTOUCHED
+        return self._pair(small / 255.0, damage(lit), rng)
+
+    def _pair(self, before: Tensor, after: Tensor, rng: np.random.Generator) -> Batch:
+        """Make an example of a thumbnail (3, S, S) before and after damage."""
+        size = self._thumbnail.size
+        indices = pixel_indices(self._colours, size, rng)
         if rng.random() < self._config.gray:
             before, after = to_gray(before, 0), to_gray(after, 0)
-        return Batch(after, colours_at(after, indices), colours_at(before, indices))
+        return Batch(
+            after,
+            colours_at(after, indices),
+            colours_at(before, indices),
+            places_of(indices, size),
+        )
 
     def _teach(
         self, views: list[Tensor], damages: list[Degradation], rng: np.random.Generator
@@ -203,13 +239,14 @@ class DistillationDataset:
             indices.append(pixel_indices(count, side, rng))
             grays.append(gray)
         where = torch.stack(indices)
-        targets = self._teachers.answer(torch.stack(shown), torch.stack(images), where)
+        places = places_of(where, side)
+        targets = self._teachers.answer(torch.stack(shown), torch.stack(images), where, places)
         finished = [
             to_gray(target, 1) if gray else target
             for target, gray in zip(targets, grays, strict=True)
         ]
         colours = [colours_at(*pair) for pair in zip(images, indices, strict=True)]
-        return Batch(*map(torch.stack, (students, colours, finished)))
+        return Batch(torch.stack(students), torch.stack(colours), torch.stack(finished), places)
 
     def _student_thumbnail(self, view: Tensor, rng: np.random.Generator) -> Tensor:
         antialias = bool(rng.random() < self._config.antialiased)
@@ -230,19 +267,30 @@ def draw(count: int, size: int, seed: int, step: int) -> list[int]:
     return picked
 
 
+def _mirror(batch: Batch) -> Batch:
+    x, y = batch.places.unbind(-1)
+    places = torch.stack((1.0 - x, y), dim=-1)
+    return batch._replace(thumbnails=batch.thumbnails.flip(-1), places=places)
+
+
 def _same(image: Tensor) -> Tensor:
     return image
 
 
 def _collate(examples: list[Batch]) -> Batch:
-    return Batch(*map(torch.stack, zip(*examples, strict=True)))
+    return Batch(*map(torch.stack, _columns(examples)))
+
+
+def _columns(batches: list[Batch]) -> Iterator[tuple[Tensor, ...]]:
+    """Return each tensor of all batches; none has features."""
+    return zip(*(batch[:-1] for batch in batches), strict=True)
 
 
 def _write(path: Path, batch: Batch) -> None:
-    """Write a batch in 8 bits: thumbnails and colours lie on these levels anyway."""
+    """Write a batch in 8 bits: thumbnails and colours lie on these levels anyway, or nearly."""
     # All at once: an interruption leaves no half of it.
     with NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        torch.save([it.mul(255.0).round().byte() for it in batch], file)
+        torch.save([it.mul(255.0).round().byte() for it in batch[:-1]], file)
     Path(file.name).replace(path)
 
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from app.networks.base import LutBatch
-from app.networks.lut_ops import trilinear
+from app.networks.lut_ops import apply_local, tables_at, trilinear
 from app.networks.store import ModelCard, read_model
-from app.training.checkpoint import CardDraft, export, new_network, start_from
+from app.training.checkpoint import CardDraft, anchor, export, new_network, start_from
 from app.training.config import RunConfig
 from app.training.data import Photos, PhotosConfig
 from app.training.dataset import Batch, DistillationDataset, MixtureConfig
@@ -36,7 +36,8 @@ class DistilLosses(BaseModel):
     Attributes:
         lab: the mean colour difference in CIELAB, where eyes see it.
         clipping: against shadows and highlights without detail.
-        curvature: of the tables; against bands, as is the next.
+        curvature: of the tables; against bands, as is the next. Of a local network, both take
+            the mix of its tables at a random place.
         excess_variation: of the output along ramps.
         tables: how many tables of a batch these two are computed on: a few are as good as all.
     """
@@ -65,6 +66,9 @@ class DistilConfig(RunConfig):
         dropout: the share of features that are left out in training, each time others.
         bfloat16: whether the student's backbone computes in 16 bits in training: twice as fast
             on a CPU that can.
+        anchored: whether a local network keeps the backbone, the weights and the first table of
+            `init`, and learns the other tables and the map alone: without local light it then
+            answers as that does.
     """
 
     photos: PhotosConfig
@@ -75,6 +79,7 @@ class DistilConfig(RunConfig):
     init: Path | None = None
     dropout: float = Field(default=0.0, ge=0, lt=1)
     bfloat16: bool = False
+    anchored: bool = False
 
 
 def distil(config: DistilConfig, *, cache: Path | None = None) -> ModelCard:
@@ -124,31 +129,43 @@ class Distillation:
         self.held_out = dataset.held_out
         self._dataset, self._losses = dataset, config.losses
         self._bfloat16, self._dropout = config.bfloat16, config.dropout
+        self._anchored = config.anchored
+        if config.anchored:
+            anchor(self.network)
         self._ramps = ramps(config.seed)
         if config.fixed_matrices:
             for matrix in self.network.matrices:
                 matrix.requires_grad_(False)
 
     def batch(self, step: int) -> Batch:
-        """Return the batch of a step."""
-        return self._dataset.batch(step)
+        """Return the batch of a step, with its features if the backbone does not learn."""
+        batch = self._dataset.batch(step)
+        if not self._anchored:
+            return batch
+        with torch.no_grad():
+            features = self._features(batch).half()
+        return batch._replace(thumbnails=features[:, :0], features=features)
 
     def loss(self, batch: Batch) -> Tensor:
         """Compute L1 + cosine, and the losses against clipping and bands."""
         weights = self._losses
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
-            features = self.network.features(batch.thumbnails)
+        features = self._features(batch) if batch.features is None else batch.features
         kept = functional.dropout2d(features.float(), self._dropout)
         tables = self.network.decode(self.network.codes(kept))
-        answers = trilinear(tables, batch.colours)
-        some = LutBatch(tables.table[:: -(-len(tables.table) // weights.tables)])
+        answers = apply_local(tables, batch.colours, batch.places)
+        every = -(-len(tables.table) // weights.tables)
+        some = tables_at(tables.every(every), batch.places[::every, 0])
         return (
             colour_loss(answers, batch.targets)
             + weights.lab * lab_loss(answers, batch.targets)
             + weights.clipping * clipping(answers, batch.targets)
-            + weights.curvature * curvature_loss(some.table)
-            + weights.excess_variation * excess_variation(self._along_ramps(some))
+            + weights.curvature * curvature_loss(some)
+            + weights.excess_variation * excess_variation(self._along_ramps(LutBatch(some)))
         )
+
+    def _features(self, batch: Batch) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
+            return self.network.features(batch.thumbnails)
 
     def _along_ramps(self, tables: LutBatch) -> Tensor:
         """Map the ramps (R, L, 3) through B tables: (B, R, L, 3) in 0..1."""

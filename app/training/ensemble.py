@@ -15,7 +15,7 @@ from torch import Tensor
 from app.errors import BadParameter
 from app.imaging.resize import make_thumbnail
 from app.networks.base import LutBatch, ThumbnailRecipe
-from app.networks.lut_ops import apply_guard, trilinear
+from app.networks.lut_ops import apply_guard, apply_local
 from app.networks.store import Model, ModelCard, ModelRegistry, read_store
 from app.policies import STORE
 from app.training.augment import colours_at
@@ -47,18 +47,31 @@ class Ensemble:
             for model, weight in zip(models, weights, strict=True)
         ]
 
-    def __call__(self, thumbnails: Tensor, colours: Tensor) -> Tensor:
-        """Map colours (B, P, 3) as predicted from thumbnails (B, 3, S, S): (B, P, 3) in 0..1."""
-        return _mixed(self._tables(thumbnails), colours)
+    def __call__(self, thumbnails: Tensor, colours: Tensor, places: Tensor) -> Tensor:
+        """Map colours as predicted from thumbnails.
+
+        Args:
+            thumbnails: float32 (B, 3, S, S) in 0..1.
+            colours: float32 (B, P, 3) in 0..1.
+            places: float32 (B, P, 2) in 0..1, for local networks.
+
+        Returns:
+            float32 (B, P, 3) in 0..1.
+        """
+        return _mixed(self._tables(thumbnails), colours, places)
 
     def look(self, pixels: NDArray[np.uint8]) -> Look:
-        """Predict the mapping of an image (H, W, 3)."""
+        """Predict the mapping of an image (H, W, 3).
+
+        To local networks, colours (H', W', 3) are those of the image, from its first to its last
+        row and column, and any other colours lie in its middle.
+        """
         small = make_thumbnail(pixels, self.thumbnail.size, self.thumbnail.antialias)
         tables = self._tables(torch.from_numpy(small)[None])
 
         def look(colours: NDArray[Any]) -> NDArray[np.float32]:
             flat = torch.from_numpy(colours.astype(np.float32)).view(1, -1, 3)
-            return _mixed(tables, flat).view(colours.shape).numpy()
+            return _mixed(tables, flat, _places(colours)).view(colours.shape).numpy()
 
         return look
 
@@ -115,27 +128,39 @@ class Teachers:
         self._share = config.bpam_weight / (config.bpam_weight + sum(weights))
 
     @torch.no_grad()
-    def answer(self, thumbnails: Tensor, images: Tensor, indices: Tensor) -> Tensor:
+    def answer(self, thumbnails: Tensor, images: Tensor, indices: Tensor, places: Tensor) -> Tensor:
         """Enhance some pixels of images.
 
         Args:
             thumbnails: float32 (B, 3, S, S) in 0..1, of the same views as the images.
             images: float32 (B, 3, T, T) in 0..1.
             indices: int64 (B, P), flat, of the images' pixels.
+            places: float32 (B, P, 2) in 0..1, of the same pixels.
 
         Returns:
             float32 (B, P, 3) in 0..1.
         """
-        answers = self._ensemble(thumbnails, _at(images, indices))
+        answers = self._ensemble(thumbnails, _at(images, indices), places)
         if self._bpam is None:
             return answers
         guarded = apply_guard(self._bpam(images), images, self._guard).clamp(0.0, 1.0)
         return answers.lerp(_at(guarded, indices), self._share)
 
 
-def _mixed(tables: list[tuple[LutBatch, float]], colours: Tensor) -> Tensor:
-    answers = [trilinear(it, colours).clamp(0.0, 1.0) * weight for it, weight in tables]
+def _mixed(tables: list[tuple[LutBatch, float]], colours: Tensor, places: Tensor) -> Tensor:
+    answers = [apply_local(it, colours, places).clamp(0.0, 1.0) * weight for it, weight in tables]
     return torch.stack(answers).sum(dim=0)
+
+
+def _places(colours: NDArray[Any]) -> Tensor:
+    """Return the places of colours (H, W, 3) of an image: (1, H W, 2). Others lie in the middle."""
+    if colours.ndim != 3:
+        return torch.full((1, colours.size // 3, 2), 0.5)
+    height, width = colours.shape[:2]
+    y, x = torch.meshgrid(
+        (torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width, indexing="ij"
+    )
+    return torch.stack((x, y), dim=-1).view(1, -1, 2)
 
 
 def _at(images: Tensor, indices: Tensor) -> Tensor:

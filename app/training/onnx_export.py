@@ -50,8 +50,11 @@ def export_onnx(model: Model, precision: Precision, thumbnails: Thumbnails) -> b
         thumbnails: float32 (3, S, S) in 0..1 of typical photographs, which set the ranges of int8.
 
     Raises:
-        BadParameter: int8 without thumbnails; or the extra "onnx" is not installed.
+        BadParameter: int8 without thumbnails; or the extra "onnx" is not installed; or the network
+            is local.
     """
+    if model.network.map_shape is not None:
+        raise BadParameter(f"{model.card.model_ref}: local networks have no ONNX form")
     if precision == "int8" and not thumbnails:
         raise BadParameter("int8 takes its ranges from photographs: name a folder of some")
     try:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, NonNegativeFloat
 from torch import Tensor
 
 from app.errors import BadParameter
-from app.networks.lut_ops import trilinear
+from app.networks.lut_ops import apply_local
 from app.networks.store import ModelCard
 from app.training.augment import (
     UNTOUCHED,
@@ -18,6 +18,7 @@ from app.training.augment import (
     DegradeConfig,
     colours_at,
     pixel_indices,
+    places_of,
     random_degradation,
     random_view,
     resize_square,
@@ -101,7 +102,7 @@ class Supervision:
     def loss(self, batch: Batch) -> Tensor:
         """Compute L1 + cosine, and the regularisation of the basis LUTs."""
         weights = self._config.losses
-        answers = trilinear(self.network(batch.thumbnails), batch.colours)
+        answers = apply_local(self.network(batch.thumbnails), batch.colours, batch.places)
         basis = self.network.basis()
         return (
             colour_loss(answers, batch.targets)
@@ -113,13 +114,18 @@ class Supervision:
         """Make an example of a pair (6, H, W).
 
         Returns:
-            A thumbnail (3, S, S), colours of it (P, 3) and their targets (P, 3).
+            A thumbnail (3, S, S), colours of it (P, 3), their targets (P, 3) and places (P, 2).
         """
         size, antialias = self._config.thumbnail.size, self._config.thumbnail.antialias
         small = resize_square(view, size, antialias=antialias)
         thumbnail, target = vary(small[:3]), UNTOUCHED(small[3:])
         indices = pixel_indices(self._config.colours, size, rng)
-        return [thumbnail, colours_at(thumbnail, indices), colours_at(target, indices)]
+        return [
+            thumbnail,
+            colours_at(thumbnail, indices),
+            colours_at(target, indices),
+            places_of(indices, size),
+        ]
 
 
 def _read(pair: Pair) -> Tensor:

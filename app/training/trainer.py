@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader, Dataset
 from app.errors import TrainingDiverged
 from app.networks.base import Network
 from app.networks.clutnet import ClutNet
-from app.networks.lut_ops import trilinear
+from app.networks.lut_ops import apply_local
 from app.training.checkpoint import read_checkpoint, write_checkpoint
 from app.training.config import ScheduleConfig
 from app.training.dataset import Batch
@@ -66,7 +66,8 @@ def psnr(network: Network, batches: Iterable[Batch]) -> float:
     """Compute the PSNR of the network's outputs to the targets, in dB, the mean over images."""
     errors = []
     for batch in batches:
-        answers = trilinear(network(batch.thumbnails), batch.colours).clamp(0.0, 1.0)
+        answers = apply_local(network(batch.thumbnails), batch.colours, batch.places)
+        answers = answers.clamp(0.0, 1.0)
         errors.append((answers - batch.targets).square().mean(dim=(1, 2)))
     # 60 dB is the most that counts: of an untouched image the error may be zero.
     return -10.0 * torch.cat(errors).clamp(min=1e-6).log10().mean().item()

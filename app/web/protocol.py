@@ -23,6 +23,7 @@ from app.web.rejections import (
     MALFORMED,
     NO_CONNECTION,
     NO_TUNNEL,
+    SMALL_CHUNKS,
     TOO_LARGE,
     Rejection,
 )
@@ -30,6 +31,10 @@ from app.web.rejections import (
 UVICORN = "0.54"  # the minor version that this module was written for
 
 _UPGRADE_OPTIONS = (b"upgrade", b"http2-settings")  # of the header Connection
+# Each piece of a chunked body costs the event loop time, however short it is.
+_FREE_PIECES = 10_000
+_PIECE_BYTES = 64  # on average, of more pieces
+_MAX_PIPELINED = 100  # requests that wait for the response before; one read may bring thousands
 _SEPARATORS = len(": \r\n")  # bytes of a header on the wire beside its name and value
 
 
@@ -73,6 +78,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._in_body = False  # a body has begun and is not complete
         self._head_bytes = 0  # received for the present head
         self._parsed_bytes = 0  # of its request line and complete headers
+        self._chunked = False  # the present body, in pieces of any length
+        self._pieces = self._body_bytes = 0  # received of it
         self._lingering = False  # the last response is written; further input is ignored
         self._rejection = MALFORMED
         self._closing_timer: asyncio.TimerHandle | None = None
@@ -134,10 +141,13 @@ class HttpProtocol(HttpToolsProtocol):
             if self.parser.get_method() == b"CONNECT":
                 self._stop_parsing(NO_TUNNEL)
             return  # `_feed` declines the offer
+        if len(self.pipeline) >= _MAX_PIPELINED:
+            self._stop_parsing(MALFORMED)  # those before are served, then the connection ends
         codings = [value for name, value in self.headers if name == b"transfer-encoding"]
         if codings and [it.strip().lower() for it in codings] != [b"chunked"]:
             self._stop_parsing(BAD_CODING)
         self._in_head, self._in_body = False, True
+        self._chunked, self._pieces, self._body_bytes = bool(codings), 0, 0
         _stop(self._closing_timer)
         super().on_headers_complete()
         self.cycle.transport = _TransportProxy(self.transport, self._end)
@@ -147,9 +157,14 @@ class HttpProtocol(HttpToolsProtocol):
                 self._stop_parsing(NO_CONNECTION)
 
     def on_body(self, body: bytes) -> None:
-        """Keep a part of a body."""
-        if not self._lingering:
-            super().on_body(body)
+        """Keep a part of a body; reject one that is cut into too many chunks."""
+        if self._lingering:
+            return
+        self._pieces += 1
+        self._body_bytes += len(body)
+        if self._chunked and self._pieces > _FREE_PIECES + self._body_bytes / _PIECE_BYTES:
+            self._stop_parsing(SMALL_CHUNKS)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Complete a request."""

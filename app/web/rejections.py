@@ -63,6 +63,7 @@ _LARGE = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 MALFORMED = Rejection(_BAD, "bad-request", _BAD.description)
 TOO_LARGE = Rejection(_LARGE, "headers-too-large", _LARGE.description)
 BAD_CODING = Rejection(_BAD, "bad-request", "The only supported Transfer-Encoding is chunked.")
+SMALL_CHUNKS = Rejection(_BAD, "bad-request", "The chunks of the body are too small.")
 NO_TUNNEL = Rejection(_BAD, "bad-request", "CONNECT is not supported.")
 NO_CONNECTION = Rejection(
     HTTPStatus.SERVICE_UNAVAILABLE, "too-many-connections", "The server has too many connections."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from fnmatch import fnmatchcase
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -99,7 +98,8 @@ def check_site(headers: Headers, origins: Collection[str]) -> None:
         return
     if origin is not None and ("*" in origins or origin in origins):
         return
-    if site is None and origin is not None and urlsplit(origin).netloc == headers.get("host"):
+    # As browsers write it: a URL without a path, in which nothing has to be parsed.
+    if site is None and origin is not None and origin.partition("://")[2] == headers.get("host"):
         return
     content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if "authorization" in headers or (content_type and content_type not in _SAFELISTED):
@@ -108,7 +108,8 @@ def check_site(headers: Headers, origins: Collection[str]) -> None:
 
 
 def _name_of(host: str) -> str:
-    """Return a Host header without its port."""
+    """Return a Host header without its port, and without the brackets of an IPv6 address."""
     if host.startswith("["):
-        return host[1:].partition("]")[0]
+        address, _, port = host[1:].partition("]")
+        return address if not port or port.startswith(":") else host.lower()
     return host.partition(":")[0].lower().removesuffix(".")

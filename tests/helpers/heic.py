@@ -28,6 +28,7 @@ def heic(
     exif: bytes = b"",
     bits: int = 8,
     primary: int = 0,
+    coding: str = "",
 ) -> bytes:
     """Make a HEIC of images (H, W, 3) of equal size, each a top-level item.
 
@@ -38,9 +39,10 @@ def heic(
         exif: an EXIF block.
         bits: 8 or 10 per sample.
         primary: the index of the primary item.
+        coding: further parameters of x265.
     """
     properties = [rotated(rotation)] + ([box(b"colr", colour)] if colour else [])
-    items = [heic_item(picture, *properties, bits=bits) for picture in pictures]
+    items = [heic_item(picture, *properties, bits=bits, coding=coding) for picture in pictures]
     if exif:
         block = bytes(4) + exif.removeprefix(b"Exif\0\0")
         items.append(Item(b"Exif", block, references=[(b"cdsc", [primary])]))
@@ -48,10 +50,14 @@ def heic(
 
 
 def heic_item(
-    picture: NDArray[np.uint8], *properties: bytes, bits: int = 8, **rest: object
+    picture: NDArray[np.uint8],
+    *properties: bytes,
+    bits: int = 8,
+    coding: str = "",
+    **rest: object,
 ) -> Item:
     """Return the coded item of an (H, W, 3) picture, and further properties."""
-    configuration, data = _hevc(picture, bits)
+    configuration, data = _hevc(picture, bits, coding)
     own = (
         box(b"hvcC", configuration),
         size_of(picture.shape[1], picture.shape[0]),
@@ -60,13 +66,13 @@ def heic_item(
     return Item(b"hvc1", data, [*own, *properties], **rest)  # type: ignore[arg-type]
 
 
-def _hevc(picture: NDArray[np.uint8], bits: int) -> tuple[bytes, bytes]:
+def _hevc(picture: NDArray[np.uint8], bits: int, coding: str) -> tuple[bytes, bytes]:
     """Return the decoder configuration record and the coded image, 4:4:4, full range BT.601."""
     encoder = av.CodecContext.create("libx265", "w")
     encoder.height, encoder.width = picture.shape[:2]
     encoder.pix_fmt = "yuv444p" if bits == 8 else "yuv444p10le"
     encoder.time_base = Fraction(1)
-    encoder.options = {"x265-params": _X265}
+    encoder.options = {"x265-params": _X265 + coding}
     frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(
         format=encoder.pix_fmt, dst_colorspace="ITU601", dst_color_range="JPEG"
     )

@@ -21,6 +21,7 @@ from PIL import Image
 from app.imaging.colour import srgb_profile
 from tests.helpers.files import saved, scene, tiff, with_chunks
 from tests.helpers.heic import heic
+from tests.helpers.heif_container import box, full_box, size_of
 
 
 def _gray(side: int) -> np.ndarray:
@@ -105,6 +106,60 @@ def _one_strip(compression: int, data: bytes, *, depth: int = 1, tile: int = 0) 
     return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory
 
 
+def _many_pieces(width: int, height: int, *, tiles: bool) -> bytes:
+    """Return a TIFF of strips or tiles of one pixel each, which share their bytes."""
+    count, piece = width * height, zlib.compress(b"\x80")
+    piece += bytes(len(piece) % 2)
+    places = 8 + len(piece)
+    offset, length = (324, 325) if tiles else (273, 279)
+    entries = [
+        (256, 4, 1, width),
+        (257, 4, 1, height),
+        (258, 3, 1, 8),
+        (259, 3, 1, 8),
+        (262, 3, 1, 1),
+        (277, 3, 1, 1),
+        (offset, 4, count, places),
+        (length, 4, count, places + 4 * count),
+    ]
+    entries += [(322, 3, 1, 1), (323, 3, 1, 1)] if tiles else [(278, 3, 1, 1)]
+    data = piece + struct.pack("<I", 8) * count + struct.pack("<I", len(piece)) * count
+    directory = struct.pack("<H", len(entries))
+    directory += b"".join(struct.pack("<HHII", *entry) for entry in sorted(entries)) + bytes(4)
+    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory
+
+
+def _many_boxes(file: bytes) -> bytes:
+    """Return a file with 2 million empty boxes behind its type."""
+    (end,) = struct.unpack_from(">I", file)
+    return file[:end] + box(b"free", b"") * 2_000_000 + file[end:]
+
+
+def _many_properties(brand: bytes) -> bytes:
+    """Return a container of a million properties."""
+    properties = box(b"ipco", size_of(16, 16) + box(b"skip", b"") * 1_000_000)
+    return _container(brand, full_box(b"pitm", b"\0\1") + box(b"iprp", properties))
+
+
+def _many_items(brand: bytes) -> bytes:
+    """Return a container of 65,000 items of metadata, each of which is all of the file."""
+    entries = b"".join(
+        full_box(b"infe", struct.pack(">HH4sx", item, 0, b"Exif"), version=2)
+        for item in range(65_000)
+    )
+    places = b"".join(struct.pack(">HHHII", item, 0, 1, 0, 1 << 31) for item in range(65_000))
+    return _container(
+        brand,
+        full_box(b"pitm", b"\0\1")
+        + full_box(b"iinf", struct.pack(">H", 65_000) + entries)
+        + full_box(b"iloc", struct.pack(">HH", 0x4400, 65_000) + places),
+    )
+
+
+def _container(brand: bytes, boxes: bytes) -> bytes:
+    return box(b"ftyp", struct.pack(">4sI4s", brand, 0, brand)) + full_box(b"meta", boxes)
+
+
 def _patch(body: bytes, marker: bytes, form: str, *values: int, after: int = 0) -> bytes:
     """Overwrite what follows a marker."""
     patched = bytearray(body)
@@ -181,6 +236,19 @@ def _heights() -> bytes:
     return jpeg[:-2] + b"\xff\xdc\0\2" * 4_000_000 + b"\xff\xd9"
 
 
+def _extents() -> bytes:
+    """Return an AVIF whose 10,000 items have 65,535 extents each, of no bytes."""
+    kinds = enumerate((b"av01", b"Exif"), 1)
+    infos = (full_box(b"infe", struct.pack(">HH4sx", i, 0, it), version=2) for i, it in kinds)
+    places = struct.pack(">HHH", 3, 0, 65_535) * 10_000
+    boxes = (
+        full_box(b"pitm", struct.pack(">H", 1)),
+        full_box(b"iinf", struct.pack(">H", 2) + b"".join(infos)),
+        full_box(b"iloc", struct.pack(">BBH", 0, 0, 10_000) + places),
+    )
+    return box(b"ftyp", b"avif" + bytes(4) + b"avif") + full_box(b"meta", b"".join(boxes))
+
+
 def _runs(width: int, height: int, runs: bytes) -> bytes:
     """Return a BMP of run-length coded pixels."""
     header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(runs), 0, 0, 1, 0)
@@ -188,6 +256,8 @@ def _runs(width: int, height: int, runs: bytes) -> bytes:
     start = 14 + len(header) + len(palette)
     return struct.pack("<2sIHHI", b"BM", start + len(runs), 0, 0, start) + header + palette + runs
 
+
+_JXL = box(b"JXL ", b"\r\n\x87\n") + box(b"ftyp", b"jxl \0\0\0\0jxl ")
 
 HOSTILE_FILES: dict[str, Callable[[], bytes]] = {
     # Profiles with multi-process elements, and with tables of more entries than bytes.
@@ -212,6 +282,16 @@ HOSTILE_FILES: dict[str, Callable[[], bytes]] = {
     "strip-packbits.tif": lambda: _one_strip(32773, b"\x81\0" * 2_000_000),
     "depth.tif": lambda: _one_strip(8, zlib.compress(bytes(768)), depth=20_000),
     "tile.tif": lambda: _one_strip(8, zlib.compress(bytes(768)), tile=32_768),
+    # Parts that cost time however small they are.
+    "strips.tif": lambda: _many_pieces(1, 500_000, tiles=False),
+    "tiles.tif": lambda: _many_pieces(700, 700, tiles=True),
+    "boxes.avif": lambda: _many_boxes(saved(scene(), "AVIF")),
+    "boxes.heic": lambda: _many_boxes(heic([scene()])),
+    "boxes.jxl": lambda: _JXL + box(b"free", b"") * 2_000_000,
+    "properties.avif": lambda: _many_properties(b"avif"),
+    "properties.heic": lambda: _many_properties(b"heic"),
+    "items.avif": lambda: _many_items(b"avif"),
+    "items.heic": lambda: _many_items(b"heic"),
     # Sizes in headers that are not those of the coded image.
     "less.avif": lambda: _patch(saved(_gray(6000), "AVIF"), b"ispe", ">II", 16, 16, after=4),
     "more.avif": lambda: _patch(saved(scene(), "AVIF"), b"ispe", ">II", 8000, 8000, after=4),
@@ -229,6 +309,7 @@ HOSTILE_FILES: dict[str, Callable[[], bytes]] = {
     "more.tif": _larger_tiff,
     "negative.bmp": lambda: _runs(-10_000_000, 4, b"\x01\x00" * 100),
     # Much work for their length.
+    "extents.avif": _extents,
     "flat.avif": lambda: saved(_gray(6000), "AVIF"),
     "flat.webp": lambda: saved(_gray(6000), "WEBP", lossless=True),
     "flat.jxl": lambda: bytes(imagecodecs.jpegxl_encode(_gray(4000), effort=1)),

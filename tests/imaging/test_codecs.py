@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+import struct
 from io import BytesIO
 
+import imagecodecs
 import numpy as np
 import pillow_jxl  # noqa: F401 -- lets Pillow read and write JPEG XL
 import pytest
 from PIL import Image as PilImage
 
-from app.errors import DamagedImage, NotAnImage
+from app.errors import AnimatedImage, DamagedImage, NotAnImage
 from app.imaging.codecs import ImageFormat, detect_format, formats_by_cost, formats_by_suffix
 from app.imaging.codecs.jxl_header import parse_codestream_header
 from app.imaging.encode import encode
-from app.imaging.raster import FormatError
-from tests.helpers.files import photo, ramp, saved, scene, source
+from app.imaging.raster import FormatError, Metadata
+from tests.helpers.files import XMP, exif, photo, ramp, saved, scene, source
 
 
 def jxl(image: PilImage.Image, **options: object) -> bytes:
@@ -30,9 +33,7 @@ def test_descriptors_do_not_overlap() -> None:
     for attribute in ("name", "media_type"):
         assert len({getattr(codec, attribute) for codec in codecs}) == len(codecs)
     suffixes = [suffix for codec in codecs for suffix in codec.suffixes]
-    suffixes.remove(".png")  # which animations may have as well
     assert len(set(suffixes)) == len(suffixes)
-    assert formats_by_suffix()[".png"] is ImageFormat.PNG
     assert [suffix for suffix in formats_by_suffix() if not suffix.startswith(".")] == []
 
 
@@ -77,6 +78,46 @@ def test_lossless_jxl_of_another_encoder() -> None:
     np.testing.assert_array_equal(decoded.alpha, ramp())
 
 
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("offset", [b"", bytes(4), b"\0\0\0\6Exif\0\0"])
+def test_jxl_metadata_of_another_encoder(compressed: bool, offset: bytes) -> None:
+    """EXIF and XMP are read from plain boxes and from those that are compressed by Brotli."""
+    block, packet = exif(1)[6:], XMP.replace(b'"6"', b'"1"')
+    image = PilImage.fromarray(scene())
+    options = {"exif": offset + block, "xmp": packet, "use_container": True}
+    body = jxl(image, compress_metadata=compressed, **options)
+    assert (b"brob" in body) == compressed
+    metadata = source(body).header.metadata
+    assert metadata == Metadata(block, packet)
+
+
+def test_damaged_compressed_boxes_of_a_jxl_are_ignored() -> None:
+    """Neither damage nor a bomb costs the image."""
+    body = jxl(PilImage.fromarray(scene()), exif=exif(1)[6:], compress_metadata=True)
+    start = body.index(b"brob") + 8
+    bomb = imagecodecs.brotli_encode(bytes(1 << 26))
+    for content in (b"\xff" * 20, bomb):
+        end = start + int.from_bytes(body[start - 12 : start - 8]) - 12
+        size = (len(content) + 12).to_bytes(4)
+        changed = body[: start - 12] + size + b"brobExif" + content + body[end:]
+        assert source(changed).header.metadata.exif is None
+        np.testing.assert_array_equal(photo(changed).pixels, photo(body).pixels)
+
+
+def test_a_codestream_in_small_parts() -> None:
+    """The header may span several jxlp boxes."""
+    codestream = jxl(PilImage.fromarray(scene()), use_container=False)
+    cuts = (0, 3, 5, len(codestream))
+    boxes = [
+        struct.pack(">I4sI", 12 + end - start, b"jxlp", number | (number == 2) << 31)
+        + codestream[start:end]
+        for number, (start, end) in enumerate(itertools.pairwise(cuts))
+    ]
+    head = b"\0\0\0\x0cJXL \r\n\x87\n\0\0\0\x14ftypjxl \0\0\0\0jxl "
+    body = b"".join((head, *boxes))
+    np.testing.assert_array_equal(photo(body).pixels, photo(codestream).pixels)
+
+
 def test_a_cut_jxl_is_damaged() -> None:
     """Half a file is refused, as is half a header."""
     body = jxl(PilImage.fromarray(scene()))
@@ -111,6 +152,13 @@ def test_a_transparent_gif() -> None:
     decoded = photo(gif(image, transparency=0))
     assert decoded.alpha is not None
     assert decoded.alpha.tolist() == [[0, 255, 255, 255], [255, 255, 255, 255]]
+
+
+def test_an_animated_gif_is_refused() -> None:
+    """Two frames are an animation."""
+    frames = [PilImage.new("L", (8, 8), level) for level in (0, 255)]
+    with pytest.raises(AnimatedImage):
+        source(gif(*frames))
 
 
 def test_text_is_no_image() -> None:

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.errors import NotAnImage
+from app.errors import DamagedImage, NotAnImage
 from app.imaging.codecs.bmff import clean_aperture
 from app.imaging.raster import Crop
 from tests.helpers.files import exif, photo, ramp, saved, scene, source
@@ -145,6 +145,21 @@ def test_grids(brand: bytes, transformed: bool) -> None:
     properties = [size_of(180, 120), *own, *turned]
     first = Item(b"grid", grid(2, 2, 180, 120), properties, [(b"dimg", [1, 2, 3, 4])])
     check(container(brand, [first, *tiles]), np.rot90(whole[:120, :180], len(turned)))
+
+
+@brands
+def test_a_grid_that_is_cut_short(brand: bytes) -> None:
+    """A missing tile is damage; a missing image beside the grid is none."""
+    tiles = [WRITERS[brand](scene(96, 64), hidden=True) for _ in range(2)]
+    own = [it for it in tiles[0].properties if it[4:8] in (b"pixi", b"colr")]
+    first = Item(b"grid", grid(1, 2, 192, 64), [size_of(192, 64), *own], [(b"dimg", [1, 2])])
+    body = container(brand, [first, *tiles])
+    for missing in (1, len(tiles[1].data) // 2, len(tiles[1].data)):
+        with pytest.raises(DamagedImage):
+            photo(body[:-missing])
+    other = WRITERS[brand](scene(96, 64))
+    more = container(brand, [first, *tiles, other])[: -len(other.data) // 2]
+    np.testing.assert_array_equal(photo(more).pixels, photo(body).pixels)
 
 
 @brands

@@ -48,6 +48,16 @@ def test_shared_bytes_do_not_multiply() -> None:
     assert rewritten is None or len(rewritten) <= 2 * len(block)
 
 
+def test_directories_have_a_limit() -> None:
+    """Of a BigTIFF directory of a million entries the first ones are read."""
+    count = 1_000_000
+    entry = struct.pack("<HHQQ", Tag.ORIENTATION, 3, 1, 6)
+    others = struct.pack("<HHQQ", Tag.MAKE, 3, 1, 6) * (count - 1)
+    head = b"II+\0" + struct.pack("<HHQQ", 8, 0, 16, count)
+    assert read_orientation(head + entry + others) == 6
+    assert read_orientation(head + others + entry) is None
+
+
 def test_a_directory_that_points_at_itself() -> None:
     """A loop of directories ends."""
     block = b"II*\0" + struct.pack("<IHHHIII", 8, 1, Tag.EXIF, 4, 1, 8, 0)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import struct
+from fractions import Fraction
 
+import av
 import imagecodecs
 import numpy as np
 import pytest
 
+from app.imaging.codecs.bmff_items import read_configuration
+from app.imaging.codecs.video_headers import read_av1_colours, read_hevc_colours
 from app.imaging.hdr import read_hdr_coding, tone_map
-from app.imaging.raster import HdrCoding
+from app.imaging.raster import FormatError, HdrCoding
 from tests.helpers.files import photo, saved, scene, with_chunks
+from tests.helpers.heic import heic
 
 PQ, HLG, BT2020, P3 = 16, 18, 9, 12
 
@@ -120,6 +125,63 @@ def test_avif(transfer: int) -> None:
     primaries_and_transfer = struct.pack(">HH", BT2020, transfer)
     body = body[:at] + primaries_and_transfer + body[at + 4 :]
     assert np.abs(photo(body).pixels / 257 - scene()).mean() < 3
+
+
+@pytest.mark.parametrize("transfer", [PQ, HLG])
+def test_avif_whose_colours_are_in_the_bitstream_alone(transfer: int) -> None:
+    """Without a colour box the sequence header counts, as in browsers."""
+    body = imagecodecs.avif_encode(
+        to_pq(light_of(scene(), "BT.2020")) >> 6,
+        level=100,
+        bitspersample=10,
+        primaries=BT2020,
+        transfer=transfer,
+    )
+    bare = body.replace(b"colrnclx", b"skipnclx")
+    assert bare != body
+    image = photo(bare)
+    assert image.notes == ("tone-mapped",)
+    np.testing.assert_array_equal(image.pixels, photo(body).pixels)
+
+
+def test_the_sequence_header_of_a_video() -> None:
+    """Headers that are not those of still images are longer."""
+    context = av.CodecContext.create("libsvtav1", "w")
+    context.width, context.height, context.time_base = 96, 64, Fraction(1, 25)
+    context.pix_fmt = "yuv420p10le"
+    context.color_primaries, context.color_trc = BT2020, PQ
+    stream = b""
+    for number in range(3):
+        frame = av.VideoFrame.from_ndarray(scene(), format="rgb24").reformat(format="yuv420p10le")
+        frame.pts = number
+        stream += b"".join(bytes(packet) for packet in context.encode(frame))
+    stream += b"".join(bytes(packet) for packet in context.encode(None))
+    assert read_av1_colours(stream) == (BT2020, PQ)
+    with pytest.raises(FormatError):
+        read_av1_colours(stream[:6])
+
+
+X265 = {
+    "still": "",
+    "lists": ":scaling-list=default",
+    "video": ":keyint=30:bframes=4:ref=5:temporal-layers=3:rskip=0",
+    "ranges": ":sar=2:overscan=show:videoformat=pal",
+}
+
+
+@pytest.mark.parametrize("options", X265.values(), ids=X265)
+def test_heic_whose_colours_are_in_the_bitstream_alone(options: str) -> None:
+    """Without a colour box the sequence parameters count."""
+    for names, (primaries, transfer) in {
+        "": (2, 2),
+        ":colorprim=bt2020:transfer=smpte2084": (BT2020, PQ),
+        ":colorprim=smpte432:transfer=arib-std-b67": (P3, HLG),
+    }.items():
+        body = heic([scene()], bits=10, coding=options + names)
+        configuration = read_configuration(body, b"hvcC")
+        assert read_hevc_colours(configuration) == (primaries, transfer)
+        image = photo(body)
+        assert image.notes == (() if transfer == 2 else ("tone-mapped",))
 
 
 def test_sdr_has_no_note() -> None:

@@ -9,6 +9,7 @@ from io import BytesIO
 import imagecodecs
 import numpy as np
 import pytest
+import simplejpeg
 from PIL import Image as PilImage
 
 from app.errors import DamagedImage, NotAnImage
@@ -102,6 +103,18 @@ def test_a_damaged_packet_costs_only_itself() -> None:
     assert b"FA 31" in (photo(body).metadata.xmp or b"")
 
 
+def test_many_packets() -> None:
+    """Each further packet is compared with those before it, so only the first ones are kept."""
+    packets = [
+        (0xE1, SIGNATURE + LENS.replace(b"aux:Lens", b"aux:Lens%d" % number))
+        for number in range(1000)
+    ]
+    merged = source(with_segments(*packets)).header.metadata.xmp
+    assert merged is not None
+    assert b"aux:Lens0" in merged
+    assert 1 < merged.count(b"aux:Lens") < 100
+
+
 def test_extended_xmp_is_kept_whole() -> None:
     """A packet above the 64 KB of a segment is written as extended XMP, and read again."""
     long = XMP.replace(b"Anna", b"Anna" * 30_000)
@@ -164,6 +177,37 @@ def test_a_frame_that_is_cut_short() -> None:
     body = re.sub(rb"\xff\xc0\0\x11.{15}", b"\xff\xc0\0\4\x08\0", plain(), count=1, flags=re.DOTALL)
     with pytest.raises(DamagedImage, match="frame header is cut short"):
         source(body)
+
+
+def flat(factors: tuple[int, int, int], blocks: int) -> bytes:
+    """Make a JPEG of one brightness, with any factors of its components, up to its EOI.
+
+    Blocks are written by hand: the first one has a difference of 40, the others none.
+    """
+    body = bytearray(saved(np.zeros((64, 96, 3), np.uint8), "JPEG"))
+    frame, scan = body.index(b"\xff\xc0"), body.index(b"\xff\xda")
+    body[frame + 11 : frame + 18 : 3] = bytes(factors)
+    body[scan + 6 : scan + 11 : 2] = bytes(3)  # all by the first Huffman tables
+    bits = "1110" + "101000" + "1010" + "001010" * (blocks - 1)  # T.81, tables K.3 and K.5
+    bits += "1" * (-len(bits) % 8)
+    return bytes(body[: scan + 14]) + int(bits, 2).to_bytes(len(bits) // 8) + b"\xff\xd9"
+
+
+def test_an_unusual_layout_that_is_cut_short() -> None:
+    """One that simplejpeg does not know is complete without EOI, refused if cut, and filled."""
+    body = flat((0x42, 0x11, 0x11), 3 * 4 * 10)  # parts of 32 by 16 pixels have 10 blocks
+    with pytest.raises((KeyError, ValueError)):
+        simplejpeg.decode_jpeg(body)
+    whole = as_pillow_reads(body)
+    assert whole.min() == whole.max() > 128
+    for complete in (body, body[:-2]):
+        np.testing.assert_array_equal(photo(complete).pixels, whole)
+    cut = source(body[:-30])
+    with pytest.raises(DamagedImage):
+        decode(cut)
+    filled = decode(cut, TruncatedPolicy.FILL)
+    assert filled.notes == ("truncated",)
+    np.testing.assert_array_equal(filled.pixels[:16], whole[:16])
 
 
 @pytest.mark.parametrize("progressive", [False, True])

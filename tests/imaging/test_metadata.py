@@ -7,6 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from PIL.ExifTags import IFD
 
+from app.imaging import xmp
 from app.imaging.metadata import MetadataPolicy, filter_metadata, reset_orientation
 from app.imaging.raster import Metadata
 from tests.helpers.files import XMP, exif, photo, read_exif, saved, scene, tiff
@@ -155,6 +156,7 @@ BOMB = b"""<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]><x>&
 def test_bad_xmp_is_dropped(packet: bytes) -> None:
     """XMP that is malformed or malicious is dropped and does not fail its photo."""
     assert reset_orientation(Metadata(xmp=packet)).xmp is None
+    assert xmp.read_orientation(packet) is None
 
 
 @pytest.mark.parametrize(

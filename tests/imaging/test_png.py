@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image as PilImage
 
-from app.errors import DamagedImage, NotAnImage, TooMuchMetadata
+from app.errors import AnimatedImage, DamagedImage, NotAnImage, TooMuchMetadata
 from tests.helpers.files import XMP, exif, photo, saved, scene, source, with_chunks
 
 CHRM = struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
@@ -63,8 +63,30 @@ def test_gamma_alone_has_the_primaries_of_srgb() -> None:
     gray = np.full((8, 8, 3), 55, np.uint8)
     linear = photo(with_chunks(saved(gray, "PNG"), gAMA=struct.pack(">I", 100_000)))
     assert abs(int(linear.pixels[0, 0, 0]) - 128) <= 1  # 55/255 as light is 128 in sRGB
-    usual = photo(with_chunks(saved(gray, "PNG"), gAMA=struct.pack(">I", 45_455)))
-    assert np.array_equal(usual.pixels, gray)
+    for gamma in (43_200, 45_455, 47_700):  # within 5 %
+        usual = photo(with_chunks(saved(gray, "PNG"), gAMA=struct.pack(">I", gamma)))
+        assert np.array_equal(usual.pixels, gray)
+    other = photo(with_chunks(saved(gray, "PNG"), gAMA=struct.pack(">I", 43_000)))
+    assert not np.array_equal(other.pixels, gray)
+
+
+# What a canvas of Chromium 156 shows of red, green and blue of 200.
+SHOWN = {
+    5: ((204, 0, 0), (0, 200, 20), (0, 0, 199)),
+    6: ((194, 26, 0), (47, 197, 0), (18, 25, 201)),
+    8: ((228, 0, 0), (0, 206, 0), (0, 0, 207)),
+    9: ((250, 0, 0), (0, 211, 0), (0, 0, 210)),
+    11: ((213, 0, 0), (0, 204, 0), (0, 0, 208)),
+    22: ((202, 27, 0), (0, 195, 0), (2, 37, 200)),
+}
+
+
+@pytest.mark.parametrize("primaries", SHOWN)
+def test_primaries_of_cicp(primaries: int) -> None:
+    """Colours of each code point are shown as by a browser."""
+    colours = np.eye(3, dtype=np.uint8)[None] * np.uint8(200)
+    body = with_chunks(saved(colours, "PNG"), cICP=bytes((primaries, 13, 0, 1)))
+    assert np.abs(photo(body).pixels[0].astype(int) - SHOWN[primaries]).max() <= 1
 
 
 def test_transparent_colours_survive() -> None:
@@ -94,10 +116,11 @@ def test_an_unknown_critical_chunk_is_unsupported() -> None:
 
 
 def test_an_animation_is_one_if_it_has_frames() -> None:
-    """The same file with its control behind the pixels is a still image."""
+    """An APNG is rejected; the same file with its control behind the pixels is a still image."""
     frames = [PilImage.fromarray(it) for it in (scene(), scene()[::-1])]
     body = saved(frames[0], "PNG", save_all=True, append_images=frames[1:])
-    assert source(body).header.animation is not None
+    with pytest.raises(AnimatedImage):
+        source(body)
     control = body.index(b"acTL") - 4
     end = body.rindex(b"IEND") - 4
     moved = body[:control] + body[control + 20 : end] + body[control : control + 20] + body[end:]

@@ -191,6 +191,49 @@ def test_palettes(bits: int) -> None:
     np.testing.assert_array_equal(photo(body).pixels, np.asarray(image.convert("RGB")))
 
 
+def palette_tiff(bits: int, rows: bytes, palette: NDArray[np.uint16]) -> bytes:
+    """Make a TIFF of 13 by 9 indices of a few bits; TIFF 6.0 section 5."""
+    values = {256: 13, 257: 9, 258: bits, 259: 1, 262: 3, 273: 8, 277: 1, 278: 9, 279: len(rows)}
+    directory = 8 + len(rows) + len(rows) % 2
+    entries = [struct.pack("<HHII", tag, 3, 1, value) for tag, value in values.items()]
+    colours = directory + 2 + 12 * 10 + 4
+    entries.append(struct.pack("<HHII", 320, 3, palette.size, colours))
+    ifd = struct.pack("<H", 10) + b"".join(entries) + bytes(4)
+    head = b"II*\0" + struct.pack("<I", directory)
+    return head + rows.ljust(directory - 8, b"\0") + ifd + palette.astype("<u2").tobytes()
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_palettes_of_few_colours(bits: int) -> None:
+    """Indices of few bits are looked up, as Pillow does; those of one bit are no mask."""
+    rng = np.random.default_rng(bits)
+    palette = rng.integers(0, 65_536, (3, 1 << bits), dtype=np.uint16)
+    indices = rng.integers(0, 1 << bits, (9, 13), dtype=np.uint8)
+    digits = np.unpackbits(indices[..., None], axis=2)[..., 8 - bits :].reshape(9, -1)
+    body = palette_tiff(bits, np.packbits(digits, axis=1).tobytes(), palette)
+    pixels = photo(body).pixels
+    np.testing.assert_array_equal(pixels, (palette >> 8).astype(np.uint8).T[indices])
+    with Image.open(BytesIO(body)) as image:
+        np.testing.assert_array_equal(pixels, np.asarray(image.convert("RGB")))
+
+
+def test_a_palette_with_alpha() -> None:
+    """The second sample is straight alpha."""
+    image = Image.fromarray(scene()).quantize(64).convert("PA")
+    image.putalpha(Image.fromarray(ramp()))
+    decoded = photo(saved(image, "TIFF"))
+    np.testing.assert_array_equal(decoded.pixels, np.asarray(image.convert("RGB")))
+    np.testing.assert_array_equal(decoded.alpha, ramp())
+
+
+def test_an_empty_page_in_black_and_white() -> None:
+    """It has thousands of pixels in a byte, and is no bomb."""
+    page = Image.new("1", (4000, 3000), 1)
+    body = saved(page, "TIFF", compression="group4")
+    assert page.width * page.height > 4_000_000 + 1000 * len(body)
+    assert photo(body).pixels.min() == 255
+
+
 @pytest.mark.parametrize("samples", [scene(), scene()[..., 0], scene_16()], ids=["8", "gray", "16"])
 @pytest.mark.parametrize("compression", [33004, 33005, 34712])
 @pytest.mark.parametrize("tile", [None, (32, 48)])

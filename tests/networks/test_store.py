@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from app.networks.store import (
     read_registry,
     read_store,
 )
-from tests.helpers.networks import make_network, write_network
+from tests.helpers.networks import LOCAL, make_network, write_network
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -36,8 +37,20 @@ def test_round_trip(tmp_path: Path, architecture: str) -> None:
     assert all(torch.equal(weights[name], restored[name]) for name in weights)
     # Matrix products round by the alignment of their operands: up to 1e-6 at values up to 1.
     torch.testing.assert_close(output.table, expected.table, rtol=0, atol=1e-5)
-    assert model.network.code_size == network.encode(thumbnails).shape[1]
+    cells = math.prod(network.map_shape or (0,))
+    assert model.network.code_size + cells == network.encode(thumbnails).shape[1]
     assert output.table.shape[2] == model.network.lut_size == card.lut_size
+
+
+@pytest.mark.parametrize("architecture", LOCAL)
+def test_local_networks_are_not_served(tmp_path: Path, architecture: str) -> None:
+    """A network with a map is stored and read, but a server leaves it out, or does not start."""
+    write_network(tmp_path, make_network())
+    write_network(tmp_path, make_network(architecture), "local")
+    assert [it.card.name for it in read_store(tmp_path)] == ["a", "local"]
+    assert [it.card.name for it in read_registry(tmp_path, "a").models] == ["a"]
+    with pytest.raises(BadModel, match="not served"):
+        read_registry(tmp_path, "local")
 
 
 def test_versions_rise(tmp_path: Path) -> None:

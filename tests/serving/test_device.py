@@ -11,11 +11,10 @@ from PIL import Image
 
 from app.luts import apply
 from app.luts.lut3d import Interpolation, Lut3D
-from app.networks import ARCHITECTURES
 from app.networks.base import Network
 from app.policies import DevicePolicy
 from app.serving.device import Device, apply_on, padded_sizes
-from tests.helpers.networks import make_network
+from tests.helpers.networks import SERVED, make_network
 
 pytestmark = pytest.mark.anyio
 
@@ -45,7 +44,7 @@ def rough_lut(size: int = 9, *, shaped: bool = False) -> Lut3D:
 
 
 @pytest.mark.parametrize("hardware", HARDWARE)
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", SERVED)
 async def test_a_batch_gives_the_results_of_single_runs(architecture: str, hardware: str) -> None:
     """Codes and tables of a padded batch are those of its members alone."""
     network: Network = make_network(architecture)

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from app.networks.store import read_store
+from app.errors import BadParameter
+from app.networks.base import ThumbnailRecipe
+from app.networks.store import read_model, read_store
 from app.training.augment import DegradeConfig
 from app.training.checkpoint import export, new_network
 from app.training.config import NetworkConfig, ScheduleConfig
@@ -14,6 +16,8 @@ from app.training.data import PhotosConfig
 from app.training.dataset import MixtureConfig
 from app.training.distil import DistilConfig, DistilLosses, distil
 from app.training.ensemble import TeachersConfig
+from app.training.local_light import LocalLightConfig
+from tests.helpers.networks import write_network
 
 LEARNED = ["lake.png", "otters.png", "seeding.png"]
 
@@ -125,3 +129,54 @@ def test_a_student_learns_to_undo_damage(config):
     with (config.run / "metrics.csv").open(newline="") as file:
         qualities = [float(row["psnr_recover"]) for row in csv.DictReader(file)]
     assert qualities[-1] > qualities[0] + 1
+
+
+@pytest.fixture
+def local(config, tmp_path) -> DistilConfig:
+    """Describe a local student that starts from a small global one, which it keeps."""
+    whole = ThumbnailRecipe()
+    first = new_network(n=2, s=3, w=3, d=9, seed=1)
+    torch.nn.init.normal_(first.psi, std=0.02)
+    write_network(tmp_path / "global", first, "first")
+    network = NetworkConfig(architecture="slut", n=3, m=2, s=3, w=3, d=9, levels=2)
+    light = LocalLightConfig(exposure=(-3, 0), difference=2, second=0, drawn=0, damaged=0)
+    mixture = MixtureConfig(local=1.0, light=light, taught_size=64)
+    schedule = ScheduleConfig(steps=30, rate=0.01, decay=True, averaging=0.5, report=10)
+    return config.model_copy(
+        update={
+            "thumbnail": whole,
+            "init": tmp_path / "global" / "first" / "1",
+            "network": network,
+            "mixture": mixture,
+            "schedule": schedule,
+            "anchored": True,
+        }
+    )
+
+
+def test_a_local_student_learns_local_light(local):
+    """Given light that differs within photographs, held-out ones come nearer to what they were."""
+    distil(local)
+
+    with (local.run / "metrics.csv").open(newline="") as file:
+        qualities = [float(row["psnr_local"]) for row in csv.DictReader(file)]
+    assert qualities[-1] > qualities[0]
+
+
+def test_an_anchored_student_keeps_the_first_table(local):
+    """Given a network to start from, the first of the student's tables is its table."""
+    distil(local)
+
+    first, student = read_model(local.init).network, read_store(local.store)[0].network
+    thumbnails = torch.rand(2, 3, 256, 256)
+    with torch.no_grad():
+        kept, learned = student(thumbnails).table.split(3, dim=1)
+        expected = first(thumbnails).table
+    torch.testing.assert_close(kept, expected, rtol=0, atol=1e-4)
+    assert (learned - expected).abs().max() > 0.1
+
+
+def test_a_network_without_a_map_cannot_be_anchored(short):
+    """Given a CLUT-Net, nothing would be left to learn."""
+    with pytest.raises(BadParameter, match="anchored"):
+        distil(short.model_copy(update={"anchored": True}))

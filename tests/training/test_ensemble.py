@@ -5,11 +5,14 @@ import pytest
 import torch
 
 from app.errors import BadParameter, UnknownModel
+from app.imaging.resize import make_thumbnail
 from app.networks.base import ThumbnailRecipe
+from app.networks.lut_ops import apply_local
 from app.networks.store import Model
 from app.training.bpam import Bpam
 from app.training.checkpoint import new_network
 from app.training.ensemble import Ensemble, Teachers, TeachersConfig
+from tests.helpers.networks import make_network
 
 BLACK = {
     f"model.{ending}.{kind}": torch.zeros(size)
@@ -28,7 +31,8 @@ def constant(teacher: Model, brightness: float) -> Model:
 
 def test_one_model_answers_alone(teacher):
     """Given one model, its answer to mid gray is the table's: 0.5 + 0.2 + 0.1."""
-    answer = Ensemble([teacher])(torch.rand(2, 3, 64, 64), torch.full((2, 1, 3), 0.5))
+    colours, places = torch.full((2, 1, 3), 0.5), torch.rand(2, 1, 2)
+    answer = Ensemble([teacher])(torch.rand(2, 3, 64, 64), colours, places)
 
     assert answer.flatten().tolist() == pytest.approx([0.8] * 6, abs=1e-5)
 
@@ -37,7 +41,7 @@ def test_several_models_answer_with_the_weighted_mean(teacher):
     """Given answers 0.2 and 0.6 of weights 3 and 1, the mean is 0.3."""
     both = Ensemble([constant(teacher, 0.2), constant(teacher, 0.6)], [3, 1])
 
-    answer = both(torch.rand(1, 3, 64, 64), torch.rand(1, 4, 3))
+    answer = both(torch.rand(1, 3, 64, 64), torch.rand(1, 4, 3), torch.rand(1, 4, 2))
 
     assert answer.flatten().tolist() == pytest.approx([0.3] * 12)
 
@@ -46,7 +50,27 @@ def test_each_answer_is_clamped_before_they_are_mixed(teacher):
     """Given answers 2.0 and 0.0, the mean is that of white and black, as users would see them."""
     both = Ensemble([constant(teacher, 2.0), constant(teacher, 0.0)])
 
-    assert both(torch.rand(1, 3, 64, 64), torch.rand(1, 1, 3)).tolist() == [[[0.5, 0.5, 0.5]]]
+    answer = both(torch.rand(1, 3, 64, 64), torch.rand(1, 1, 3), torch.rand(1, 1, 2))
+    assert answer.tolist() == [[[0.5, 0.5, 0.5]]]
+
+
+def test_a_local_look_answers_by_the_place(teacher):
+    """Given a network with a map, a colour's answer is that of its place in the image."""
+    network = make_network("slut")
+    for parameter in (network.psi, network.shares.weight):
+        torch.nn.init.normal_(parameter, std=50.0)  # the tables differ, and so do the places
+    card = teacher.card.model_copy(update={"thumbnail": ThumbnailRecipe()})
+    look = Ensemble([Model(card, network)]).look(PIXELS)
+    gray = look(np.full((20, 30, 3), 0.4))
+
+    small = torch.from_numpy(make_thumbnail(PIXELS, 256, False))[None]
+    with torch.no_grad():
+        tables = network(small)
+    for row, column in ((0, 0), (3, 29), (19, 12)):
+        place = torch.tensor([[[(column + 0.5) / 30, (row + 0.5) / 20]]])
+        expected = apply_local(tables, torch.full((1, 1, 3), 0.4), place)[0, 0].clamp(0, 1)
+        assert gray[row, column] == pytest.approx(expected.numpy(), abs=1e-5)
+    assert np.ptp(gray[..., 0]) > 1e-3
 
 
 def test_a_look_answers_colours_of_any_shape(teacher):
@@ -75,9 +99,10 @@ def test_bpam_answers_beside_the_others(teacher, tmp_path):
         store=tmp_path / "teachers", models={"bright": 1.0}, bpam=tmp_path / "bpam.pth"
     )
     images, indices = torch.full((1, 3, 64, 64), 0.5), torch.arange(7)[None]
+    where = images, images, indices, torch.rand(1, 7, 2)
 
-    answers = Teachers(config).answer(images, images, indices)
-    guarded = Teachers(config.model_copy(update={"guard": 0.2})).answer(images, images, indices)
+    answers = Teachers(config).answer(*where)
+    guarded = Teachers(config.model_copy(update={"guard": 0.2})).answer(*where)
 
     assert answers.flatten().tolist() == pytest.approx([0.4] * 21, abs=1e-5)
     assert guarded.flatten().tolist() == pytest.approx([0.45] * 21, abs=1e-5)

@@ -18,13 +18,12 @@ from PIL import Image
 
 from app.errors import BadParameter
 from app.imaging.resize import make_thumbnail
-from app.networks import ARCHITECTURES
 from app.networks.store import Model, read_model, read_store
 from app.policies import STORE
 from app.training.data import photo_files, read_photo
 from app.training.ensemble import Ensemble
 from app.training.onnx_export import OPSET, OnnxNetwork, Precision, compare, export_onnx
-from tests.helpers.networks import make_network, write_network
+from tests.helpers.networks import SERVED, make_network, write_network
 from tests.helpers.paths import PHOTOS, ROOT, SHARED
 
 pytestmark = [
@@ -49,7 +48,7 @@ def exported() -> bytes:
     return export_onnx(embedded(), "float32", [])
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", SERVED)
 def test_every_architecture_is_exported(tmp_path: Path, architecture: str) -> None:
     """ONNX Runtime answers as torch does, with standard operators of one opset alone."""
     write_network(tmp_path, make_network(architecture))
@@ -62,6 +61,13 @@ def test_every_architecture_is_exported(tmp_path: Path, architecture: str) -> No
     thumbnail = np.random.default_rng(0).random((3, 256, 256), np.float32)
     # Both sum in an order of their own.
     assert compare(model, OnnxNetwork(file), [thumbnail]).worst < 1e-4
+
+
+def test_local_networks_are_rejected(tmp_path: Path) -> None:
+    """The graph has no output for a map."""
+    write_network(tmp_path, make_network("slut"))
+    with pytest.raises(BadParameter, match="a@1: local networks"):
+        export_onnx(read_model(tmp_path / "a" / "1"), "float32", [])
 
 
 def test_the_file_says_what_it_is(exported: bytes) -> None:

@@ -36,7 +36,8 @@ class Brighten:
         targets = colours + 0.1
         if step == self.at and isinstance(self.failure, float):
             targets[0, 0, 0] = self.failure
-        return Batch(torch.rand(2, 3, 64, 64, generator=generator), colours, targets)
+        thumbnails = torch.rand(2, 3, 64, 64, generator=generator)
+        return Batch(thumbnails, colours, targets, places=torch.rand(2, 32, 2))
 
     def loss(self, batch: Batch) -> torch.Tensor:
         return colour_loss(trilinear(self.network(batch.thumbnails), batch.colours), batch.targets)
@@ -177,6 +178,5 @@ def test_psnr_is_the_mean_over_photos_in_decibels():
     colours = torch.full((2, 5, 3), 0.5)
     targets = colours + torch.tensor([0.1, 0.01])[:, None, None]
 
-    assert psnr(network, [Batch(torch.rand(2, 3, 64, 64), colours, targets)]) == pytest.approx(
-        30, abs=1e-3
-    )
+    batch = Batch(torch.rand(2, 3, 64, 64), colours, targets, places=torch.rand(2, 5, 2))
+    assert psnr(network, [batch]) == pytest.approx(30, abs=1e-3)

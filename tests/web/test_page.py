@@ -414,6 +414,21 @@ def test_link(browser: Browser, server: Server, client: httpx.Client, otters: by
         assert "look=" not in page.url
 
 
+def test_link_on_the_device(
+    browser: Browser, server: Server, client: httpx.Client, otters: bytes
+) -> None:
+    """The browser applies the look of a link, and stays in its mode when that is dropped."""
+    token = client.post("/enhance", content=otters).headers["x-look"]
+    with visiting(browser, address(server, f"/?local=1&look={token}")) as page:
+        wait_for_look(page)
+        drop(page, {"otters.jpg": otters})
+        expect(page.locator("#curl")).to_have_value(re.compile("@otters.jpg"))
+        page.get_by_role("button", name="Predict one instead").click()
+        expect(page.locator("#share")).to_be_hidden()
+        expect(page.locator("#status")).to_have_text("otters.jpg is enhanced.")
+        assert page.url.endswith("/?local=1")
+
+
 def test_broken_link(browser: Browser, server: Server) -> None:
     """A look that the server does not know is reported."""
     with visiting(browser, address(server, "/?look=nonsense")) as page:

@@ -147,6 +147,16 @@ CHUNKED = (
 )
 
 
+def test_a_body_of_tiny_chunks(strict: Server) -> None:
+    """Each chunk costs the event loop time: a million of them are not read."""
+    head = CHUNKED.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+    response = exchange(strict.port, head + b"1\r\nx\r\n" * 1_000_000 + b"0\r\n\r\n")
+    assert status_of(response) == 400
+    assert b"chunks" in response
+    few = head + b"1\r\nx\r\n" * 5_000 + b"0\r\n\r\n"
+    assert status_of(exchange(strict.port, few)) == 415  # no image
+
+
 def test_trailers_are_dropped(strict: Server) -> None:
     """Proxies do not check trailers, so that these may not pass for headers."""
     response = exchange(strict.port, CHUNKED + b"X-Request-ID: smuggled\r\n\r\n")
@@ -205,6 +215,14 @@ def test_pipelined_heads_in_two_parts(server: Server, size: int, split: int) -> 
         assert status_of(response) == 415
         connection.sendall(LAST_PROBE[split:])
         assert (response + receive_all(connection)).count(b"HTTP/1.1 200") == 1
+
+
+def test_pipelined_requests_are_limited(server: Server) -> None:
+    """The requests that wait get their responses; further ones are not parsed at once."""
+    responses = exchange(server.port, PROBE * 5_000)
+    assert 100 <= responses.count(b"HTTP/1.1 200") < 200
+    few = exchange(server.port, PROBE * 99 + LAST_PROBE)
+    assert few.count(b"HTTP/1.1 200") == 100
 
 
 def test_pipelined_requests_may_take_their_time(otters: bytes) -> None:

@@ -20,7 +20,10 @@ def test_local_hosts(client: httpx.Client, host: str) -> None:
     assert client.get("/livez", headers={"Host": host}).status_code == 200
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "localhost.evil.example"])
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example:8000", "localhost.evil.example", "[::1].evil.example", "[::1]a"],
+)
 @pytest.mark.parametrize("path", ["/livez", "/enhance/", "/docs"])
 def test_foreign_hosts(client: httpx.Client, host: str, path: str) -> None:
     """On loopback, a name that DNS points here (DNS rebinding) is rejected."""
@@ -64,6 +67,7 @@ SIMPLE = [
     [
         {"Origin": ORIGIN},
         {"Origin": "null"},
+        {"Origin": "http://[::1"},
         {"Origin": ORIGIN, "Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "cross-site"},
         {"Origin": "http://localhost:3000", "Sec-Fetch-Site": "same-site"},

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from io import BytesIO
 
 import imagecodecs
@@ -14,9 +15,11 @@ import numpy as np
 from PIL import Image
 from PIL.AvifImagePlugin import AvifImageFile
 
+from app.imaging.codecs import video_headers
 from app.imaging.codecs.base import Codec
 from app.imaging.codecs.bmff import (
     Properties,
+    check_boxes,
     clean_aperture,
     find_box,
     ftyp_brands,
@@ -25,13 +28,15 @@ from app.imaging.codecs.bmff import (
     read_orientation,
     read_pixel_aspect,
 )
-from app.imaging.codecs.bmff_items import check_coding, read_metadata, repair
+from app.imaging.codecs.bmff_items import check_coding, read_coded, read_metadata
+from app.imaging.codecs.bmff_repair import repair
 from app.imaging.colour import cicp_profile
 from app.imaging.exif import remove_orientation
 from app.imaging.hdr import read_hdr_coding
 from app.imaging.raster import (
     Crop,
     EncodeSettings,
+    FormatError,
     Header,
     Raster,
     Samples,
@@ -51,6 +56,7 @@ def read_header(body: bytes) -> Header:
     Raises:
         NotAnImage: its image is coded in another way than by AV1.
     """
+    check_boxes(body)
     check_coding(body, "An AVIF", _ITEMS)
     metadata = read_metadata(body)
     body = repair(body)
@@ -97,12 +103,14 @@ def encode(samples: Samples, settings: EncodeSettings) -> bytes:
 
 
 def _code_points(body: bytes) -> tuple[int, int]:
-    """Return primaries and transfer characteristics; 2 is "unspecified"."""
+    """Return primaries and transfer characteristics, of the container or else of the image."""
     for kind, payload in _properties(body):
         if kind == b"colr" and payload[:4] == b"nclx":
             primaries, transfer = struct.unpack_from(">HH", payload, 4)
             return primaries, transfer
-    return 2, 2
+    with suppress(FormatError):
+        return video_headers.read_av1_colours(read_coded(body))
+    return video_headers.UNSPECIFIED
 
 
 def _crop(properties: Properties, width: int, height: int) -> Crop | None:

@@ -14,6 +14,11 @@ from app.imaging.raster import Crop, FormatError
 
 Properties = Sequence[tuple[bytes, bytes]]  # type and payload, in the order of their use
 
+_MAX_BOXES = 1 << 15  # of a file; a large grid has some hundreds
+_MAX_TABLE = 1 << 19  # bytes of a table of items: 30,000 items and more
+# Where the boxes within a box begin in its payload.
+_CONTAINERS = {b"meta": 4, b"iprp": 0, b"ipco": 0, b"iref": 4, b"moov": 0, b"trak": 0}
+_TABLES = frozenset({b"iloc", b"ipma"})
 _MAX_PIXEL_ASPECT = 4  # beyond is damage; 2.4 is that of anamorphic video
 # What becomes of the corners 0 1 / 2 3.
 _ORIENTATIONS = {
@@ -61,6 +66,26 @@ def locate_boxes(data: bytes, start: int = 0, end: int | None = None) -> Iterato
         position += size
 
 
+def check_boxes(body: bytes) -> None:
+    """Check that a file has no more boxes, and no larger tables, than images need.
+
+    Here and in the libraries, each box costs time however small it is.
+
+    Raises:
+        FormatError: it has.
+    """
+    left, count = [(0, len(body))], 0
+    while left:
+        for kind, start, end in locate_boxes(body, *left.pop()):
+            count += 1
+            if count > _MAX_BOXES or (kind in _TABLES and end - start > _MAX_TABLE):
+                raise FormatError("it has more boxes or items than images need")
+            if kind in _CONTAINERS:
+                left.append((start + _CONTAINERS[kind], end))
+            elif kind == b"iinf" and start < end:
+                left.append((start + (8 if body[start] else 6), end))
+
+
 def read_boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yield type and payload of each box."""
     for kind, start, end in locate_boxes(data):
@@ -96,14 +121,19 @@ def primary_properties(body: bytes) -> Properties:
     """
     with suppress(FormatError, IndexError, struct.error):
         meta = find_box(body, b"meta")[4:]  # a full box: version and flags
-        item, containers = primary_item(meta), find_box(meta, b"iprp")
-        properties = list(read_boxes(find_box(containers, b"ipco")))
-        return [
-            properties[it.number - 1]
-            for it in associations(containers, locate_box(containers, b"ipma"))
-            if it.item == item and 0 < it.number <= len(properties)
-        ]
+        return item_properties(meta, primary_item(meta))
     return ()
+
+
+def item_properties(meta: bytes, item: int) -> Properties:
+    """Return the properties of an item, from the payload of a meta box after its version."""
+    containers = find_box(meta, b"iprp")
+    properties = list(read_boxes(find_box(containers, b"ipco")))
+    return [
+        properties[it.number - 1]
+        for it in associations(containers, locate_box(containers, b"ipma"))
+        if it.item == item and 0 < it.number <= len(properties)
+    ]
 
 
 def primary_item(meta: bytes) -> int:

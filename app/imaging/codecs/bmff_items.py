@@ -1,4 +1,4 @@
-"""Items of AVIF and HEIF files: codings, metadata, and files without their damaged parts.
+"""Items of AVIF and HEIF files: codings, metadata and completeness.
 
 Item types and locations: ISO/IEC 14496-12 sections 8.11.3 and 8.11.6; derived images and metadata:
 ISO/IEC 23008-12 section 6.6 and annex A.
@@ -14,9 +14,8 @@ from typing import NamedTuple
 from app.errors import NotAnImage
 from app.imaging.codecs.bmff import (
     Box,
-    associations,
-    clean_aperture,
     find_box,
+    item_properties,
     locate_box,
     locate_boxes,
     primary_item,
@@ -24,18 +23,16 @@ from app.imaging.codecs.bmff import (
 )
 from app.imaging.raster import FormatError, Metadata
 
-_METADATA = frozenset({b"Exif", b"mime"})
 _XMP_TYPE = b"application/rdf+xml"
 _EXIF_OFFSET = 4  # bytes of the number of bytes before the TIFF structure of an Exif item
 _IN_FILE, _IN_IDAT = 0, 1  # construction methods
 _DERIVED = frozenset({b"grid", b"iovl", b"iden"})  # items that are made of other items
 _MAX_EXTENTS = 64  # of an item of metadata, each of which may be all of the file
 _MAX_DEPTH = 8  # of derivations
-_IGNORED = b"skip"  # a type without meaning, which takes the place of a damaged part's
-_ESSENTIAL = 0x80  # the first bit of an association
-# Bytes that a property has at least. Libraries reject a file for one that is shorter.
-_LEAST_BYTES = {b"irot": 1, b"imir": 1, b"pixi": 5, b"pasp": 8, b"clli": 4, b"mdcv": 24}
-_LEAST_COLOUR_BYTES = {b"nclx": 11, b"nclc": 10, b"prof": 132, b"rICC": 132}
+
+
+_Location = tuple[int, list[tuple[int, int]]]  # construction method; offsets and lengths of parts
+_NOWHERE: _Location = (_IN_FILE, [])
 
 
 class _Entry(NamedTuple):
@@ -58,28 +55,84 @@ def check_coding(body: bytes, name: str, supported: Container[bytes]) -> None:
     Raises:
         NotAnImage: the image is coded in another way; the message names it.
     """
-    for kind in _codings(body):
+    for _, kind in _sources(body):
         if kind not in supported:
             code = kind.decode("latin-1")
             coding = f"'{code}'" if code.isalnum() and code.isascii() else "an unknown way"
             raise NotAnImage(f"{name} whose image is coded as {coding} is not supported.")
 
 
-def _codings(body: bytes) -> list[bytes]:
-    """Return the types of the primary item, and of the first item that each is made of."""
+def read_coded(body: bytes) -> bytes:
+    """Return the coded data of the primary image, or of its first part; none if it is damaged."""
+    with suppress(FormatError, IndexError, struct.error):
+        for item, _ in _sources(body)[-1:]:
+            meta = locate_box(body, b"meta")
+            return _read_item(body, meta, _locations(body, meta).get(item, _NOWHERE))
+    return b""
+
+
+def read_configuration(body: bytes, kind: bytes) -> bytes:
+    """Return a property of the primary image, or of its first part; none if it is damaged."""
+    with suppress(FormatError, IndexError, struct.error):
+        meta = find_box(body, b"meta")[4:]
+        for item, _ in _sources(body)[-1:]:
+            return dict(item_properties(meta, item)).get(kind, b"")
+    return b""
+
+
+def check_complete(body: bytes) -> None:
+    """Check that the primary image, and all images that it is made of, lie in the file.
+
+    libheif leaves out the tiles that do not. A file whose items cannot be read passes.
+
+    Raises:
+        FormatError: the file is cut short.
+    """
+    places: list[tuple[int, int]] = []
+    with suppress(FormatError, IndexError, struct.error):
+        meta = locate_box(body, b"meta")
+        locations = _locations(body, meta)
+        for item in _all_parts(body[meta.start + 4 : meta.end]):
+            method, own = locations.get(item, _NOWHERE)
+            places += own if method == _IN_FILE else []
+    if any(at + size > len(body) for at, size in places):
+        raise FormatError("it is cut short")
+
+
+def _all_parts(meta: bytes) -> set[int]:
+    """Return the primary item and all items that it is made of."""
+    derived: dict[int, set[int]] = {}
+    with suppress(FormatError):
+        iref = find_box(meta, b"iref")
+        size = 4 if iref[0] else 2
+        for kind, references in read_boxes(iref[4:]):
+            if kind == b"dimg":
+                places = (0, *range(size + 2, len(references), size))
+                item, *parts = (int.from_bytes(references[at : at + size]) for at in places)
+                derived.setdefault(item, set()).update(parts)
+    found, further = set[int](), {primary_item(meta)}
+    while further:
+        found |= further
+        further = {part for item in further for part in derived.get(item, ())} - found
+    return found
+
+
+def _sources(body: bytes) -> list[tuple[int, bytes]]:
+    """Return ID and type of the primary item, and of the first item that each is made of."""
     with suppress(FormatError, IndexError, KeyError, struct.error):
         meta = find_box(body, b"meta")[4:]
-        types = {it.item: it.kind for it in _entries(meta, locate_box(meta, b"iinf"))}
+        types = {it.item: it.kind for it in read_entries(meta, locate_box(meta, b"iinf"))}
         item = primary_item(meta)
-        found = [types[item]]
-        while found[-1] in _DERIVED and len(found) < _MAX_DEPTH:
+        found = [(item, types[item])]
+        while found[-1][1] in _DERIVED and len(found) < _MAX_DEPTH:
             item = _first_part(find_box(meta, b"iref"), item)
-            found.append(types[item])
+            found.append((item, types[item]))
         return found
     return []
 
 
-def _entries(data: bytes, iinf: Box) -> Iterator[_Entry]:
+def read_entries(data: bytes, iinf: Box) -> Iterator[_Entry]:
+    """Yield the entries of an iinf box."""
     first = iinf.start + (8 if data[iinf.start] else 6)
     for kind, start, end in locate_boxes(data, first, iinf.end):
         if kind == b"infe" and data[start] >= 2:
@@ -126,9 +179,10 @@ def _metadata_items(body: bytes) -> list[tuple[bytes, bytes, bool]]:
         start = meta.start + 4  # a full box: version and flags
         described = _described(body[start : meta.end])
         primary = primary_item(body[start : meta.end])
-        for entry in _entries(body, locate_box(body, b"iinf", start, meta.end)):
+        locations = _locations(body, meta)
+        for entry in read_entries(body, locate_box(body, b"iinf", start, meta.end)):
             if entry.kind == b"Exif" or (entry.kind == b"mime" and _XMP_TYPE in entry.rest):
-                content = _read_item(body, meta, entry.item)
+                content = _read_item(body, meta, locations.get(entry.item, _NOWHERE))
                 found.append((entry.kind, content, described.get(entry.item, primary) == primary))
     return found
 
@@ -146,35 +200,39 @@ def _described(meta: bytes) -> dict[int, int]:
     return found
 
 
-def _read_item(body: bytes, meta: Box, wanted: int) -> bytes:
-    """Return the bytes of an item; none where it lies elsewhere."""
+def _locations(body: bytes, meta: Box) -> dict[int, _Location]:
+    """Return the construction method of each item, and offset and length of its parts."""
     iloc = locate_box(body, b"iloc", meta.start + 4, meta.end)
     version, sizes = body[iloc.start], body[iloc.start + 4 : iloc.start + 6]
     offset_size, length_size, base_size = sizes[0] >> 4, sizes[0] & 15, sizes[1] >> 4
     index_size = sizes[1] & 15 if version else 0
     id_size = 4 if version > 1 else 2
     fields = _Fields(body, iloc.start + 6, iloc.end)
-    for _ in range(fields.read(id_size)):
-        item = fields.read(id_size)
-        method = fields.read(2) & 15 if version else _IN_FILE
-        fields.read(2)  # the index of the file
-        base, extents = fields.read(base_size), fields.read(2)
-        places = []
-        if not offset_size + length_size + index_size:  # they take no bytes, so any number fits
-            extents = min(extents, 1)
-        for _ in range(extents):
-            fields.read(index_size)
-            places.append((base + fields.read(offset_size), fields.read(length_size)))
-        if item != wanted or method not in (_IN_FILE, _IN_IDAT):
-            continue
-        start, end = 0, len(body)
-        if method == _IN_IDAT:
-            _, start, end = locate_box(body, b"idat", meta.start + 4, meta.end)
-        parts = [
-            body[start + at : min(start + at + size, end)] for at, size in places[:_MAX_EXTENTS]
-        ]
-        return b"".join(parts)
-    return b""
+    found: dict[int, _Location] = {}
+    with suppress(IndexError):  # what precedes the damage is good
+        for _ in range(fields.read(id_size)):
+            item = fields.read(id_size)
+            method = fields.read(2) & 15 if version else _IN_FILE
+            fields.read(2)  # the index of the file
+            base, extents = fields.read(base_size), fields.read(2)
+            places = []
+            if not offset_size + length_size + index_size:  # they take no bytes: any number fits
+                extents = min(extents, 1)
+            for _ in range(extents):
+                fields.read(index_size)
+                places.append((base + fields.read(offset_size), fields.read(length_size)))
+            if method in (_IN_FILE, _IN_IDAT):
+                found.setdefault(item, (method, places[:_MAX_EXTENTS]))
+    return found
+
+
+def _read_item(body: bytes, meta: Box, location: _Location) -> bytes:
+    """Return the bytes of an item."""
+    method, places = location
+    start, end = 0, len(body)
+    if method == _IN_IDAT:
+        _, start, end = locate_box(body, b"idat", meta.start + 4, meta.end)
+    return b"".join(body[start + at : min(start + at + size, end)] for at, size in places)
 
 
 class _Fields:
@@ -193,54 +251,3 @@ class _Fields:
         if self._position > self._end:
             raise IndexError
         return int.from_bytes(self._data[start : self._position])
-
-
-def repair(body: bytes) -> bytes:
-    """Return a file without metadata, and without properties that are damaged.
-
-    Libraries reject files for both. Types are overwritten, so that nothing moves.
-    """
-    edits: dict[int, bytes] = {}
-    with suppress(FormatError, IndexError, struct.error):
-        meta = locate_box(body, b"meta")
-        start = meta.start + 4  # a full box: version and flags
-        items = _entries(body, locate_box(body, b"iinf", start, meta.end))
-        edits |= {it.place: _IGNORED for it in items if it.kind in _METADATA}
-        edits |= _hide_properties(body, locate_box(body, b"iprp", start, meta.end))
-    if not edits:
-        return body
-    edited = bytearray(body)
-    for place, new in edits.items():
-        edited[place : place + len(new)] = new
-    return bytes(edited)
-
-
-def _hide_properties(body: bytes, iprp: Box) -> dict[int, bytes]:
-    """Return what to write where, so that no property is damaged, and nothing requires one."""
-    ipco = locate_box(body, b"ipco", iprp.start, iprp.end)
-    properties = list(locate_boxes(body, ipco.start, ipco.end))
-    sizes = [
-        struct.unpack_from(">II", body, it.start + 4)
-        for it in properties
-        if it.kind == b"ispe" and it.end >= it.start + 12
-    ]
-    damaged = [
-        _is_damaged(it.kind, body[it.start : it.end], max(sizes, default=(0, 0)))
-        for it in properties
-    ]
-    edits = {it.start - 4: _IGNORED for it, bad in zip(properties, damaged, strict=True) if bad}
-    if edits:
-        for box in locate_boxes(body, iprp.start, iprp.end):
-            for it in associations(body, box) if box.kind == b"ipma" else ():
-                if 0 < it.number <= len(damaged) and damaged[it.number - 1]:
-                    edits[it.place] = bytes((body[it.place] & ~_ESSENTIAL,))
-    return edits
-
-
-def _is_damaged(kind: bytes, payload: bytes, largest: tuple[int, int]) -> bool:
-    """Tell whether a property is too short, or shows more than the largest image has."""
-    if kind == b"colr":
-        return len(payload) < _LEAST_COLOUR_BYTES.get(payload[:4], len(payload) + 1)
-    if kind == b"clap":
-        return clean_aperture(payload, *largest) is None
-    return len(payload) < _LEAST_BYTES.get(kind, 0)

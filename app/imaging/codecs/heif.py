@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 
-from app.imaging.codecs import apple_gain_map
+from app.imaging.codecs import apple_gain_map, video_headers
 from app.imaging.codecs.base import Codec
 from app.imaging.codecs.bmff import (
+    check_boxes,
     ftyp_brands,
     primary_properties,
     read_orientation,
     read_pixel_aspect,
 )
-from app.imaging.codecs.bmff_items import check_coding, read_metadata, read_packets, repair
+from app.imaging.codecs.bmff_items import (
+    check_coding,
+    check_complete,
+    read_configuration,
+    read_metadata,
+    read_packets,
+)
+from app.imaging.codecs.bmff_repair import repair
 from app.imaging.colour import cicp_profile
 from app.imaging.hdr import read_hdr_coding
-from app.imaging.raster import Header, Raster, scale_to_16bit, to_raster, unmultiply
+from app.imaging.raster import FormatError, Header, Raster, scale_to_16bit, to_raster, unmultiply
 
 try:
     import pi_heif
@@ -31,17 +41,19 @@ def read_header(body: bytes) -> Header:
 
     Raises:
         NotAnImage: its image is coded in another way than by HEVC.
+        FormatError: a part of the image is missing.
     """
+    check_boxes(body)
     check_coding(body, "A HEIF", _ITEMS)
+    check_complete(body)
     metadata = read_metadata(body)
     body = repair(body)
     image = _primary(body)
     width, height = image.size  # libheif turns the picture itself, so `size` is upright
     profile = image.info.get("icc_profile")
-    nclx = image.info.get("nclx_profile")
     hdr = None
-    if profile is None and nclx:
-        code_points = nclx["color_primaries"], nclx["transfer_characteristics"]
+    if profile is None:
+        code_points = _code_points(image, body)
         profile, hdr = cicp_profile(*code_points), read_hdr_coding(*code_points)
     properties = primary_properties(body)
     aspect = read_pixel_aspect(properties)
@@ -86,6 +98,16 @@ def read_gain_map(body: bytes, header: Header) -> bytes | None:
     # A gain map that is damaged is no reason to reject its image, whatever the library raises.
     except Exception:
         return None
+
+
+def _code_points(image: pi_heif.HeifImage, body: bytes) -> tuple[int, int]:
+    """Return primaries and transfer characteristics, of the container or else of the image."""
+    nclx = image.info.get("nclx_profile")
+    if nclx:
+        return nclx["color_primaries"], nclx["transfer_characteristics"]
+    with suppress(FormatError, IndexError):
+        return video_headers.read_hevc_colours(read_configuration(body, b"hvcC"))
+    return video_headers.UNSPECIFIED
 
 
 def _primary(body: bytes, *, with_auxiliary: bool = False) -> pi_heif.HeifImage:

@@ -87,8 +87,7 @@ def decode_reduced(body: bytes, side: int) -> Raster:
     space = _SPACES[frame[5]]
     body = jpeg_segments.fill_in_height(body, segments)
     if frame[0] > 8:
-        if not any(it.marker == EOI for it in jpeg_segments.scans(body, segments)):
-            _check_complete(body)
+        _check_end(body, segments)
         return _decode_12bit(body, frame)
     for data in (body, body + _EOI):  # a file may lack nothing but the marker of its end
         try:
@@ -99,7 +98,12 @@ def decode_reduced(body: bytes, side: int) -> Raster:
             continue
         return Raster(255 - samples if space == "cmyk" else samples, space)  # files hold ~ink
     # libjpeg-turbo was strict about something harmless, or its simple interface does not know
-    # the subsampling. Pillow is lenient there, but rejects what is cut short.
+    # the subsampling. Pillow is lenient there.
+    _check_end(body, segments)
+    return _decode_by_pillow(body + _EOI, space, side)
+
+
+def _decode_by_pillow(body: bytes, space: ColourSpace, side: int) -> Raster:
     image = JpegImageFile(BytesIO(_without_exif(body)))
     if side:
         image.draft(image.mode, (side, side))
@@ -111,11 +115,13 @@ def _decode_12bit(body: bytes, frame: bytes) -> Raster:
     return Raster(scale_to_16bit(np.atleast_3d(samples), frame[0]), _SPACES[frame[5]])
 
 
-def _check_complete(body: bytes) -> None:
-    """Raise FormatError if further data would change the pixels: something is missing.
+def _check_end(body: bytes, segments: list[Segment]) -> None:
+    """Raise FormatError if a file without EOI lacks more: further data would change the pixels.
 
     imagecodecs fills what is missing without an error.
     """
+    if any(it.marker == EOI for it in jpeg_segments.scans(body, segments)):
+        return
     one, other = (imagecodecs.jpeg8_decode(body + it * _FURTHER + _EOI) for it in (b"", b"\x55"))
     if not np.array_equal(one, other):
         raise FormatError("it is cut short")
@@ -129,9 +135,12 @@ def decode_truncated(body: bytes, side: int) -> Raster:
     space = _SPACES[frame[5]]
     if frame[0] > 8:
         return _decode_12bit(body + _EOI, frame)
-    samples = simplejpeg.decode_jpeg(
-        body + _EOI, _COLORSPACES[space], min_height=side, min_width=side, strict=False
-    )
+    try:
+        samples = simplejpeg.decode_jpeg(
+            body + _EOI, _COLORSPACES[space], min_height=side, min_width=side, strict=False
+        )
+    except (KeyError, ValueError):  # as in `decode_reduced`
+        return _decode_by_pillow(body + _EOI, space, side)
     return Raster(255 - samples if space == "cmyk" else samples, space)
 
 

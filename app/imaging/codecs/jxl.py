@@ -12,7 +12,7 @@ import imagecodecs
 from app.errors import NotAnImage
 from app.imaging.codecs import jxl_header
 from app.imaging.codecs.base import Codec
-from app.imaging.codecs.bmff import read_boxes
+from app.imaging.codecs.bmff import check_boxes, read_boxes
 from app.imaging.colour import cicp_profile
 from app.imaging.hdr import read_hdr_coding
 from app.imaging.raster import EncodeSettings, Header, Metadata, Raster, Samples, to_raster
@@ -20,7 +20,9 @@ from app.imaging.raster import EncodeSettings, Header, Metadata, Raster, Samples
 _CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
 _FILE_TYPE = b"jxl \0\0\0\0jxl "
 _PARTIAL_INDEX = 4  # bytes before the codestream in a jxlp box
-_EXIF_OFFSET = 4  # bytes before the TIFF structure in an Exif box
+_MAX_INFLATED = 4 << 20  # bytes of a compressed box; real ones are smaller
+_EXIF_OFFSET = 4  # bytes of the number of bytes before the TIFF structure in an Exif box
+_TIFF = (b"II*\0", b"MM\0*")
 _P3, _DISPLAY_P3 = 11, 12  # JPEG XL keeps the white point apart; H.273 has a code for both
 EFFORT = 3  # 1 fastest .. 9 smallest: 4 takes twice as long for 5 % smaller files
 
@@ -82,12 +84,29 @@ def _read_container(body: bytes) -> tuple[bytes, Metadata]:
     """Return the start of the codestream, and the metadata of the boxes beside it."""
     if not body.startswith(_CONTAINER):
         return body, Metadata()
+    check_boxes(body)
     found: dict[bytes, bytes] = {}
+    parts: list[bytes] = []
     for kind, payload in read_boxes(body):
-        found.setdefault(kind, payload)
-    codestream = found.get(b"jxlc") or found.get(b"jxlp", b"")[_PARTIAL_INDEX:]
-    exif = found.get(b"Exif", b"")[_EXIF_OFFSET:]
-    return codestream, Metadata(exif or None, found.get(b"xml "))
+        if kind == b"jxlp":
+            parts.append(payload[_PARTIAL_INDEX:])
+        elif kind == b"brob":
+            found.setdefault(payload[:4], _decompress(payload[4:]))
+        else:
+            found.setdefault(kind, payload)
+    codestream = found.get(b"jxlc") or b"".join(parts)
+    exif = found.get(b"Exif", b"")
+    if not exif.startswith(_TIFF):  # some writers leave out the offset
+        exif = exif[_EXIF_OFFSET + int.from_bytes(exif[:_EXIF_OFFSET]) :]
+    return codestream, Metadata(exif or None, found.get(b"xml ") or None)
+
+
+def _decompress(payload: bytes) -> bytes:
+    """Return what a brob box holds, or nothing where that is damaged or very large."""
+    try:
+        return bytes(imagecodecs.brotli_decode(payload, out=_MAX_INFLATED))
+    except imagecodecs.BrotliError:
+        return b""
 
 
 def _box(kind: bytes, payload: bytes | bytearray) -> bytes:

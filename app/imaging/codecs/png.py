@@ -37,12 +37,12 @@ _XMP_TEXT = b"xml:com.adobe.xmp"  # keywords are compared in lower case
 _RAW = b"raw profile type "  # the keywords before there were eXIf and one for XMP
 _MAX_INFLATED = 4 << 20  # bytes of all compressed profiles and texts; real ones are smaller
 _MAX_CHUNKS = 100_000  # a chunk of pixels is seldom under 8 KB
-IHDR_START, IHDR_LENGTH = 16, 13
-_IHDR_END = IHDR_START + IHDR_LENGTH + 4
+_IHDR_LENGTH = 13
+_IHDR_END = len(SIGNATURE) + 12 + _IHDR_LENGTH
 # A palette, and gray or RGB with a transparent colour, are decoded to RGBA.
 _CHANNELS = {0: 2, 2: 4, 3: 4, 4: 2, 6: 4}
 _SRGB_PERCEPTUAL = b"\0"
-_SRGB_GAMMA = 45_455  # 1 / 2.2 in the units of gAMA
+_LIKE_SRGB = range(43_183, 47_728)  # gAMA within 5 % of 1 / 2.2, as browsers compare
 _SRGB_CHROMATICITIES = (31_270, 32_900, 64_000, 33_000, 30_000, 60_000, 15_000, 6_000)
 _GAMMAS = range(10_000, 1_000_000)  # others are damage
 _CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
@@ -63,7 +63,7 @@ def read_header(body: bytes) -> Header:
     found: dict[bytes, bytes] = {}
     texts: dict[bytes, bytes] = {}
     room = _MAX_INFLATED
-    for kind, data, whole in read_chunks(body):
+    for kind, data, whole in _chunks(body):
         _check_known(kind, whole)
         if kind in (b"tEXt", b"zTXt", b"iTXt"):
             keyword, text = _read_text(kind, data, room)
@@ -75,7 +75,7 @@ def read_header(body: bytes) -> Header:
             found.setdefault(kind, profile)
         elif kind != b"IDAT":
             found.setdefault(kind, data)
-    if len(found.get(b"IHDR", b"")) != IHDR_LENGTH:
+    if len(found.get(b"IHDR", b"")) != _IHDR_LENGTH:
         raise FormatError("it does not start with a header of 13 bytes")
     width, height, bits, colour_type = struct.unpack_from(">IIBB", found[b"IHDR"])
     metadata = _metadata(found, texts)
@@ -94,7 +94,7 @@ def read_header(body: bytes) -> Header:
 
 def decode(body: bytes) -> Raster:
     """Decode; palettes are looked up and transparent colours become alpha."""
-    needed = [whole for kind, _, whole in read_chunks(body) if _is_needed(kind)]
+    needed = [whole for kind, _, whole in _chunks(body) if _is_needed(kind)]
     return to_raster(imagecodecs.png_decode(b"".join((SIGNATURE, *needed))))
 
 
@@ -107,16 +107,16 @@ def encode(samples: Samples, settings: EncodeSettings) -> bytes:
         filter=imagecodecs.PNG.FILTER.SUB,
     )
     metadata = settings.metadata
-    chunks = [make_chunk(b"sRGB", _SRGB_PERCEPTUAL)]
+    chunks = [_chunk(b"sRGB", _SRGB_PERCEPTUAL)]
     if metadata.exif:
-        chunks.append(make_chunk(b"eXIf", metadata.exif))
+        chunks.append(_chunk(b"eXIf", metadata.exif))
     if metadata.xmp:
-        chunks.append(make_chunk(b"iTXt", _XMP_KEYWORD + b"\0\0\0\0" + metadata.xmp))
+        chunks.append(_chunk(b"iTXt", _XMP_KEYWORD + b"\0\0\0\0" + metadata.xmp))
     return b"".join((png[:_IHDR_END], *chunks, png[_IHDR_END:]))
 
 
-def read_chunks(body: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Yield the type and the data of each chunk, and all of it."""
+def _chunks(body: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Yield the type and the data of each chunk up to IEND, and all of it."""
     position = len(SIGNATURE)
     for _ in range(_MAX_CHUNKS):
         if position + 8 > len(body):
@@ -124,6 +124,8 @@ def read_chunks(body: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
         length, kind = struct.unpack_from(">I4s", body, position)
         end = position + 12 + length
         yield kind, body[position + 8 : end - 4], body[position:end]
+        if kind == b"IEND":
+            return
         position = end
     raise FormatError(f"it has more than {_MAX_CHUNKS} chunks")
 
@@ -141,20 +143,19 @@ def _is_needed(kind: bytes) -> bool:
 
 def _frames(body: bytes) -> int:
     """Count the frames of an animation: it is one only if acTL comes first, and data of frames."""
-    kinds = [kind for kind, _, _ in read_chunks(body) if kind in _ANIMATION]
+    kinds = [kind for kind, _, _ in _chunks(body) if kind in _ANIMATION]
     animated = kinds[:1] == [b"acTL"] and b"fdAT" in kinds
     return max(1, kinds.count(b"fcTL")) if animated else 1
 
 
-def make_chunk(kind: bytes, data: bytes) -> bytes:
-    """Return a chunk with its length and its checksum."""
+def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I4s", len(data), kind) + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def _profile(found: dict[bytes, bytes]) -> bytes | None:
     """Return the strongest description of colours: cICP, iCCP, sRGB, then gAMA with cHRM.
 
-    As in browsers, gAMA alone comes with the primaries of sRGB, and 1/2.2 alone is sRGB.
+    As in browsers, gAMA alone comes with the primaries of sRGB, and about 1/2.2 alone is sRGB.
     """
     if len(found.get(b"cICP", b"")) == 4:
         return cicp_profile(*_code_points(found))
@@ -166,7 +167,7 @@ def _profile(found: dict[bytes, bytes]) -> bytes | None:
     chromaticities = _SRGB_CHROMATICITIES
     if len(found.get(b"cHRM", b"")) == 32:
         chromaticities = struct.unpack(">8I", found[b"cHRM"])
-    elif gamma == _SRGB_GAMMA:
+    elif gamma in _LIKE_SRGB:
         return None
     with suppress(imagecodecs.CmsError, ValueError):
         return gamma_profile(100_000 / gamma, [value / 100_000 for value in chromaticities])

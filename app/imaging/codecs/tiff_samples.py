@@ -5,6 +5,8 @@ Kinds of samples: TIFF 6.0; Adobe's TIFF technical notes for 16-bit CIELAB, ICCL
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 from numpy.typing import NDArray
 from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, PLANARCONFIG, SAMPLEFORMAT, TiffPage
@@ -22,8 +24,15 @@ from app.imaging.raster import (
 
 _INK_SET = 332
 _CMYK_INKS = 1
+# Samples of a pixel, and the kind of the second one.
+_PALETTE_LAYOUTS = {
+    (1, EXTRASAMPLE.UNSPECIFIED),
+    (2, EXTRASAMPLE.UNSPECIFIED),
+    (2, EXTRASAMPLE.UNASSALPHA),
+}
 _LARGEST_TILE = 1 << 24  # pixels; a tile is decoded whole, however little of it is shown
 _MAX_SAMPLES = 5  # of a pixel
+_MAX_SEGMENTS = 1 << 16  # strips or tiles, each of which costs 10 µs however small it is
 _SPACES: dict[int, ColourSpace] = {
     PHOTOMETRIC.MINISWHITE: "gray",
     PHOTOMETRIC.MINISBLACK: "gray",
@@ -92,6 +101,9 @@ def check_page(page: TiffPage) -> None:
     _check_sample_format(page, space)
     if page.tilewidth * page.tilelength > _LARGEST_TILE:
         raise NotAnImage("The tiles of this TIFF are too large.")
+    segments = max(len(page.dataoffsets), prod(page.chunked))
+    if segments > _MAX_SEGMENTS:
+        raise NotAnImage(f"A TIFF of {segments} strips or tiles is not supported.")
 
 
 def _check_layout(page: TiffPage, space: ColourSpace) -> None:
@@ -105,8 +117,9 @@ def _check_layout(page: TiffPage, space: ColourSpace) -> None:
         raise NotAnImage("A TIFF with other inks than CMYK is not supported.")
     if page.samplesperpixel > _MAX_SAMPLES:
         raise NotAnImage(f"A TIFF with {page.samplesperpixel} samples a pixel is not supported.")
-    if page.colormap is not None and page.samplesperpixel > 1:
-        raise NotAnImage("A TIFF with a palette is read with one sample a pixel.")
+    extra = page.extrasamples[0] if page.extrasamples else EXTRASAMPLE.UNSPECIFIED
+    if page.colormap is not None and (page.samplesperpixel, extra) not in _PALETTE_LAYOUTS:
+        raise NotAnImage("A TIFF with a palette is read with an index and straight alpha alone.")
 
 
 def _check_sample_format(page: TiffPage, space: ColourSpace) -> None:
@@ -160,16 +173,18 @@ def decode_page(page: TiffPage) -> Raster:
     samples = samples.astype(samples.dtype.newbyteorder("="), copy=False)
     if page.planarconfig == PLANARCONFIG.SEPARATE and samples.ndim == 3:
         samples = np.moveaxis(samples, 0, 2)
-    if page.colormap is not None:
-        return Raster(_look_up(page.colormap, samples), "rgb")
     samples = samples.reshape(*samples.shape[:2], -1)
+    kind = page.extrasamples[0] if page.extrasamples else EXTRASAMPLE.UNSPECIFIED
+    if page.colormap is not None:
+        has_alpha = kind == EXTRASAMPLE.UNASSALPHA
+        alpha = _to_full_range(page, samples[..., 1]) if has_alpha else None
+        return Raster(_look_up(page.colormap, samples[..., 0]), "rgb", alpha)
     space = _SPACES[page.photometric]
     if space == "cmyk":
         return Raster(_to_full_range(page, samples[..., :4]), space)
     colours = 3 if samples.shape[2] >= 3 else 1
     if space != "lab":
         space = "rgb" if colours == 3 else "gray"
-    kind = page.extrasamples[0] if page.extrasamples else EXTRASAMPLE.UNSPECIFIED
     alpha = None
     if kind != EXTRASAMPLE.UNSPECIFIED and samples.shape[2] > colours:
         alpha = _to_full_range(page, samples[..., colours])
@@ -181,6 +196,8 @@ def _look_up(palette: NDArray[np.uint16], indices: NDArray[np.unsignedinteger]) 
     """Return (H, W, 3) uint8; entries are of 16 bits, or of 8 in the files of some programs."""
     shift = 8 if palette.max() > 255 else 0
     colours = np.ascontiguousarray((palette >> shift).astype(np.uint8).T)
+    if indices.dtype == bool:  # of one bit, which would be a mask
+        indices = indices.astype(np.uint8)
     looked_up: Samples = colours[indices]
     return looked_up
 

@@ -12,7 +12,8 @@
  *
  * With the weights of a model, the look is predicted in the browser too:
  *
- *     const network = ClutNetwork.parse(await (await fetch("/static/default.safetensors")).arrayBuffer());
+ *     const weights = await fetch("/static/default.safetensors");
+ *     const network = ClutNetwork.parse(await weights.arrayBuffer());
  *     const context = (await drawThumbnail(image)).getContext("2d");
  *     const lut = network.predict(context.getImageData(0, 0, 256, 256));
  *

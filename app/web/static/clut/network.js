@@ -1,4 +1,4 @@
-/** A CLUT-Net in the browser: it predicts a look from a thumbnail, and nothing leaves the machine. */
+/** A CLUT-Net in the browser: predicts a look from a thumbnail without the service. */
 
 import { Lut } from "./lut.js";
 
@@ -28,7 +28,10 @@ class Planes {
 
 /** The network of the paper with a compressed basis, as `app/networks/clutnet.py` defines it. */
 export class ClutNetwork {
-  /** @param {Record<string, Float32Array>} tensors of `weights.safetensors` by name */
+  /**
+   * @param {Record<string, {shape: number[], data: Float32Array}>} tensors by their names in
+   *     `weights.safetensors`
+   */
   constructor(tensors) {
     for (const name of ["trunk.0.weight", "head.2.weight", "psi", "strong", "weak"]) {
       if (!tensors[name]) throw new RangeError(`These weights lack ${name}.`);
@@ -47,9 +50,10 @@ export class ClutNetwork {
       const length = Number(new DataView(buffer).getBigUint64(0, true));
       const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 8, length)));
       delete header.__metadata__;
-      const tensors = Object.entries(header).map(([name, { dtype, data_offsets: [from, to] }]) => {
+      const tensors = Object.entries(header).map(([name, { dtype, shape, data_offsets }]) => {
         if (dtype !== "F32") throw new RangeError(`${name} is ${dtype}.`);
-        return [name, new Float32Array(buffer.slice(8 + length + from, 8 + length + to))];
+        const [from, to] = data_offsets.map((offset) => 8 + length + offset);
+        return [name, { shape, data: new Float32Array(buffer.slice(from, to)) }];
       });
       return new ClutNetwork(Object.fromEntries(tensors));
     } catch (error) {
@@ -73,10 +77,10 @@ export class ClutNetwork {
   backbone(image) {
     let planes = image;
     for (const at of CONVOLUTIONS) {
-      planes = convolve(planes, this.tensors[`trunk.${at}.weight`], this.tensors[`trunk.${at}.bias`]);
+      planes = convolve(planes, this.layer(`trunk.${at}`));
       planes.data.forEach((value, i, data) => (data[i] = value < 0 ? 0.2 * value : value));
-      const scale = this.tensors[`trunk.${at + 2}.weight`];
-      if (scale) normaliseInstances(planes, scale, this.tensors[`trunk.${at + 2}.bias`]);
+      const norm = this.layer(`trunk.${at + 2}`);
+      if (norm.weight) normaliseInstances(planes, norm);
     }
     return planes.means();
   }
@@ -96,27 +100,31 @@ export class ClutNetwork {
     return sums;
   }
 
+  layer(name) {
+    const [weight, bias] = ["weight", "bias"].map((kind) => this.tensors[`${name}.${kind}`]?.data);
+    return { weight, bias };
+  }
+
   linear(name, input) {
-    const weight = this.tensors[`${name}.weight`];
-    return this.tensors[`${name}.bias`].map((bias, row) => {
-      let sum = bias;
+    const { weight, bias } = this.layer(name);
+    return bias.map((start, row) => {
+      let sum = start;
       for (let i = 0; i < input.length; i++) sum += weight[row * input.length + i] * input[i];
       return sum;
     });
   }
 
-  /** Mix the basis while it is compressed, expand it: M_s (sum_n w_n psi_n) M_w, and add identity. */
+  /** Mix the basis while it is compressed, expand it, and add the identity. */
   decode(weights) {
-    const { psi, strong, weak } = this.tensors;
-    const count = weights.length;
-    const ranks = psi.length / (3 * count); // S * W
-    const size = Math.round(Math.cbrt((strong.length * weak.length) / ranks)); // D S W D^2 / S W
-    const [s, w, squared] = [strong.length / size, weak.length / size ** 2, size ** 2];
-    const mixed = new Float32Array(3 * ranks); // [s][channel][w]
-    for (let i = 0; i < psi.length; i++) {
-      const [row, n] = [Math.floor(i / (3 * w * count)), Math.floor(i / (3 * w)) % count];
-      mixed[row * 3 * w + (i % (3 * w))] += weights[n] * psi[i];
-    }
+    const { psi, strong, weak } = this.tensors; // (S, N, 3, W), (D, S), (W, D^2)
+    const [s, count, channels, w] = psi.shape;
+    const [size, squared] = [strong.shape[0], weak.shape[1]];
+    const mixed = new Float32Array(s * channels * w); // [s][channel][w]
+    psi.data.forEach((value, i) => {
+      const [row, column] = [Math.floor(i / (channels * w)), i % (channels * w)];
+      const [n, outer] = [row % count, Math.floor(row / count)];
+      mixed[outer * channels * w + column] += weights[n] * value;
+    });
     const texels = new Float32Array(4 * size ** 3).fill(1);
     // Of each channel, the own axis comes first: [r][b][g], [g][b][r], [b][g][r].
     const strides = [
@@ -124,20 +132,20 @@ export class ClutNetwork {
       [size, 1, squared],
       [squared, 1, size],
     ];
-    for (let channel = 0; channel < 3; channel++) {
+    for (let channel = 0; channel < channels; channel++) {
       const [own, inner, outer] = strides[channel];
       for (let at = 0; at < squared; at++) {
         const place = (at % size) * inner + Math.floor(at / size) * outer;
         const across = Array.from({ length: s }, (_, row) => {
           let sum = 0;
           for (let i = 0; i < w; i++) {
-            sum += mixed[(row * 3 + channel) * w + i] * weak[i * squared + at];
+            sum += mixed[(row * channels + channel) * w + i] * weak.data[i * squared + at];
           }
           return sum;
         });
         for (let step = 0; step < size; step++) {
           let value = step / (size - 1);
-          for (let row = 0; row < s; row++) value += strong[step * s + row] * across[row];
+          for (let row = 0; row < s; row++) value += strong.data[step * s + row] * across[row];
           texels[4 * (place + step * own) + channel] = value;
         }
       }
@@ -157,7 +165,7 @@ function normalise({ data, width }) {
 }
 
 /** A 3x3 convolution of stride 2 with a border of zeros. */
-function convolve(input, weight, bias) {
+function convolve(input, { weight, bias }) {
   const [from, size] = [input.size, input.size / 2];
   const output = new Planes(bias.length, size);
   const wide = from + 1; // with a border above and on the left; below and right none is read
@@ -189,13 +197,13 @@ function convolve(input, weight, bias) {
   return output;
 }
 
-function normaliseInstances(planes, scale, shift) {
+function normaliseInstances(planes, { weight, bias }) {
   for (let channel = 0; channel < planes.channels; channel++) {
     const plane = planes.plane(channel);
     const centre = mean(plane);
     const variance = plane.reduce((sum, value) => sum + (value - centre) ** 2, 0) / plane.length;
-    const factor = scale[channel] / Math.sqrt(variance + NORM_EPSILON);
-    plane.forEach((value, i) => (plane[i] = (value - centre) * factor + shift[channel]));
+    const factor = weight[channel] / Math.sqrt(variance + NORM_EPSILON);
+    plane.forEach((value, i) => (plane[i] = (value - centre) * factor + bias[channel]));
   }
 }
 

@@ -278,7 +278,7 @@ function listen() {
   $("model").onchange = () => show(state.selected);
   $("unlink").onclick = () => {
     state.linked = null;
-    history.replaceState(null, "", location.pathname);
+    history.replaceState(null, "", save.addressWithoutLook());
     if (state.selected) show(state.selected);
     else document.body.dataset.state = "welcome";
   };

@@ -65,7 +65,8 @@ export function listExtras(parameters, restorers, t, onChange) {
     const off = html("option", { value: "", textContent: t("off") });
     off.dataset.text = "off";
     const options = values.map(([value, textContent]) => html("option", { value, textContent }));
-    const control = html("select", { id: `extra-${name}`, name, onchange: onChange }, off, ...options);
+    const properties = { id: `extra-${name}`, name, onchange: onChange };
+    const control = html("select", properties, off, ...options);
     const label = html("label", { htmlFor: control.id, textContent: t(name) });
     label.dataset.text = name;
     $("extras").append(html("div", { className: "row" }, label, control));

@@ -71,3 +71,10 @@ export function lookLink(token, strength) {
   if (strength < 100) link.searchParams.set("strength", String(strength / 100));
   return String(link);
 }
+
+/** The address of this page without its look. */
+export function addressWithoutLook() {
+  const address = new URL(location.href);
+  for (const name of ["look", "strength"]) address.searchParams.delete(name);
+  return String(address);
+}
