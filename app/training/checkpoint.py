@@ -12,7 +12,7 @@ from numpy.polynomial import legendre
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from app.errors import BadModel, BadParameter
+from app.errors import BadModel
 from app.networks.base import Network, ThumbnailRecipe
 from app.networks.clutnet import ClutNet
 from app.networks.slut import Slut
@@ -157,22 +157,6 @@ def separate_tables(network: Slut) -> None:
     own["shares.bias"][: network.levels] = _PREFERENCE  # logits of the first table
     scene = list(network.last_scene)
     own["head.2.weight"][scene], own["head.2.bias"][scene] = 0.0, 1.0
-
-
-def anchor(network: ClutNet) -> None:
-    """Let all but the map, and the tables after the first, stay as they are.
-
-    Raises:
-        BadParameter: the network is not an sLUT with a map.
-    """
-    if not isinstance(network, Slut) or network.m < 2:
-        raise BadParameter("anchored = true needs an sLUT with a map")
-    branches = (network.local, network.overall, network.shares)
-    learned = {id(it) for branch in branches for it in branch.parameters()} | {id(network.psi)}
-    for parameter in network.parameters():
-        parameter.requires_grad_(id(parameter) in learned)
-    after_first = (torch.arange(network.psi.shape[1]) % network.m > 0).view(1, -1, 1, 1)
-    network.psi.register_hook(lambda gradient: gradient * after_first)  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
 
 def _compress_exposure(network: Slut) -> Tensor:

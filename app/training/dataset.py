@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -42,14 +41,12 @@ class Batch(NamedTuple):
         colours: float32 (B, P, 3) in 0..1.
         targets: float32 (B, P, 3) in 0..1.
         places: float32 (B, P, 2) in 0..1, x and y in the image.
-        features: float16 of the thumbnails, where these are prepared; those are empty then.
     """
 
     thumbnails: Tensor
     colours: Tensor
     targets: Tensor
     places: Tensor
-    features: Tensor | None = None
 
 
 class MixtureConfig(BaseModel):
@@ -132,7 +129,7 @@ class DistillationDataset:
         parts = [self._fresh(step, rng)] if self._taught < self._size else []
         if self._taught:
             parts.append(self._cached(step))
-        return Batch(*map(torch.cat, _columns(parts)))
+        return Batch(*map(torch.cat, zip(*parts, strict=True)))
 
     def _fresh(self, step: int, rng: np.random.Generator) -> Batch:
         """Photographs to recover, and pages."""
@@ -278,19 +275,14 @@ def _same(image: Tensor) -> Tensor:
 
 
 def _collate(examples: list[Batch]) -> Batch:
-    return Batch(*map(torch.stack, _columns(examples)))
-
-
-def _columns(batches: list[Batch]) -> Iterator[tuple[Tensor, ...]]:
-    """Return each tensor of all batches; none has features."""
-    return zip(*(batch[:-1] for batch in batches), strict=True)
+    return Batch(*map(torch.stack, zip(*examples, strict=True)))
 
 
 def _write(path: Path, batch: Batch) -> None:
     """Write a batch in 8 bits: thumbnails and colours lie on these levels anyway, or nearly."""
     # All at once: an interruption leaves no half of it.
     with NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        torch.save([it.mul(255.0).round().byte() for it in batch[:-1]], file)
+        torch.save([it.mul(255.0).round().byte() for it in batch], file)
     Path(file.name).replace(path)
 
 

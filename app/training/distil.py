@@ -14,7 +14,7 @@ from torch.nn import functional
 from app.networks.base import LutBatch
 from app.networks.lut_ops import apply_local, tables_at, trilinear
 from app.networks.store import ModelCard, read_model
-from app.training.checkpoint import CardDraft, anchor, export, new_network, start_from
+from app.training.checkpoint import CardDraft, export, new_network, start_from
 from app.training.config import RunConfig
 from app.training.data import Photos, PhotosConfig
 from app.training.dataset import Batch, DistillationDataset, MixtureConfig
@@ -66,9 +66,6 @@ class DistilConfig(RunConfig):
         dropout: the share of features that are left out in training, each time others.
         bfloat16: whether the student's backbone computes in 16 bits in training: twice as fast
             on a CPU that can.
-        anchored: whether a local network keeps the backbone, the weights and the first table of
-            `init`, and learns the other tables and the map alone: without local light it then
-            answers as that does.
     """
 
     photos: PhotosConfig
@@ -79,7 +76,6 @@ class DistilConfig(RunConfig):
     init: Path | None = None
     dropout: float = Field(default=0.0, ge=0, lt=1)
     bfloat16: bool = False
-    anchored: bool = False
 
 
 def distil(config: DistilConfig, *, cache: Path | None = None) -> ModelCard:
@@ -129,27 +125,20 @@ class Distillation:
         self.held_out = dataset.held_out
         self._dataset, self._losses = dataset, config.losses
         self._bfloat16, self._dropout = config.bfloat16, config.dropout
-        self._anchored = config.anchored
-        if config.anchored:
-            anchor(self.network)
         self._ramps = ramps(config.seed)
         if config.fixed_matrices:
             for matrix in self.network.matrices:
                 matrix.requires_grad_(False)
 
     def batch(self, step: int) -> Batch:
-        """Return the batch of a step, with its features if the backbone does not learn."""
-        batch = self._dataset.batch(step)
-        if not self._anchored:
-            return batch
-        with torch.no_grad():
-            features = self._features(batch).half()
-        return batch._replace(thumbnails=features[:, :0], features=features)
+        """Return the batch of a step."""
+        return self._dataset.batch(step)
 
     def loss(self, batch: Batch) -> Tensor:
         """Compute L1 + cosine, and the losses against clipping and bands."""
         weights = self._losses
-        features = self._features(batch) if batch.features is None else batch.features
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
+            features = self.network.features(batch.thumbnails)
         kept = functional.dropout2d(features.float(), self._dropout)
         tables = self.network.decode(self.network.codes(kept))
         answers = apply_local(tables, batch.colours, batch.places)
@@ -162,10 +151,6 @@ class Distillation:
             + weights.curvature * curvature_loss(some)
             + weights.excess_variation * excess_variation(self._along_ramps(LutBatch(some)))
         )
-
-    def _features(self, batch: Batch) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
-            return self.network.features(batch.thumbnails)
 
     def _along_ramps(self, tables: LutBatch) -> Tensor:
         """Map the ramps (R, L, 3) through B tables: (B, R, L, 3) in 0..1."""

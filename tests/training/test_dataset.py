@@ -100,8 +100,7 @@ def test_held_out_photos_are_judged_in_three_ways(make):
 def alike(one: Batch, other: Batch, tolerance: float) -> bool:
     """Whether two batches are equal but for a tolerance."""
     return all(
-        torch.allclose(*pair, rtol=0, atol=tolerance)
-        for pair in zip(one[:-1], other[:-1], strict=True)
+        torch.allclose(*pair, rtol=0, atol=tolerance) for pair in zip(one, other, strict=True)
     )
 
 
