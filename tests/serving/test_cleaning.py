@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from app.errors import BadParameter
 from app.main import create_service
-from app.policies import ModelsPolicy
+from app.policies import AdmissionPolicy, ModelsPolicy
 from app.restoration.store import write_restorer
 from app.serving.files import enhance_file
 from app.serving.options import EnhanceOptions
@@ -35,8 +35,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 async def service(anyio_backend: str, store: Path) -> AsyncIterator[EnhancementService]:
-    """Run a service with that store."""
-    async with create_service(Settings(models=ModelsPolicy(store=store))) as service:
+    """Run a service with that store; without a deadline, since the machine may be busy."""
+    settings = Settings(models=ModelsPolicy(store=store), admission=AdmissionPolicy(deadline=None))
+    async with create_service(settings) as service:
         yield service
 
 

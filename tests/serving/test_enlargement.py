@@ -35,7 +35,7 @@ def create(store: Path, max_pixels: int = 10**8, **admission: int) -> Enhancemen
         Settings(
             models=ModelsPolicy(store=store),
             image=Limits(max_pixels=max_pixels),
-            admission=AdmissionPolicy(**admission),
+            admission=AdmissionPolicy(**{"deadline": None} | admission),
         )
     )
 
