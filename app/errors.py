@@ -110,6 +110,10 @@ class AnimatedImage(Problem):
     status, code, title = 422, "animated-image", "The image is animated"
 
 
+class TooManyFrames(Problem):
+    status, code, title = 422, "too-many-frames", "The animation is too long"
+
+
 class QuotaExceeded(Problem):
     status, code, title = 429, "quota-exceeded", "The quota of the API key is used up"
 
@@ -163,6 +167,7 @@ PROBLEMS: tuple[type[Problem], ...] = (
     TooManyPixels,
     TooMuchMetadata,
     AnimatedImage,
+    TooManyFrames,
     QuotaExceeded,
     BadModel,
     TrainingDiverged,

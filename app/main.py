@@ -70,7 +70,7 @@ def create_service(
         partial(read_restorers, settings.models.store),
         Admission(settings.admission),
         PriorityThreadPool(threads),
-        Sandbox(threads),
+        Sandbox(threads, preload="app.luts.apply:load_loops"),
         LutCache(settings.lut),
         settings.image,
     )

@@ -249,6 +249,24 @@ class Limits(Policy):
         "seconds. Photographs have at most about 200. Scans of 1, 2 or 4 bits may have 8, 4 or 2 "
         "times as many.",
     )
+    max_frames: PositiveInt = Field(
+        default=2000,
+        description="Animations with more frames are rejected; their first frame is not.",
+    )
+    max_animation_pixels: PositiveInt = Field(
+        default=400_000_000,
+        description="Animations with more pixels in all frames together are rejected. They are "
+        "decoded and encoded one frame after the other, at 5 to 30 megapixels per second: more "
+        "are not ready by CLUT_ADMISSION_DEADLINE.",
+    )
+    max_animation_seconds: PositiveFloat = Field(
+        default=600.0, description="Animations that play longer are rejected."
+    )
+    max_animation_bytes: PositiveInt = Field(
+        default=64 * 2**20,
+        description="Animations whose result is larger are rejected as soon as it is. The memory "
+        "of a request includes it twice.",
+    )
     max_profile_bytes: PositiveInt = Field(
         default=4 * 2**20,
         description="Images with a larger ICC profile are rejected; printers' reach 3 MB.",

@@ -147,7 +147,7 @@ def test_failed_conversions(
     ("arguments", "complaint"),
     [
         (("enhance", "a.jpg"), "--output"),
-        (("enhance", "a.jpg", "-o", "b.gif"), "OUT is a folder"),
+        (("enhance", "a.jpg", "-o", "b.bmp"), "OUT is a folder"),
         (("lut", "a.jpg", "-o", "b.txt"), f"one of {', '.join(formats_by_suffix())}"),
         (("lut", "convert", "a.cube", "-o", "b.txt"), "one of .cube, .csp, "),
         (("lut", "convert", "a.cube"), "--output"),

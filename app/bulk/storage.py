@@ -183,7 +183,7 @@ SUFFIXES = formats_by_suffix()
 
 def has_suffix_of(name: str, image_format: ImageFormat) -> bool:
     """Return whether the suffix of a file name is one of the format's."""
-    return SUFFIXES.get(PurePosixPath(name).suffix.lower()) is image_format
+    return PurePosixPath(name).suffix.lower() in image_format.codec.suffixes
 
 
 def output_name(name: str, image_format: ImageFormat) -> str:

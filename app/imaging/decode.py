@@ -51,7 +51,7 @@ def prepare(
         height, width, _ = image.pixels.shape
         if height * width > source.pixels:
             raise DamagedImage("Its decoder returned more pixels than its header promises.")
-        _check_thumbnail(thumbnail, thumbnail_size)
+        check_thumbnail(thumbnail, thumbnail_size)
     return image, thumbnail
 
 
@@ -71,11 +71,11 @@ def prepare_thumbnail(
     """
     thumbnail, notes = source.run(_prepare_thumbnail, thumbnail_size, antialias, truncated)
     if source.sandbox is not None:
-        _check_thumbnail(thumbnail, thumbnail_size)
+        check_thumbnail(thumbnail, thumbnail_size)
     return thumbnail, notes
 
 
-def _check_thumbnail(thumbnail: NDArray[np.float32], size: int) -> None:
+def check_thumbnail(thumbnail: NDArray[np.float32], size: int) -> None:
     """Raise DamagedImage for what a network must not receive: it runs with those of others."""
     fits = thumbnail.dtype == np.float32 and thumbnail.shape == (3, size, size)
     if not (fits and thumbnail.min() >= 0 and thumbnail.max() <= 1):  # nor NaN
@@ -151,16 +151,17 @@ def _decode_or_fill(
     fill = source.format.codec.decode_truncated
     try:
         with decode_errors(source.format):
-            return _to_image(source, function(source.body))
+            return to_image(source, function(source.body))
     except DamagedImage:
         if truncated is TruncatedPolicy.REFUSE or fill is None:
             raise
     with decode_errors(source.format):
-        image = _to_image(source, fill(source.body, side))
+        image = to_image(source, fill(source.body, side))
     return replace(image, notes=(*image.notes, TRUNCATED))
 
 
-def _to_image(source: EncodedImage, raster: Raster) -> Image:
+def to_image(source: EncodedImage, raster: Raster) -> Image:
+    """Convert decoded samples to upright sRGB with square pixels."""
     header = source.header
     if header.crop is not None:
         raster = _apply_crop(raster, header.crop)

@@ -18,12 +18,12 @@ class ForkServer:
     may be a script without a guard, or belong to a framework.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, preload: str = "") -> None:
         self._lock = Lock()
         self._control, theirs = socket.socketpair()
         with theirs:
             self._popen = subprocess.Popen(  # noqa: S603 -- our own module
-                [sys.executable, "-m", sandbox_process.__name__, str(theirs.fileno())],
+                [sys.executable, "-m", sandbox_process.__name__, str(theirs.fileno()), preload],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
             )

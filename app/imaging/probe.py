@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
 import puremagic
 from PIL.Image import DecompressionBombError
@@ -33,10 +33,15 @@ log = logging.getLogger("clut")
 P = ParamSpec("P")
 R = TypeVar("R")
 
+FIRST_FRAME: Final = "first-frame"  # the note of a still image that an animation began with
+
 _CMYK = 4  # channels of a JPEG
 # Bytes for each pixel, by the bits of a sample: what `benchmarks.peak` measured for the most
 # expensive kinds of images (8 bits: reduced; 16 bits: with alpha, an ICC profile, and reduced).
 _PEAK_BYTES = {8: 18, 16: 24}
+_ANIMATION_BYTES = 72  # for each pixel of the canvas, whatever the number of frames
+_RESULT_COPIES = 3  # of an animation: it grows in the sandbox, and is received from there
+_FRAME_BYTES = 2048  # that the container of a frame takes at most, with a palette
 _BODY_COPIES = 3  # sent to the sandbox, received there, and read by a library
 _ALLOWANCE = 1.5  # address space for each byte of the peak: decoders also reserve what they skip
 _SLACK = 128 << 20  # bytes for the working memory of decoders
@@ -56,6 +61,7 @@ class EncodedImage:
         header: its header.
         sandbox: where it is decoded, or None for this process.
         deadline: on the clock of `time.monotonic`, when decoding in a sandbox is ended, or None.
+        max_result_bytes: that an animation may be encoded to; 0 for a still image.
     """
 
     body: bytes
@@ -63,6 +69,7 @@ class EncodedImage:
     header: Header
     sandbox: Sandbox | None
     deadline: float | None = None
+    max_result_bytes: int = 0
 
     @property
     def width(self) -> int:
@@ -80,11 +87,25 @@ class EncodedImage:
         return max(self.header.width * self.header.height, self._shown[0] * self._shown[1])
 
     @property
+    def all_pixels(self) -> int:
+        """The pixels of all frames together."""
+        animation = self.header.animation
+        return self.pixels * (1 if animation is None else animation.frames)
+
+    @property
     def peak_bytes(self) -> int:
         """The most memory that decoding, converting, reducing and encoding take."""
         copies = 0 if self.sandbox is None else _BODY_COPIES * len(self.body)
+        if self.header.animation is not None:
+            result = _RESULT_COPIES * self.max_result_bytes
+            return copies + result + self.pixels * _ANIMATION_BYTES
         usual = _PEAK_BYTES[8 if self.header.bits <= 8 else 16]
         return copies + self.pixels * max(usual, self.header.peak_bytes)
+
+    def first_frame(self) -> EncodedImage:
+        """Return the still image that an animation begins with."""
+        notes = (*self.header.notes, FIRST_FRAME)
+        return replace(self, header=replace(self.header, animation=None, notes=notes))
 
     def thumbnail_pixels(self, side: int) -> int:
         """Return the most pixels that `decode_reduced` decodes."""
@@ -103,7 +124,7 @@ class EncodedImage:
             DamagedImage: the decoder crashed, or took more memory or time than its size justifies.
             Exception: whatever the function raised.
         """
-        seconds = _BASE_CPU_SECONDS + _CPU_SECONDS_A_MEGAPIXEL * self.pixels / 1e6
+        seconds = _BASE_CPU_SECONDS + _CPU_SECONDS_A_MEGAPIXEL * self.all_pixels / 1e6
         budget = Budget(_SLACK + int(_ALLOWANCE * self.peak_bytes), seconds, self.deadline)
         return run_in(self.sandbox, budget, function, replace(self, sandbox=None), *args, **kwargs)
 
@@ -139,7 +160,7 @@ def probe(
         NotAnImage: it is none of the formats that are read here.
         DamagedImage: its header cannot be read.
         TooManyPixels: it has more than `limits.max_pixels`, or too many for its length.
-        AnimatedImage: it holds several images.
+        AnimatedImage: it holds several images, and is no animation that can be read.
     """
     image_format = detect_format(body)
     if image_format is None or not image_format.readable:
@@ -155,7 +176,10 @@ def probe(
     )
     source = EncodedImage(body, image_format, header, None if ordinary else sandbox, deadline)
     _check(source, limits)
-    return source
+    if header.animation is None:
+        return source
+    longest = 4 * source.all_pixels + _FRAME_BYTES * header.animation.frames
+    return replace(source, max_result_bytes=min(longest, limits.max_animation_bytes))
 
 
 def _is_srgb(profile: bytes | None, sandbox: Sandbox | None) -> bool:
@@ -196,8 +220,8 @@ def _check(source: EncodedImage, limits: Limits) -> None:
     _check_blocks(source, limits)
     if header.frames > 1:
         raise AnimatedImage(
-            f"The {name} holds {header.frames} images. Animations are not enhanced; "
-            "send one image.",
+            f"The {name} holds {header.frames} images. Animations are enhanced in GIF, WebP, APNG "
+            "and AVIF; send one image.",
             frames=header.frames,
         )
 

@@ -35,7 +35,7 @@ class Metadata:
 
 
 # What was done to an image that clients may not expect; a response header lists them.
-Note = Literal["first-page", "tone-mapped", "truncated"]
+Note = Literal["first-frame", "first-page", "tone-mapped", "truncated"]
 
 ColourSpace = Literal["gray", "rgb", "cmyk", "lab"]
 
@@ -64,6 +64,21 @@ class Crop:
 
 
 @dataclass(frozen=True)
+class Animation:
+    """What a file states about its frames before any is decoded.
+
+    Attributes:
+        frames: their number, at least 2.
+        seconds: the duration of one play.
+        plays: how often it is shown; 0 for without end.
+    """
+
+    frames: int
+    seconds: float
+    plays: int
+
+
+@dataclass(frozen=True)
 class Header:
     """What a file states before any pixel is decoded.
 
@@ -72,7 +87,8 @@ class Header:
         height: in pixels, as stored.
         channels: samples of a pixel as they are stored, alpha included.
         bits: of a sample.
-        frames: number of images of equal rank in the file.
+        frames: number of images of equal rank in the file, unless they are an animation.
+        animation: the frames of an animation that can be decoded, or None.
         orientation: 1..8 as in EXIF; how to turn the stored image upright.
         crop: the part that is shown, before it is turned upright; None for all of it.
         pixel_aspect: the width of a stored pixel by its height; None for square pixels.
@@ -91,6 +107,7 @@ class Header:
     channels: int = 3
     bits: int = 8
     frames: int = 1
+    animation: Animation | None = None
     orientation: int = 1
     crop: Crop | None = None
     pixel_aspect: float | None = None

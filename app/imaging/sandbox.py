@@ -89,8 +89,9 @@ class Sandbox:
     same time than there are processes.
     """
 
-    def __init__(self, processes: int = 1) -> None:
-        self._size = processes
+    def __init__(self, processes: int = 1, preload: str = "") -> None:
+        """`preload` is MODULE:FUNCTION, which is called before processes are forked."""
+        self._size, self._preload = processes, preload
         self._server: ForkServer | None = None
         self._idle: LifoQueue[_Process] = LifoQueue()
         self._lock = Lock()
@@ -100,7 +101,7 @@ class Sandbox:
         self._seconds = 0.0
 
     def __enter__(self) -> Self:
-        self._server = ForkServer()
+        self._server = ForkServer(self._preload)
         return self
 
     def __exit__(
@@ -206,7 +207,7 @@ class Sandbox:
                 return _Process(self._server)
             except (EOFError, OSError):  # something has killed the server
                 self._server.end()
-                self._server = ForkServer()
+                self._server = ForkServer(self._preload)
                 return _Process(self._server)
 
     def _end(self, process: _Process) -> int:

@@ -15,6 +15,7 @@ import struct
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which ends us
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _preload()
+    _preload(sys.argv[2])
     with suppress(OSError):
         while True:
             message, handles, _, _ = socket.recv_fds(control, NUMBER.size, 1)
@@ -74,8 +75,12 @@ def main() -> None:
                 control.sendall(NUMBER.pack(os.waitstatus_to_exitcode(status)))
 
 
-def _preload() -> None:
-    """Load every decoder and the compiled loops: what is loaded later counts as a call's memory."""
+def _preload(loader: str) -> None:
+    """Load every decoder and the compiled loops: what is loaded later counts as a call's memory.
+
+    Args:
+        loader: MODULE:NAME of a function that loads what calls of other layers need, or "".
+    """
     import imagecodecs
     import numpy as np
 
@@ -86,6 +91,9 @@ def _preload() -> None:
         getattr(imagecodecs, function)
     for dtype in (np.uint8, np.uint16):
         make_thumbnail(np.zeros((1, 1, 3), dtype), 1, antialias=False)
+    module, _, name = loader.partition(":")
+    if module:
+        getattr(import_module(module), name)()
 
 
 def _fork(control: socket.socket, handle: int) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -119,6 +119,13 @@ def _check(pixels: Pixels, dtype: np.dtype[Any]) -> None:
         raise ValueError(f"pixels must be (H, W, 3) {dtype}: {pixels.shape} {pixels.dtype}")
     if not (pixels.flags.c_contiguous and pixels.flags.writeable):
         raise ValueError("pixels that change in place must be C-contiguous and writable")
+
+
+def load_loops() -> None:
+    """Compile the loops for pixels of 8 bits, or load them from disk."""
+    for interpolation in get_args(Interpolation):
+        for size in (2, 33):  # the first is too steep to pack
+            apply(np.zeros((1, 1, 3), np.uint8), Lut3D.identity(size), interpolation)
 
 
 def _can_pack(table: NDArray[np.float32]) -> bool:

@@ -89,7 +89,8 @@ class EnhanceOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False
     format: OutputFormat = Field(
         default=None,
         description="auto is what Accept prefers, else the image's own format; HEIC and other "
-        "formats that are only read become JPEG.",
+        "formats that are only read become JPEG. Animations stay animations in gif, webp, avif "
+        "and apng; other formats receive the first frame.",
     )
     quality: int | None = Field(
         default=None,
@@ -126,6 +127,11 @@ class EnhanceOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False
         "Apple's cameras), which makes it HDR on displays that can show it. Results in JPEG alone "
         "have one.",
     )
+    first: bool = Field(
+        default=False,
+        description="Enhance the first frame of an animation as a still image. Formats that hold "
+        "no animations always receive the first frame. X-Image-Notes: first-frame states it.",
+    )
     truncated: Truncated = TruncatedPolicy.REFUSE
     min_change: float = Field(
         default=0.0,
@@ -151,7 +157,11 @@ class PredictLutOptions(LutOptions):
 
 
 def choose_format(
-    asked: ImageFormat | None, own: ImageFormat, accepted: AcceptedFormats = ()
+    asked: ImageFormat | None,
+    own: ImageFormat,
+    accepted: AcceptedFormats = (),
+    *,
+    animated: bool = False,
 ) -> ImageFormat:
     """Return the format that an enhanced image is written in.
 
@@ -160,10 +170,17 @@ def choose_format(
         own: the format that the image was read from; chosen where the client accepts it as
             gladly as any other.
         accepted: what the client accepts; empty where it has no preference.
+        animated: whether formats that hold animations go before those that do not.
     """
     if asked is not None:
         return asked
-    own = own if own.encodable else ImageFormat.JPEG
+    if not own.encodable:
+        own = ImageFormat.JPEG
+    elif own is ImageFormat.APNG and not animated:
+        own = ImageFormat.PNG
+    if animated:
+        holding = [[it for it in group if it.codec.animation] for group in accepted]
+        accepted = holding if any(holding) else accepted
     for group in accepted:
         if group:
             return own if own in group else group[0]

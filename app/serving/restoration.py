@@ -15,6 +15,7 @@ from app.imaging.codecs import ImageFormat
 from app.imaging.probe import EncodedImage
 from app.imaging.resize import fit, resize_plane
 from app.imaging.types import Image
+from app.policies import Limits
 from app.restoration.apply import clean, upscale
 from app.restoration.damage import Damage, estimate_noise
 from app.restoration.methods.cleaner import Cleaner
@@ -148,11 +149,11 @@ class OutputLimits:
     """What a result may take.
 
     Attributes:
-        max_pixels: of the result.
+        image: the limits of one image.
         memory_bytes: of a request.
     """
 
-    max_pixels: int
+    image: Limits
     memory_bytes: int
 
 
@@ -206,7 +207,7 @@ def check_output(
 
     def fits(enlargement: Enlargement) -> bool:
         return (
-            pixels * enlargement.factor**2 <= limits.max_pixels
+            pixels * enlargement.factor**2 <= limits.image.max_pixels
             and output_side(math.ceil(longer), enlargement.factor) <= most_side
             and output_memory(source, options, image_format, enlargement) <= limits.memory_bytes
         )
@@ -221,5 +222,5 @@ def check_output(
         f"upscale={options.upscale:g} makes {math.ceil(pixels * options.upscale**2)} pixels; "
         f"at most upscale={largest:g} is accepted for this image.",
         max_upscale=largest,
-        max_pixels=limits.max_pixels,
+        max_pixels=limits.image.max_pixels,
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from functools import partial
 from time import monotonic
 from types import TracebackType
@@ -13,10 +12,9 @@ from typing import Self, TypeVar
 
 from app.imaging.codecs import ImageFormat
 from app.imaging.decode import TruncatedPolicy
-from app.imaging.probe import EncodedImage, probe
+from app.imaging.probe import probe
 from app.imaging.sandbox import Sandbox
 from app.luts.export import LutOptions
-from app.networks.store import Model
 from app.policies import BYTES_PER_PIXEL, Limits
 from app.restoration.store import Restorers
 from app.serving.admission import Admission
@@ -30,68 +28,26 @@ from app.serving.looks import (
     to_look,
 )
 from app.serving.model_runners import ModelRunners, Thumbnail
-from app.serving.options import AcceptedFormats, EnhanceOptions, choose_format
+from app.serving.opened_image import OpenedImage
+from app.serving.options import AcceptedFormats, EnhanceOptions
 from app.serving.permit import Permit
 from app.serving.restoration import (
-    Enlargement,
     OutputLimits,
-    check_output,
     find_cleaner,
-    output_memory,
 )
 from app.serving.results import EnhancedImage, ExportedLut, Look, PredictedLut
 from app.serving.stages import (
     apply_and_encode,
+    convert,
     decode_image,
     decode_thumbnail,
-    thumbnail_memory,
+    find_frame,
 )
 from app.serving.thread_pool import PriorityThreadPool, priority_of
 
 R = TypeVar("R")
 
 STUCK_FACTOR = 4  # deadlines that a call on a thread may take before it counts as stuck
-
-
-@dataclass(frozen=True, eq=False)
-class OpenedImage:
-    """An image whose header was read, and the model or look that it will be enhanced with.
-
-    Attributes:
-        permit: of its request.
-        source: the file and its header.
-        model: a model that stays in use as long as the permit is held.
-        look: the look of a token, which replaces the prediction, or None.
-        restorers: the models that may enlarge it.
-        limits: of the result.
-    """
-
-    permit: Permit
-    source: EncodedImage
-    model: Model
-    look: Look | None
-    restorers: Restorers
-    limits: OutputLimits
-
-    def enhance_memory(self, options: EnhanceOptions, accepted: AcceptedFormats = ()) -> int:
-        """Return the most bytes of memory that `enhance` takes.
-
-        Raises:
-            TooManyPixels, BadParameter: the image cannot be enlarged so far.
-        """
-        image_format = choose_format(options.format, self.source.format, accepted)
-        enlargement = self.plan_enlargement(options, image_format)
-        output = output_memory(self.source, options, image_format, enlargement)
-        return max(self.source.peak_bytes, output)
-
-    def plan_enlargement(self, options: EnhanceOptions, image_format: ImageFormat) -> Enlargement:
-        """Plan how the result is enlarged; see `check_output`."""
-        return check_output(self.source, options, image_format, self.restorers, self.limits)
-
-    def predict_memory(self, options: LutOptions) -> int:
-        """Return the most bytes of memory that `predict_lut` takes."""
-        thumbnail = thumbnail_memory(self.source, self.model.card.thumbnail.size)
-        return max(thumbnail, export_memory(self.model, options))
 
 
 class EnhancementService:
@@ -187,7 +143,7 @@ class EnhancementService:
             permit.keep(self.models.use(chosen))
             probing = partial(probe, body, self._limits, self.sandbox, permit.expires_at)
             source = await permit.run(self._workers, monotonic(), probing)
-            limits = OutputLimits(self._limits.max_pixels, self.admission.memory_bytes)
+            limits = OutputLimits(self._limits, self.admission.memory_bytes)
             return OpenedImage(permit, source, chosen, given, self.restorers, limits)
 
     async def enhance(
@@ -203,8 +159,10 @@ class EnhancementService:
         Raises:
             Problem: the image is damaged, an option does not fit it, or the deadline has passed.
         """
+        opened, image_format = opened.choose(options, accepted)
+        if opened.source.header.animation is not None:
+            return await self._enhance_animation(opened, options, image_format)
         permit, source = opened.permit, opened.source
-        image_format = choose_format(options.format, source.format, accepted)
         async with permit.within_deadline():
             priority = priority_of(monotonic(), source.pixels)
             cleaner = find_cleaner(opened.restorers, options)
@@ -234,6 +192,23 @@ class EnhancementService:
                 notes,
             )
 
+    async def _enhance_animation(
+        self, opened: OpenedImage, options: EnhanceOptions, image_format: ImageFormat
+    ) -> EnhancedImage:
+        """Enhance an animation; see `enhance`."""
+        permit, source = opened.permit, opened.source
+        async with permit.within_deadline():
+            priority = priority_of(monotonic(), source.all_pixels)
+            await permit.reserve_memory(opened.animation_memory(options), priority)
+            finding = partial(find_frame, source, opened.model.card.thumbnail)
+            frame = await permit.run_stage(self._workers, priority, "decode", finding)
+            look = opened.look or await self._predict(opened, frame.thumbnail)
+            finishing = partial(
+                convert, permit, source, frame, look, options, image_format, self.models.device
+            )
+            body, change, applied = await permit.run(self._workers, priority, finishing)
+            return EnhancedImage(body, image_format, look, change, applied, permit.timings())
+
     async def predict_lut(
         self,
         opened: OpenedImage,
@@ -250,10 +225,12 @@ class EnhancementService:
         permit = opened.permit
         async with permit.within_deadline():
             recipe = opened.model.card.thumbnail
-            pixels = opened.source.thumbnail_pixels(recipe.size)
+            source = opened.source
+            animated = source.header.animation is not None
+            pixels = source.all_pixels if animated else source.thumbnail_pixels(recipe.size)
             priority = priority_of(monotonic(), pixels)
             await permit.reserve_memory(opened.predict_memory(options), priority)
-            decoding = partial(decode_thumbnail, opened.source, recipe, truncated)
+            decoding = partial(decode_thumbnail, source, recipe, truncated)
             thumbnail, notes = await permit.run_stage(self._workers, priority, "decode", decoding)
             look = await self._predict(opened, thumbnail)
             exporting = partial(export_lut, look, options, gzipped=gzipped)

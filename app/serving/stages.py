@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from math import ceil
 from typing import Protocol, TypeVar
 
 import numpy as np
 
+from app.imaging.animation import (
+    AnimationPlan,
+    Representative,
+    Unchanged,
+    convert_animation,
+    find_representative,
+)
 from app.imaging.codecs import ImageFormat
 from app.imaging.decode import TRUNCATED, TruncatedPolicy, prepare, prepare_thumbnail
 from app.imaging.encode import HdrPolicy, encode
 from app.imaging.hdr import TONE_MAPPED
 from app.imaging.metadata import MetadataPolicy, filter_metadata
-from app.imaging.probe import EncodedImage
+from app.imaging.probe import FIRST_FRAME, EncodedImage
 from app.imaging.raster import Note
 from app.imaging.types import Image
+from app.luts import apply
 from app.luts.apply import Pixels
 from app.luts.lut_error import mean_difference
 from app.networks.base import ThumbnailRecipe
@@ -46,7 +55,14 @@ def decode_thumbnail(
     source: EncodedImage, recipe: ThumbnailRecipe, truncated: TruncatedPolicy
 ) -> tuple[Thumbnail, tuple[Note, ...]]:
     """Make the thumbnail alone, from the smallest decode that is large enough for it."""
+    if source.header.animation is not None:
+        return find_frame(source, recipe).thumbnail, ()
     return prepare_thumbnail(source, recipe.size, recipe.antialias, truncated)
+
+
+def find_frame(source: EncodedImage, recipe: ThumbnailRecipe) -> Representative:
+    """Find the frame by which the look of an animation is predicted."""
+    return find_representative(source, recipe.size, recipe.antialias)
 
 
 class ParallelMap(Protocol):
@@ -137,6 +153,52 @@ def apply_look(
     return change, True
 
 
+def convert(
+    permit: Permit,
+    source: EncodedImage,
+    frame: Representative,
+    look: Look,
+    options: EnhanceOptions,
+    image_format: ImageFormat,
+    device: Device,
+) -> tuple[bytes, float, bool]:
+    """Apply a look to all frames of an animation, and encode them.
+
+    The sandbox runs it on the CPU, whatever the device.
+
+    Args:
+        permit: of the request; measures the stages, and ends them if it is cancelled.
+        source: the animation.
+        frame: that stands for it; the change of the colours is measured on it.
+        look: its LUT is applied.
+        options: hold the strength, the least change, the size, the quality and the metadata.
+        image_format: of the result.
+        device: holds the interpolation.
+
+    Returns:
+        The file, the change that the look makes, and whether the look was applied; as
+        `apply_and_encode`.
+
+    Raises:
+        CancelledError: nothing waits for the result any more.
+    """
+    lut = look.lut.at_strength(options.strength)
+    with permit.measure("apply"):
+        pixels = np.rint(np.moveaxis(frame.thumbnail, 0, 2) * 255).astype(np.uint8)
+        change = measure_change(pixels, device.applier(lut, np.uint8))
+    applied = change >= options.min_change
+    fits = options.max_side is None or max(source.width, source.height) <= options.max_side
+    keeps = options.metadata is MetadataPolicy.KEEP
+    if not applied and source.format is image_format and fits and keeps:
+        return source.body, change, applied
+    prepare = partial(apply.prepare, lut, device.interpolation, np.uint8) if applied else Unchanged
+    plan = AnimationPlan(
+        image_format, options.quality, options.max_side, options.metadata, frame.opaque
+    )
+    with permit.measure("encode"):
+        return convert_animation(source, prepare, plan), change, applied
+
+
 def measure_change(pixels: Pixels, applier: Callable[[Pixels], None]) -> float:
     """Return the mean CIEDE2000 difference that a LUT makes to pixels (H, W, 3).
 
@@ -176,7 +238,7 @@ def is_as_asked(
     source: EncodedImage, image: Image, image_format: ImageFormat, options: EnhanceOptions
 ) -> bool:
     """Whether a file needs no other encoding: it is what was decoded, and its parts may stay."""
-    decoded = TRUNCATED not in image.notes and TONE_MAPPED not in image.notes
+    decoded = {TRUNCATED, TONE_MAPPED, FIRST_FRAME}.isdisjoint(image.notes)
     hdr = image.gain_map is None or options.hdr is HdrPolicy.KEEP
     fits = options.max_side is None or max(source.width, source.height) <= options.max_side
     keeps = options.metadata is MetadataPolicy.KEEP and hdr

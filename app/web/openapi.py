@@ -46,7 +46,8 @@ ENHANCED: dict[int | str, dict[str, Any]] = {
         "`X-Restore` is what `restore` measured and how strongly it corrected. "
         "`X-Upscale` is the factor and the models by which the photo was enlarged. "
         "`X-Image-Notes` names what else was done: `tone-mapped` (from HDR), `truncated` (filled), "
-        "`first-page` (a TIFF had further pages).",
+        "`first-page` (a TIFF had further pages), "
+        "`first-frame` (an animation had further frames).",
         "content": {image.media_type: _BINARY for image in ImageFormat if image.encodable},
     }
 }
@@ -99,7 +100,7 @@ IMAGE_PROBLEMS = problems(
     _413="The body is too large.",
     _415="The body is not a supported image, or its content encoding is not supported.",
     _421="The Host header names a host that is not served.",
-    _422="The image is damaged, has too many pixels, or is animated.",
+    _422="The image is damaged, has too many pixels or frames, or holds several images.",
     _429="The API key's quota is used up; `Retry-After` is when to retry.",
     _503="At capacity or shutting down; `Retry-After` is when to retry.",
     _504="The response was not ready in time.",

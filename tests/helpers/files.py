@@ -128,6 +128,7 @@ def one_of_each() -> dict[str, bytes]:
         "jxl": saved(rgb, "JXL"),
         "jxl lossless": imagecodecs.jpegxl_encode(scene(), lossless=True),
         "gif": saved(rgb, "GIF"),
+        "apng": saved(rgb, "PNG", save_all=True, append_images=[rgb.rotate(180)]),
         "bmp": saved(rgb, "BMP"),
         "heif": heic([scene()]),
     }

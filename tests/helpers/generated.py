@@ -21,7 +21,7 @@ _MODEL = create_service(Settings()).models.registry.default
 _TOKEN = LookToken(_MODEL.card.fingerprint, np.zeros(_MODEL.network.code_size, np.float32))
 
 # Every content type is accepted: the format is detected from the content.
-for _subtype in ("jpeg", "png", "webp", "avif", "tiff", "bmp", "heif", "gif", "jxl"):
+for _subtype in ("jpeg", "png", "webp", "avif", "tiff", "bmp", "heif", "gif", "jxl", "apng"):
     schemathesis.openapi.media_type(f"image/{_subtype}", _PHOTOS)
 schemathesis.openapi.media_type("application/octet-stream", _PHOTOS)
 schemathesis.openapi.format("binary", _PHOTOS)  # the part of a form

@@ -45,7 +45,9 @@ def _image_format_row(member: ImageFormat) -> tuple[str, ...]:
     written, quality = "read only", ""
     if member.encodable:
         written = f"{codec.bit_depth} bits" + (", alpha" if codec.has_alpha else "")
-        quality = str(codec.default_quality or "lossless")
+        lossless = "lossless" if codec.bit_depth == 16 else "256 colours a frame"
+        quality = str(codec.default_quality or lossless)
+        written += ", animations" * (codec.animation is not None)
     return f"`{codec.name}`", codec.media_type, " ".join(codec.suffixes), written, quality
 
 

@@ -241,6 +241,8 @@ def test_truncated_files_are_damaged(name: str) -> None:
     body = one_of_each()[name]
     if name == "webp":
         body = saved(RGB, "WEBP")  # without metadata, which would follow the picture
+    if name == "apng":
+        body = body[: body.index(b"fdAT")]  # only the first frame is decoded
     for part in (0.05, 0.3, 0.6, 0.9, 0.98):
         with pytest.raises(DamagedImage):
             photo(body[: int(len(body) * part)])

@@ -70,7 +70,7 @@ def test_limit_holds_for_every_format(body: bytes) -> None:
         probe(body, Limits(max_pixels=96 * 64 - 1))
 
 
-@pytest.mark.parametrize("image_format", ["PNG", "WEBP", "AVIF"])
+@pytest.mark.parametrize("image_format", ["AVIF"])
 def test_animations_are_refused(image_format: str) -> None:
     """Several frames are refused, and counted."""
     frames = [Image.fromarray(scene() // n) for n in (1, 2, 3)]

@@ -36,7 +36,6 @@ EXAMPLE = EnhanceOptions(
         ("strength", 1.1),
         ("quality", 0),
         ("max_side", 0),
-        ("format", "gif"),
         ("format", "bmp"),
         ("metadata", "some"),
         ("vibrance", 1),

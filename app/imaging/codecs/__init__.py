@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Self
 
-from app.imaging.codecs import avif, bmp, gif, heif, jpeg, jxl, png, tiff, webp
+from app.imaging.codecs import apng, avif, bmp, gif, heif, jpeg, jxl, png, tiff, webp
 from app.imaging.codecs.base import MAX_HEAD, Codec
 
 
@@ -25,6 +25,7 @@ class ImageFormat(StrEnum):
         return member
 
     JPEG = jpeg.CODEC
+    APNG = apng.CODEC  # before PNG, which matches it as well
     PNG = png.CODEC
     WEBP = webp.CODEC
     AVIF = avif.CODEC

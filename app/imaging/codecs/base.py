@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from app.imaging.codecs.frames import AnimationSettings, Frame, StoredFrame
 from app.imaging.raster import EncodeSettings, Header, Raster, Samples
 
-MAX_HEAD = 4096  # bytes from the start of a file that `Codec.matches` receives
+MAX_HEAD = 1 << 16  # bytes from the start of a file that `Codec.matches` receives
+
+MapColours = Callable[[Samples], Samples]  # of a palette (1, N, 3) uint8
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnimationCodec:
+    """How the frames of a format are read and written, one after the other.
+
+    Attributes:
+        read: yields the frames as they are stored.
+        write: encodes frames (H, W, 3 | 4) of one size, with their durations.
+        map_palettes: replaces the colours of the palettes that all frames have, and nothing else,
+            or returns None where a frame has none; None for formats without palettes. Leaves out
+            texts and metadata unless they are to be kept.
+    """
+
+    read: Callable[[bytes], Iterator[StoredFrame]]
+    write: Callable[[Iterator[Frame], AnimationSettings], bytes]
+    map_palettes: Callable[[bytes, MapColours, bool], bytes | None] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +51,7 @@ class Codec:
             fills what is missing with gray; or None.
         read_gain_map: returns the gain map of an image with a header, or None: a JPEG with nothing
             but its own parameters, which makes an HDR image of the upright image. Never raises.
+        animation: reads and writes animations, or None for formats of which only stills are read.
         encode: encodes (H, W, 3 | 4) RGB or RGBA samples, or None for formats that are only read.
         bit_depth: the most bits of a channel that `encode` writes.
         has_alpha: whether `encode` writes an alpha channel; otherwise images are laid on white.
@@ -54,6 +75,7 @@ class Codec:
     decode_reduced: Callable[[bytes, int], Raster] | None = None
     decode_truncated: Callable[[bytes, int], Raster] | None = None
     read_gain_map: Callable[[bytes, Header], bytes | None] | None = None
+    animation: AnimationCodec | None = None
     encode: Callable[[Samples, EncodeSettings], bytes] | None = None
     bit_depth: Literal[8, 16] = 8
     has_alpha: bool = True

@@ -37,8 +37,8 @@ _XMP_TEXT = b"xml:com.adobe.xmp"  # keywords are compared in lower case
 _RAW = b"raw profile type "  # the keywords before there were eXIf and one for XMP
 _MAX_INFLATED = 4 << 20  # bytes of all compressed profiles and texts; real ones are smaller
 _MAX_CHUNKS = 100_000  # a chunk of pixels is seldom under 8 KB
-_IHDR_LENGTH = 13
-_IHDR_END = len(SIGNATURE) + 12 + _IHDR_LENGTH
+IHDR_START, IHDR_LENGTH = 16, 13
+_IHDR_END = IHDR_START + IHDR_LENGTH + 4
 # A palette, and gray or RGB with a transparent colour, are decoded to RGBA.
 _CHANNELS = {0: 2, 2: 4, 3: 4, 4: 2, 6: 4}
 _SRGB_PERCEPTUAL = b"\0"
@@ -63,7 +63,7 @@ def read_header(body: bytes) -> Header:
     found: dict[bytes, bytes] = {}
     texts: dict[bytes, bytes] = {}
     room = _MAX_INFLATED
-    for kind, data, whole in _chunks(body):
+    for kind, data, whole in read_chunks(body):
         _check_known(kind, whole)
         if kind in (b"tEXt", b"zTXt", b"iTXt"):
             keyword, text = _read_text(kind, data, room)
@@ -75,7 +75,7 @@ def read_header(body: bytes) -> Header:
             found.setdefault(kind, profile)
         elif kind != b"IDAT":
             found.setdefault(kind, data)
-    if len(found.get(b"IHDR", b"")) != _IHDR_LENGTH:
+    if len(found.get(b"IHDR", b"")) != IHDR_LENGTH:
         raise FormatError("it does not start with a header of 13 bytes")
     width, height, bits, colour_type = struct.unpack_from(">IIBB", found[b"IHDR"])
     metadata = _metadata(found, texts)
@@ -94,7 +94,7 @@ def read_header(body: bytes) -> Header:
 
 def decode(body: bytes) -> Raster:
     """Decode; palettes are looked up and transparent colours become alpha."""
-    needed = [whole for kind, _, whole in _chunks(body) if _is_needed(kind)]
+    needed = [whole for kind, _, whole in read_chunks(body) if _is_needed(kind)]
     return to_raster(imagecodecs.png_decode(b"".join((SIGNATURE, *needed))))
 
 
@@ -107,15 +107,15 @@ def encode(samples: Samples, settings: EncodeSettings) -> bytes:
         filter=imagecodecs.PNG.FILTER.SUB,
     )
     metadata = settings.metadata
-    chunks = [_chunk(b"sRGB", _SRGB_PERCEPTUAL)]
+    chunks = [make_chunk(b"sRGB", _SRGB_PERCEPTUAL)]
     if metadata.exif:
-        chunks.append(_chunk(b"eXIf", metadata.exif))
+        chunks.append(make_chunk(b"eXIf", metadata.exif))
     if metadata.xmp:
-        chunks.append(_chunk(b"iTXt", _XMP_KEYWORD + b"\0\0\0\0" + metadata.xmp))
+        chunks.append(make_chunk(b"iTXt", _XMP_KEYWORD + b"\0\0\0\0" + metadata.xmp))
     return b"".join((png[:_IHDR_END], *chunks, png[_IHDR_END:]))
 
 
-def _chunks(body: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+def read_chunks(body: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
     """Yield the type and the data of each chunk up to IEND, and all of it."""
     position = len(SIGNATURE)
     for _ in range(_MAX_CHUNKS):
@@ -143,12 +143,13 @@ def _is_needed(kind: bytes) -> bool:
 
 def _frames(body: bytes) -> int:
     """Count the frames of an animation: it is one only if acTL comes first, and data of frames."""
-    kinds = [kind for kind, _, _ in _chunks(body) if kind in _ANIMATION]
+    kinds = [kind for kind, _, _ in read_chunks(body) if kind in _ANIMATION]
     animated = kinds[:1] == [b"acTL"] and b"fdAT" in kinds
     return max(1, kinds.count(b"fcTL")) if animated else 1
 
 
-def _chunk(kind: bytes, data: bytes) -> bytes:
+def make_chunk(kind: bytes, data: bytes) -> bytes:
+    """Return a chunk with its length and its checksum."""
     return struct.pack(">I4s", len(data), kind) + data + struct.pack(">I", zlib.crc32(kind + data))
 
 

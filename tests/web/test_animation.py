@@ -1,0 +1,157 @@
+"""Animations through POST /enhance and POST /lut: what is answered, in which format."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from io import BytesIO
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.helpers.animations import DURATIONS, FORMATS, animation, read_animation, tiny_gif
+from tests.helpers.files import saved, scene
+from tests.helpers.http import problem
+from tests.helpers.server import serving
+
+needs_ffprobe = pytest.mark.skipif(
+    shutil.which("ffprobe") is None, reason="there is no ffprobe: apt-get install ffmpeg"
+)
+
+
+@pytest.mark.parametrize("transparent", [False, True])
+@pytest.mark.parametrize("own", FORMATS)
+@pytest.mark.parametrize("query", ["", *(f"&format={it}" for it in FORMATS)])
+def test_animations_stay_animations(
+    client: httpx.Client, own: str, query: str, transparent: bool
+) -> None:
+    """In their own format or another: frames, durations, plays and alpha are the same."""
+    body = animation(own, transparent=transparent)
+    response = client.post(f"/enhance?model=vivid{query}", content=body)
+    assert response.status_code == 200, response.text
+    assert response.headers["content-type"] == f"image/{query.removeprefix('&format=') or own}"
+    assert "X-Image-Notes" not in response.headers
+    before, after = read_animation(body), read_animation(response.content)
+    assert after.milliseconds == before.milliseconds == list(DURATIONS)
+    assert after.plays == before.plays
+    np.testing.assert_array_equal(after.frames[..., 3], before.frames[..., 3])
+    assert np.abs(after.frames.astype(int) - before.frames).mean() > 2  # the look
+
+
+@pytest.mark.parametrize("own", ["webp", "apng"])
+def test_one_look_for_all_frames(client: httpx.Client, own: str) -> None:
+    """What does not move has one colour; the look of the response is that of POST /lut."""
+    body = animation(own)
+    response = client.post("/enhance?model=vivid&format=apng", content=body)
+    frames = read_animation(response.content).frames
+    for frame in frames[1:]:
+        np.testing.assert_array_equal(frame[20:], frames[0][20:])
+    lut = client.post("/lut?model=vivid", content=body)
+    assert lut.status_code == 200
+    assert lut.headers["X-Look"] == response.headers["X-Look"]
+    again = client.post(f"/enhance?format=apng&look={lut.headers['X-Look']}", content=body)
+    assert again.content == response.content
+
+
+@pytest.mark.parametrize("query", ["first=true", "format=jpeg", "format=png", "format=tiff"])
+@pytest.mark.parametrize("own", FORMATS)
+def test_still_images_of_animations(client: httpx.Client, own: str, query: str) -> None:
+    """Where a still image is asked for it is the first frame, and the response states it."""
+    response = client.post(f"/enhance?min_change=100&{query}", content=animation(own))
+    assert response.status_code == 200
+    assert response.headers["X-Image-Notes"] == "first-frame"
+    first = query == "first=true"
+    expected = {"apng": "png"}.get(own, own) if first else query.removeprefix("format=")
+    assert response.headers["content-type"] == f"image/{expected}"
+    with Image.open(BytesIO(response.content)) as image:
+        assert getattr(image, "n_frames", 1) == 1
+        difference = np.asarray(image.convert("RGB")).astype(int)
+    assert np.abs(difference - read_animation(animation(own)).frames[0, ..., :3]).mean() < 8
+
+
+@pytest.mark.parametrize("own", FORMATS)
+def test_an_animation_that_needs_no_look(client: httpx.Client, own: str) -> None:
+    """It comes back byte for byte."""
+    body = animation(own)
+    response = client.post("/enhance?min_change=100", content=body)
+    assert response.content == body
+    assert response.headers["X-Unchanged"] == "true"
+
+
+def test_negotiation_prefers_formats_that_hold_animations(client: httpx.Client) -> None:
+    """Accept chooses among them; a client that accepts none receives the first frame."""
+    for accept, expected in (
+        ("image/jpeg, image/webp;q=0.5", "image/webp"),
+        ("image/jpeg", "image/jpeg"),
+        ("image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8", "image/apng"),
+        ("*/*", "image/apng"),
+    ):
+        response = client.post("/enhance", content=animation("apng"), headers={"Accept": accept})
+        assert response.headers["content-type"] == expected
+        assert (response.headers.get("X-Image-Notes") == "first-frame") is (
+            expected == "image/jpeg"
+        )
+
+
+@pytest.mark.parametrize("image_format", ["gif", "apng"])
+def test_photographs_as_animations(client: httpx.Client, image_format: str) -> None:
+    """A still image becomes an animation of one frame."""
+    body = saved(scene(), "PNG")
+    response = client.post(f"/enhance?format={image_format}", content=body)
+    assert response.headers["content-type"] == f"image/{image_format}"
+    with Image.open(BytesIO(response.content)) as image:
+        assert image.size == (96, 64)
+        assert getattr(image, "n_frames", 1) == 1
+
+
+@pytest.mark.parametrize("query", ["restore=auto", "upscale=2"])
+def test_options_for_still_images(client: httpx.Client, query: str) -> None:
+    """Animations are neither restored nor enlarged; their first frame is."""
+    body = animation("gif")
+    document = problem(client.post(f"/enhance?{query}", content=body), 400, "bad-parameter")
+    assert "first=true" in str(document["detail"])
+    assert client.post(f"/enhance?first=true&{query}", content=body).status_code == 200
+
+
+def test_limits() -> None:
+    """Each rejects with its number, before anything is decoded; the first frame is served."""
+    body = animation("webp")
+    for name, limit in {"max_frames": 4, "max_animation_seconds": 0.2}.items():
+        with serving(**{f"IMAGE_{name.upper()}": limit}) as server:
+            for path in ("/enhance", "/lut"):
+                document = problem(server.client.post(path, content=body), 422, "too-many-frames")
+                assert document[name] == limit
+            assert server.client.post("/enhance?first=true", content=body).status_code == 200
+    small = {"ADMISSION_MEMORY_BYTES": 8 << 20, "IMAGE_MAX_PIXELS": 200_000}
+    with serving(**small) as server:  # less than the canvas and the result take
+        many = tiny_gif(200, 400, 300)
+        problem(server.client.post("/enhance", content=many), 422, "too-many-pixels")
+        assert server.client.post("/enhance", content=body).status_code == 200
+
+
+def test_the_deadline_ends_the_work() -> None:
+    """An animation that is not ready in time is a 504, and the next request is served."""
+    with serving(ADMISSION_DEADLINE=1.0) as server:
+        client = server.client
+        long = tiny_gif(400, 1000, 900)
+        problem(client.post("/enhance?format=webp", content=long), 504, "deadline-exceeded")
+        assert client.post("/enhance", content=saved(scene(), "PNG")).status_code == 200
+
+
+@needs_ffprobe
+@pytest.mark.parametrize("image_format", ["gif", "apng"])
+def test_ffprobe_counts_the_same_frames(
+    client: httpx.Client, image_format: str, tmp_path: Path
+) -> None:
+    """Another reader than Pillow finds the frames and their size."""
+    response = client.post(f"/enhance?format={image_format}", content=animation("webp"))
+    path = tmp_path / f"result.{image_format}"
+    path.write_bytes(response.content)
+    command = ["ffprobe", "-v", "error", "-count_frames", "-show_streams", "-of", "json", path]
+    stream = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)["streams"]
+    assert int(stream[0]["nb_read_frames"]) == len(DURATIONS)
+    assert (stream[0]["width"], stream[0]["height"]) == (60, 40)
