@@ -256,8 +256,8 @@ class Limits(Policy):
     max_animation_pixels: PositiveInt = Field(
         default=400_000_000,
         description="Animations with more pixels in all frames together are rejected. They are "
-        "decoded and encoded one frame after the other, at 5 to 30 megapixels per second: more "
-        "are not ready by CLUT_ADMISSION_DEADLINE.",
+        "decoded and encoded one frame after the other, on one core; what is not ready by "
+        "CLUT_ADMISSION_DEADLINE is rejected.",
     )
     max_animation_seconds: PositiveFloat = Field(
         default=600.0, description="Animations that play longer are rejected."
@@ -265,7 +265,7 @@ class Limits(Policy):
     max_animation_bytes: PositiveInt = Field(
         default=64 * 2**20,
         description="Animations whose result is larger are rejected as soon as it is. The memory "
-        "of a request includes it twice.",
+        "of a request includes it three times.",
     )
     max_profile_bytes: PositiveInt = Field(
         default=4 * 2**20,
