@@ -17,7 +17,9 @@ def test_the_default_network_has_a_recipe():
     """Given the recipe of the default network: a CLUT-Net 20+05+20, guarded teachers with BPAM."""
     config = read_config(RECIPES / "default.toml", DistilConfig)
 
-    assert config.network.model_dump() == {"n": 20, "s": 5, "w": 20, "d": 33, "colours": 32}
+    network = config.network
+    assert network.architecture == "clutnet"
+    assert (network.n, network.s, network.w, network.d, network.colours) == (20, 5, 20, 33, 32)
     assert sorted(config.teachers.models) == ["bgrid", "svdlut"]
     assert (config.teachers.bpam is not None, config.teachers.guard) == (True, 0.2)
     assert config.licence == "Apache-2.0"
