@@ -1,8 +1,8 @@
 """The service as an application of Ray Serve: `serve run app.ray_app:application`.
 
 There is one deployment. Each replica is the whole service, as `clut-enhance serve` runs it, in a
-process of its own. docs/ray.md has the measurements behind that choice and behind the constants.
-Needs the extra `ray`.
+process of its own. docs/performance.md has the measurements behind that choice and behind the
+constants. Needs the extra `ray`.
 """
 
 from __future__ import annotations
