@@ -28,16 +28,30 @@ class ClutNet(Network):
         colours: the number of features of the colours alone, which the published network lacks: the
             mean over all pixels of what a small network makes of each. The norms of the backbone
             remove most of what tells exposure, contrast, saturation and casts apart.
+        restraint: k, the size of a look that is halved: looks are multiplied by r^2 / (r^2 + k^2),
+            where r is the root mean square of what the LUT changes at its lattice points. Small
+            looks are mostly errors of the prediction, on images that need nothing. 0 changes none.
+            `set_restraint` completes it when the basis has been learned.
     """
 
     architecture = "clutnet"
     mean: Tensor
     std: Tensor
     identity: Tensor
+    restraint: Tensor | None
 
-    def __init__(self, n: int, s: int | None, w: int | None, d: int = 33, colours: int = 0) -> None:
-        # Cards of networks without these features do not name them.
-        extra = {"colours": colours} if colours else {}
+    def __init__(
+        self,
+        n: int,
+        s: int | None,
+        w: int | None,
+        d: int = 33,
+        colours: int = 0,
+        restraint: float = 0.0,
+    ) -> None:
+        # Cards of networks without them do not name them.
+        optional = {"colours": colours, "restraint": restraint}
+        extra = {name: value for name, value in optional.items() if value}
         super().__init__(code_size=n, n=n, s=s, w=w, d=d, **extra)
         self.n, self.s, self.w, self.d = n, s, w, d
         self.trunk = Backbone()
@@ -46,6 +60,7 @@ class ClutNet(Network):
         self.psi = nn.Parameter(torch.zeros(s or d, n, 3, w or d * d))
         self.strong = nn.Parameter(torch.zeros(d, s)) if s else None  # M_s
         self.weak = nn.Parameter(torch.zeros(w, d * d)) if w else None  # M_w
+        self.register_buffer("restraint", torch.zeros(n, n) if restraint else None)
         # Constants are not stored with the weights.
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
@@ -71,7 +86,18 @@ class ClutNet(Network):
     def codes(self, features: Tensor) -> Tensor:
         """Map features (B, 128 + C, 8, 8) to basis weights (B, N)."""
         weights: Tensor = self.head(features.mean(dim=(2, 3)))
-        return weights
+        if self.restraint is None:
+            return weights
+        squares = ((weights @ self.restraint) * weights).sum(dim=1, keepdim=True)  # (r / k)^2
+        return weights * (squares / (1.0 + squares))
+
+    @torch.no_grad()
+    def set_restraint(self) -> None:
+        """Compute the quadratic form that maps basis weights to (r / k)^2, from the basis."""
+        if self.restraint is not None:
+            basis = self.basis().flatten(1)
+            size = float(self.hparams["restraint"] or 0.0)
+            self.restraint.copy_(basis @ basis.T / (basis.shape[1] * size**2))
 
     def decode(self, codes: Tensor) -> LutBatch:
         """Map basis weights (B, N) to identity plus residual (B, 3, D, D, D).

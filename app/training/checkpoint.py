@@ -76,7 +76,8 @@ def export(run: Path, store: Path) -> ModelCard:
         raise BadModel(f"{run}: no checkpoint yet")
     draft = CardDraft.model_validate_json((run / _DRAFT).read_bytes())
     network = draft.network.build()
-    network.load_state_dict(state["average"])
+    network.load_state_dict(network.state_dict() | state["average"])  # which lacks the restraint
+    network.set_restraint()
     return write_model(
         store,
         network,
@@ -88,7 +89,7 @@ def export(run: Path, store: Path) -> ModelCard:
     )
 
 
-def new_network(*, seed: int, **sizes: int | str | None) -> ClutNet:
+def new_network(*, seed: int, **sizes: float | str | None) -> ClutNet:
     """Make a network to be trained, of the sizes of a `NetworkConfig`.
 
     M_s and M_w are Legendre polynomials of low order: a table spanned by them has no bands, while
@@ -97,7 +98,7 @@ def new_network(*, seed: int, **sizes: int | str | None) -> ClutNet:
     `separate_tables`.
     """
     torch.manual_seed(seed)
-    network = NetworkConfig.model_validate(sizes).build()
+    network = NetworkConfig.model_validate(sizes | {"restraint": 0.0}).build()
     with torch.no_grad():
         if network.strong is not None:
             network.strong.copy_(curves(network.d, network.strong.shape[1]))
@@ -118,6 +119,7 @@ def start_from(network: ClutNet, other: Network) -> None:
     new. A 4D-LUT takes all of a CLUT-Net but the basis and the weights.
     """
     state, own = other.state_dict(), network.state_dict()
+    state.pop("restraint", None)
     columns = state["head.0.weight"].shape[1]
     own["head.0.weight"][:, columns:] = 0.0
     own["head.0.weight"][:, :columns] = state.pop("head.0.weight")

@@ -7,7 +7,14 @@ import tomllib
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+)
 
 from app.errors import BadParameter, describe_first
 from app.model_files import Name
@@ -30,6 +37,7 @@ class NetworkConfig(BaseModel):
         colours: as in `ClutNet`.
         m: as in `Slut`, which alone has it.
         levels: as in `Slut`; local networks alone have it.
+        restraint: as in `ClutNet`, which alone has it; it has no part in the training.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +50,7 @@ class NetworkConfig(BaseModel):
     colours: NonNegativeInt = 0
     m: PositiveInt = 2
     levels: PositiveInt = 8
+    restraint: NonNegativeFloat = 0.0
 
     def build(self) -> ClutNet:
         """Make the network, with random weights."""
@@ -49,7 +58,7 @@ class NetworkConfig(BaseModel):
             return Slut(self.n, self.m, self.s, self.w, self.d, self.colours, self.levels)
         if self.architecture == "lut4d":
             return Lut4D(self.n, self.s, self.w, self.d, self.colours, self.levels)
-        return ClutNet(self.n, self.s, self.w, self.d, self.colours)
+        return ClutNet(self.n, self.s, self.w, self.d, self.colours, self.restraint)
 
 
 class ScheduleConfig(BaseModel):

@@ -96,3 +96,16 @@ def test_features_of_the_colours_do_not_depend_on_where_they_are() -> None:
     assert not torch.allclose(features[:, :128], mirrored[:, :128], atol=0.01)
     brighter = network.features(thumbnails / 2 + 0.5)
     assert not torch.allclose(features[:, 128:], brighter[:, 128:], atol=0.01)
+
+
+def test_restraint_reduces_looks_by_their_size() -> None:
+    """A look is multiplied by r^2 / (r^2 + k^2), r the RMS of its change at the lattice points."""
+    plain = make_clutnet(5, 10)
+    network = ClutNet(4, 5, 10, D, restraint=0.02)
+    network.load_state_dict(network.state_dict() | plain.state_dict())
+    network.set_restraint()
+    thumbnails = torch.rand(3, 3, 256, 256)
+    before, after = plain.encode(thumbnails), network.encode(thumbnails)
+    changes = (plain.decode(before).table - identity_table(D)).flatten(1)
+    squares = changes.square().mean(dim=1, keepdim=True)
+    torch.testing.assert_close(after, before * squares / (squares + 0.02**2), rtol=1e-4, atol=1e-6)

@@ -70,7 +70,19 @@ export class ClutNetwork {
   predict(thumbnail) {
     const image = normalise(thumbnail);
     const features = [...this.backbone(image), ...this.colours(image)];
-    return this.decode(this.linear("head.2", this.linear("head.0", features).map(hardSwish)));
+    const weights = this.linear("head.2", this.linear("head.0", features).map(hardSwish));
+    return this.decode(this.restrain(weights));
+  }
+
+  /** Reduce small looks, by a quadratic form of their weights; see `restraint` of the class. */
+  restrain(weights) {
+    const form = this.tensors.restraint?.data;
+    if (!form) return weights;
+    let squares = 0;
+    weights.forEach((a, i) =>
+      weights.forEach((b, k) => (squares += form[i * weights.length + k] * a * b)),
+    );
+    return weights.map((weight) => (weight * squares) / (1 + squares));
   }
 
   /** Five convolutions, each with LeakyReLU(0.2) and, but for the last, an instance norm. */
