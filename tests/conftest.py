@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from hypothesis import settings
+from PIL import Image, ImageEnhance
 
 from tests.helpers.paths import PHOTOS, SHARED
 from tests.helpers.processors import PROCESSORS
@@ -68,6 +70,16 @@ def client(server: Server) -> httpx.Client:
 def otters(photos: Path) -> bytes:
     """Read a JPEG of 853x480 pixels."""
     return (photos / "otters.jpg").read_bytes()
+
+
+@pytest.fixture(scope="session")
+def dim(otters: bytes) -> bytes:
+    """Darken the otters: unlike a finished photo, one that every look is seen on."""
+    buffer = io.BytesIO()
+    ImageEnhance.Brightness(Image.open(io.BytesIO(otters))).enhance(0.6).save(
+        buffer, "JPEG", quality=95
+    )
+    return buffer.getvalue()
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

@@ -86,21 +86,20 @@ def test_contents(wheel: Path) -> None:
 
 
 def test_serve(
-    installed: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    installed: Path, dim: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`clut-enhance serve` from the wheel enhances a photo with the embedded model."""
     monkeypatch.delenv("PYTHONPATH", raising=False)
     monkeypatch.chdir(tmp_path)
-    photo = (photos / "lake.jpg").read_bytes()
     with serving(program=[str(installed / "clut-enhance")]) as server:
-        response = server.client.post("/enhance", content=photo)
+        response = server.client.post("/enhance", content=dim)
         models = server.client.get("/models").json()["models"]
     assert response.status_code == 200
     assert response.headers["Content-Type"] == "image/jpeg"
     embedded = {folder.name for folder in (ROOT / "model_store").iterdir() if folder.is_dir()}
     assert {model["name"] for model in models} <= embedded
     assert "default" in {model["name"] for model in models}
-    with Image.open(io.BytesIO(photo)) as before, Image.open(io.BytesIO(response.content)) as after:
+    with Image.open(io.BytesIO(dim)) as before, Image.open(io.BytesIO(response.content)) as after:
         after.load()
         assert (after.format, after.size) == ("JPEG", before.size)
         difference = ImageChops.difference(before.convert("RGB"), after)

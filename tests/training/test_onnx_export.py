@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -120,17 +119,17 @@ def test_another_network_differs(exported: bytes) -> None:
     """The comparison sees a network that answers something else."""
     model = embedded()
     with torch.no_grad():
-        model.network.psi.add_(0.01)
+        model.network.psi.add_(0.05)
     found = compare(model, OnnxNetwork(exported), thumbnails()[:2])
     assert found.worst > 0.01
     assert found.mean > 0.05
 
 
-def test_example_of_the_documentation(exported: bytes, tmp_path: Path) -> None:
+def test_example_of_the_documentation(exported: bytes, dim: bytes, tmp_path: Path) -> None:
     """The example of docs/clients.md enhances a photograph as the service does."""
-    photo = PHOTOS / "otters.jpg"
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(dim)
     (tmp_path / "default.onnx").write_bytes(exported)
-    shutil.copy(photo, tmp_path / "photo.jpg")
     (code,) = re.findall(
         r"```python\n(.*?)```", (ROOT / "docs" / "clients.md").read_text(), re.DOTALL
     )
@@ -140,5 +139,5 @@ def test_example_of_the_documentation(exported: bytes, tmp_path: Path) -> None:
     with Image.open(tmp_path / "better.png") as image:
         difference = np.abs(np.asarray(image) - expected)
     # Thumbnails of 8 bits, and 16 bits per entry in Pillow's LUT.
-    assert difference.mean() < 0.6
+    assert difference.mean() < 1.0
     assert np.abs(expected - pixels).mean() > 2 * difference.mean()

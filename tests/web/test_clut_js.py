@@ -339,14 +339,15 @@ def publishing(folder: Path) -> Iterator[str]:
             thread.join()
 
 
-def test_example(browser: Browser, photos: Path, tmp_path: Path) -> None:
+def test_example(browser: Browser, dim: bytes, tmp_path: Path) -> None:
     """The example of the README works on a page of another origin that CORS allows."""
     (code,) = re.findall(r"```html\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     with publishing(tmp_path) as origin, serving(CORS_ORIGINS=json.dumps([origin])) as server:
         code = code.replace("http://localhost:8000", f"http://127.0.0.1:{server.port}")
+        (tmp_path / "dim.jpg").write_bytes(dim)
         (tmp_path / "gallery.html").write_text(f'<link rel="icon" href="data:,">{code}')
         with visiting(browser, f"{origin}/gallery.html") as page:
-            page.locator("input[type=file]").set_input_files(photos / "otters.jpg")
+            page.locator("input[type=file]").set_input_files(tmp_path / "dim.jpg")
             page.wait_for_function("() => document.querySelector('canvas').width === 853")
             enhanced = decode(page.locator("canvas").screenshot())
             page.locator("input[type=range]").fill("0")

@@ -94,8 +94,9 @@ def test_the_format_is_detected_from_the_content(client: httpx.Client, otters: b
         assert decode(response).format == "JPEG"
 
 
-def test_strength(client: httpx.Client, photo: Image.Image) -> None:
+def test_strength(client: httpx.Client, dim: bytes) -> None:
     """Strength 0 leaves the pixels unchanged, and 0.5 changes them half as much as 1."""
+    photo = Image.open(io.BytesIO(dim))
     png = encode(photo, "PNG")
     none, half, whole = (
         decode(client.post(f"/enhance?strength={strength}", content=png))

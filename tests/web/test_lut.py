@@ -21,9 +21,9 @@ def token(client: httpx.Client, otters: bytes) -> str:
     return client.post("/lut", content=otters).headers["x-look"]
 
 
-def test_a_photo_gives_its_lut(client: httpx.Client, otters: bytes) -> None:
+def test_a_photo_gives_its_lut(client: httpx.Client, dim: bytes) -> None:
     """The response is a .cube of 33 points per axis, near the identity but not equal to it."""
-    response = client.post("/lut", content=otters)
+    response = client.post("/lut", content=dim)
     assert response.status_code == 200
     assert response.headers["content-type"] == "text/plain; charset=us-ascii"
     assert response.headers["x-model"] == "default@2"

@@ -65,9 +65,9 @@ def page(browser: Browser, server: Server) -> Iterator[Page]:
 
 
 @pytest.fixture
-def enhanced(page: Page, otters: bytes) -> Page:
+def enhanced(page: Page, dim: bytes) -> Page:
     """Open the page and drop a photo on it."""
-    drop(page, {"otters.jpg": otters})
+    drop(page, {"otters.jpg": dim})
     wait_for_look(page)
     return page
 
@@ -113,9 +113,9 @@ def saved(download: Download) -> bytes:
 
 
 @pytest.mark.parametrize("event", ["drop", "paste"])
-def test_photo_is_enhanced(page: Page, otters: bytes, event: str) -> None:
+def test_photo_is_enhanced(page: Page, dim: bytes, event: str) -> None:
     """A photo that is dropped or pasted shows its look, its curves and its figures."""
-    drop(page, {"otters.jpg": otters}, event)
+    drop(page, {"otters.jpg": dim}, event)
     wait_for_look(page)
     assert float(page.locator("#difference").inner_text()) > 0.5
     assert re.fullmatch(r"[\d.]+ → [\d.]+ %", page.locator("#clipped").inner_text())
@@ -227,7 +227,7 @@ def test_pinch(browser: Browser, server: Server, otters: bytes) -> None:
         assert int(zoom.inner_text().rstrip(" %")) > 2 * percent
 
 
-def test_download(enhanced: Page, client: httpx.Client, otters: bytes) -> None:
+def test_download(enhanced: Page, client: httpx.Client, dim: bytes) -> None:
     """The download is the response for the same look, strength, format and size."""
     set_range(enhanced, "#strength", 60)
     enhanced.get_by_label("Format").select_option("png")
@@ -237,7 +237,7 @@ def test_download(enhanced: Page, client: httpx.Client, otters: bytes) -> None:
     assert download.value.suggested_filename == "otters-enhanced.png"
     command = shlex.split(enhanced.locator("#curl").input_value())
     (target,) = [word for word in command if word.startswith("http")]
-    expected = client.post(target, content=otters).content
+    expected = client.post(target, content=dim).content
     image = Image.open(io.BytesIO(saved(download.value)))
     assert (image.format, image.size) == ("PNG", (853, 480))
     difference = np.asarray(image).astype(int) - np.asarray(Image.open(io.BytesIO(expected)))
@@ -336,13 +336,15 @@ def test_album(page: Page, photos: Path) -> None:
             Image.open(io.BytesIO(archive.read(name))).load()
 
 
-def test_nothing_leaves_the_device(browser: Browser, server: Server, photos: Path) -> None:
+def test_nothing_leaves_the_device(
+    browser: Browser, server: Server, photos: Path, dim: bytes
+) -> None:
     """With local=1 photos are enhanced and saved by the browser, also without a network."""
     names = ["otters.jpg", "lake.jpg"]
     with visiting(browser, address(server, "/?local=1")) as page:
         posts: list[str] = []
         page.on("request", lambda it: posts.append(it.url) if it.method == "POST" else None)
-        drop(page, {"otters.jpg": (photos / "otters.jpg").read_bytes()})
+        drop(page, {"otters.jpg": dim})
         expect(page.locator("#status")).to_have_text("otters.jpg is enhanced.")
         assert float(page.locator("#difference").inner_text()) > 0.5
         before, after = (show_split(page, share) for share in (100, 0))
