@@ -160,22 +160,19 @@ class Distillation:
 
 
 def _draft(config: DistilConfig, photos: Photos, teachers: Teachers) -> CardDraft:
-    sources = [f"{card.model_ref} ({card.licence}): {card.source}" for card in teachers.cards]
-    if config.teachers.bpam is not None:
-        sources.append("BPAM (MIT): Lou et al., ICCV 2025, github.com/LabShuHangGU/BPAM")
     # Paths of this machine are of no use to others.
     paths: Mapping[str, IncEx | bool] = {
         "run": True,
         "store": True,
         "init": True,
         "photos": {"folder", "inventory"},
-        "teachers": {"store", "bpam"},
+        "teachers": {"store": True, "pixelwise": {"__all__": {"file"}}},
     }
     return CardDraft(
         name=config.name,
         licence=config.licence,
         source="Trained here on photographs damaged at random, towards the originals, and on "
-        f"raw-like ones towards the mean of: {'; '.join(sources)}",
+        f"raw-like ones towards the mean of: {'; '.join(teachers.sources)}",
         thumbnail=config.thumbnail,
         network=config.network,
         training={

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from app.networks.store import Model, ModelCard, ModelRegistry, read_store
 from app.policies import STORE
 from app.training.augment import colours_at
 from app.training.bpam import Bpam
+from app.training.iat import Iat
 
 Look = Callable[[NDArray[Any]], NDArray[np.float32]]
 """The mapping predicted for one image: colours (..., 3) in 0..1 to colours."""
@@ -80,23 +81,61 @@ class Ensemble:
         return [(network(thumbnails), weight) for network, weight in self._members]
 
 
+class _Pixelwise(NamedTuple):
+    """A network that answers for every pixel, and predicts no LUT.
+
+    Attributes:
+        read: reads the authors' checkpoint.
+        source: licence and origin.
+    """
+
+    read: Callable[[Path], Bpam | Iat]
+    source: str
+
+
+PIXELWISE = {
+    "bpam": _Pixelwise(
+        Bpam.read, "BPAM (MIT): Lou et al., ICCV 2025, github.com/LabShuHangGU/BPAM"
+    ),
+    "iat": _Pixelwise(
+        Iat.read,
+        "IAT (Apache-2.0): Cui et al., BMVC 2022, "
+        "github.com/cuiziteng/Illumination-Adaptive-Transformer",
+    ),
+}
+
+
+class PixelwiseConfig(BaseModel):
+    """A teacher that predicts no LUT.
+
+    Attributes:
+        network: which one.
+        file: the authors' checkpoint.
+        weight: beside the other teachers.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    network: Literal["bpam", "iat"]
+    file: Path
+    weight: PositiveFloat = 1.0
+
+
 class TeachersConfig(BaseModel):
     """The networks that answer, by the weighted mean of what they answer.
 
     Attributes:
         store: the model store of the LUT networks.
         models: their names, each with its weight.
-        bpam: checkpoint of BPAM, a teacher beside them.
-        bpam_weight: its weight.
-        guard: a of `apply_guard`, for BPAM's answers; the cards of the others state their own.
+        pixelwise: teachers beside them.
+        guard: a of `apply_guard`, for what those answer; the cards of the others state their own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     store: Path = STORE
     models: dict[str, PositiveFloat] = Field(min_length=1)
-    bpam: Path | None = None
-    bpam_weight: PositiveFloat = 1.0
+    pixelwise: tuple[PixelwiseConfig, ...] = ()
     guard: float = Field(default=0.0, ge=0, le=1)
 
 
@@ -104,6 +143,7 @@ class Teachers:
     """Networks that answer together.
 
     Attributes:
+        sources: name, licence and origin of each.
         cards: of the LUT networks.
         thumbnail: the thumbnail that they take.
     """
@@ -123,9 +163,14 @@ class Teachers:
         self.cards: list[ModelCard] = [model.card for model in models]
         self._ensemble = Ensemble(models, weights)
         self.thumbnail: ThumbnailRecipe = self._ensemble.thumbnail
-        self._bpam = Bpam.read(config.bpam) if config.bpam else None
         self._guard = config.guard
-        self._share = config.bpam_weight / (config.bpam_weight + sum(weights))
+        total = sum(weights) + sum(it.weight for it in config.pixelwise)
+        self._share = sum(weights) / total
+        self._pixelwise = [
+            (PIXELWISE[it.network].read(it.file), it.weight / total) for it in config.pixelwise
+        ]
+        self.sources = [f"{it.model_ref} ({it.licence}): {it.source}" for it in self.cards]
+        self.sources += [PIXELWISE[it.network].source for it in config.pixelwise]
 
     @torch.no_grad()
     def answer(self, thumbnails: Tensor, images: Tensor, indices: Tensor, places: Tensor) -> Tensor:
@@ -140,11 +185,11 @@ class Teachers:
         Returns:
             float32 (B, P, 3) in 0..1.
         """
-        answers = self._ensemble(thumbnails, _at(images, indices), places)
-        if self._bpam is None:
-            return answers
-        guarded = apply_guard(self._bpam(images), images, self._guard).clamp(0.0, 1.0)
-        return answers.lerp(_at(guarded, indices), self._share)
+        answers = self._ensemble(thumbnails, _at(images, indices), places) * self._share
+        for network, share in self._pixelwise:
+            guarded = apply_guard(network(images), images, self._guard).clamp(0.0, 1.0)
+            answers += _at(guarded, indices) * share
+        return answers
 
 
 def _mixed(tables: list[tuple[LutBatch, float]], colours: Tensor, places: Tensor) -> Tensor:

@@ -21,7 +21,8 @@ def test_the_default_network_has_a_recipe():
     assert network.architecture == "clutnet"
     assert (network.n, network.s, network.w, network.d, network.colours) == (20, 5, 20, 33, 32)
     assert sorted(config.teachers.models) == ["bgrid", "svdlut"]
-    assert (config.teachers.bpam is not None, config.teachers.guard) == (True, 0.2)
+    assert [it.network for it in config.teachers.pixelwise] == ["bpam"]
+    assert config.teachers.guard == 0.2
     assert config.licence == "Apache-2.0"
 
 

@@ -96,7 +96,9 @@ def test_bpam_answers_beside_the_others(teacher, tmp_path):
     """Given an untrained BPAM, whose answer is black, of equal weight: half of the other's."""
     torch.save(Bpam().state_dict() | BLACK, tmp_path / "bpam.pth")
     config = TeachersConfig(
-        store=tmp_path / "teachers", models={"bright": 1.0}, bpam=tmp_path / "bpam.pth"
+        store=tmp_path / "teachers",
+        models={"bright": 1.0},
+        pixelwise=[{"network": "bpam", "file": tmp_path / "bpam.pth"}],
     )
     images, indices = torch.full((1, 3, 64, 64), 0.5), torch.arange(7)[None]
     where = images, images, indices, torch.rand(1, 7, 2)
