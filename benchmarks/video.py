@@ -33,7 +33,7 @@ from app.video.enhance import VideoLooks, find_looks, ignore_progress, write_vid
 from app.video.frames import read_format
 from app.video.network import LookNetwork, open_network
 from app.video.options import VideoOptions
-from app.video.scenes import LookTrack, make_scenes
+from app.video.scenes import Blend, LookTrack, make_scenes
 from app.video.source import Source
 
 PHOTOS = Path(__file__).parent.parent / "tests" / "photos"
@@ -229,15 +229,21 @@ def measure_steps(trailer: Path, network: LookNetwork) -> None:
     track = find_looks(trailer, VideoOptions(), network, None, ignore_progress).track
     inside, cuts = [], []
     for index, scene in enumerate(track.scenes):
-        tables = (track.at(frame).table for frame in range(scene.start, scene.stop))
+        tables = (blend(track.at(frame)) for frame in range(scene.start, scene.stop))
         inside += [distance(*pair) for pair in pairwise(tables)]
         if index:
             last, first = track.at(scene.start - 1), track.at(scene.start)
-            cuts.append(distance(last.table, first.table))
+            cuts.append(distance(blend(last), blend(first)))
     print("\nChange of the LUT between frames of the trailer, mean of its entries, 8-bit levels\n")
     print("| where | number | median | largest |\n| --- | --- | --- | --- |")
     for name, steps in (("within scenes", inside), ("at cuts", cuts)):
         print(f"| {name} | {len(steps)} | {np.median(steps):.2f} | {max(steps):.2f} |")
+
+
+def blend(look: Blend) -> NDArray[np.float32]:
+    """Return the table of the look of a frame."""
+    part = np.float32(look.part)
+    return look.first.table + part * (look.second.table - look.first.table)
 
 
 def distance(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from av.video.frame import VideoFrame
+from cachetools import LRUCache
 from loky import cpu_count
 from numpy.typing import NDArray
 
@@ -22,11 +23,11 @@ from app.video.frames import FrameFormat, Preview, find_format, read_format
 from app.video.network import LookNetwork, open_network
 from app.video.options import VideoCodec, VideoOptions, find_codec
 from app.video.output import Output
-from app.video.scenes import LookTrack, Scene, find_cuts, make_scenes
+from app.video.scenes import Blend, LookTrack, Scene, find_cuts, make_scenes
 from app.video.source import Source
-from app.video.yuv import Planes, YuvConverter
+from app.video.yuv_lut import YuvLutBaker, blend_tables
 
-STRIP_ROWS = 64  # of luma, that one thread converts at a time: they stay in its cache
+STRIP_ROWS = 64  # of luma, that one thread takes at a time
 
 Progress = Callable[[str, int, int], None]
 """Receives a stage, "analyse" or "enhance", the frames that have passed it, and all frames."""
@@ -184,34 +185,36 @@ class LookFilter:
     def __init__(
         self,
         layout: FrameFormat,
-        prepare: Callable[[Lut3D, np.dtype[np.generic]], Callable[[Pixels], None]],
+        prepare: Callable[[Lut3D, np.dtype[np.uint16]], Callable[[Pixels], None]],
         pool: Executor,
     ) -> None:
-        """Prepare the conversion of the format.
+        """Prepare the tables of the format.
 
         Args:
             layout: the format of the frames.
             prepare: makes a function that passes RGB pixels through a LUT, in place.
             pool: runs the strips of a frame.
         """
-        self._layout, self._prepare, self._pool = layout, prepare, pool
-        self._converter = YuvConverter(layout.layout, layout.encoding)
-        self._lut: Lut3D | None = None
-        self._apply: Callable[[Pixels], None]
+        self._format, self._prepare, self._pool = layout, prepare, pool
+        self._baker = YuvLutBaker(layout.layout, layout.encoding)
+        self._baked: LRUCache[Lut3D, NDArray[np.uint64]] = LRUCache(2)
 
-    def apply(self, frame: VideoFrame, lut: Lut3D) -> None:
-        """Change the colours of a writable frame."""
-        if lut is not self._lut:  # the LUT of a constant look is prepared once
-            self._apply = self._prepare(lut, self._layout.layout.dtype)
-            self._lut = lut
-        strips = self._converter.split(self._layout.planes(frame), STRIP_ROWS)
-        for _ in self._pool.map(self._apply_to_strip, strips):
+    def apply(self, frame: VideoFrame, look: Blend) -> None:
+        """Change the colours of a frame."""
+        frame.make_writable()
+        table = self._bake(look.first)
+        if look.part > 0:
+            table = blend_tables(table, self._bake(look.second), look.part)
+        strips = self._format.layout.split(self._format.planes(frame), STRIP_ROWS)
+        for _ in self._pool.map(partial(self._baker.apply, table), strips):
             pass
 
-    def _apply_to_strip(self, planes: Planes) -> None:
-        rgb = self._converter.to_rgb(planes)
-        self._apply(rgb)
-        self._converter.to_planes(rgb, planes)
+    def _bake(self, lut: Lut3D) -> NDArray[np.uint64]:
+        found = self._baked.get(lut)
+        if found is None:
+            found = self._baker.bake(self._prepare(lut, np.dtype(np.uint16)))
+            self._baked[lut] = found
+        return found
 
 
 def _read_format(path: Path, frame: VideoFrame, name: str | None = None) -> FrameFormat:

@@ -18,7 +18,7 @@ PREVIEW_WIDTH = 960  # of each half, at most
 # Planar Y'CbCr whose chroma is shared by at most two pixels in each direction.
 PROCESSED = [
     f"{family}{sampling}{depth}"
-    for depth in ("p", "p10le", "p12le", "p16le")
+    for depth in ("p", "p10le", "p12le")
     for family, sampling in (("yuv", "420"), ("yuv", "422"), ("yuv", "444"))
 ] + [f"yuva{sampling}{depth}" for depth in ("p", "p10le") for sampling in ("420", "444")]
 
@@ -41,7 +41,7 @@ class FrameFormat:
     encoding: ColourEncoding
 
     def convert(self, frame: VideoFrame) -> VideoFrame:
-        """Return the frame in this format, writable: the same object where it fits."""
+        """Return the frame in this format: the same object where it fits."""
         same = _plain_name(frame.format.name) == self.name
         if not same or (frame.width, frame.height) != (self.width, self.height):
             colour_range = 2 if self.encoding.full_range else 1
@@ -54,7 +54,6 @@ class FrameFormat:
                 dst_color_range=colour_range,
                 dst_colorspace=(1 if self.encoding.red < 0.25 else 5) if is_rgb else None,
             )
-        frame.make_writable()
         return frame
 
     def copy(self, frame: VideoFrame) -> VideoFrame:

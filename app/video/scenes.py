@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from cachetools import LRUCache
@@ -131,8 +132,16 @@ def _durations(times: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.maximum(np.diff(times), 1e-3)
 
 
+class Blend(NamedTuple):
+    """The look of a frame: `first` where `part` is 0, `second` where it is 1."""
+
+    first: Lut3D
+    second: Lut3D
+    part: float
+
+
 class LookTrack:
-    """The LUT of every frame.
+    """The look of every frame.
 
     Attributes:
         scenes: in order, without gaps.
@@ -158,8 +167,8 @@ class LookTrack:
         """Whether a frame is the first of a scene."""
         return self.scenes[self._index(frame)].start == frame
 
-    def at(self, frame: int) -> Lut3D:
-        """Return the LUT of a frame; the same object for frames with equal looks.
+    def at(self, frame: int) -> Blend:
+        """Return the look of a frame.
 
         Between two frames with looks, the tables are interpolated linearly. For networks whose
         tables are linear in the code, such as CLUT-Net, this is the table of the interpolated
@@ -171,10 +180,9 @@ class LookTrack:
         before = max(0, after - 1)
         first = self._key_lut(index, before)
         if after == len(keys) or frame <= keys[before] or self._times is None:
-            return first
+            return Blend(first, first, 0.0)
         begin, now, end = self._times[[keys[before], frame, keys[after]]]
-        second = self._key_lut(index, after)
-        return _interpolate(first, second, np.float32((now - begin) / (end - begin)))
+        return Blend(first, self._key_lut(index, after), float((now - begin) / (end - begin)))
 
     def scene_lut(self, index: int) -> Lut3D:
         """Return the LUT of the mean look of a scene."""
@@ -189,11 +197,3 @@ class LookTrack:
             found = self._decode(self.scenes[scene].codes[key])
             self._decoded[scene, key] = found
         return found
-
-
-def _interpolate(first: Lut3D, second: Lut3D, part: np.float32) -> Lut3D:
-    """Return the LUT between two of one network; `part` is 0 for the first, 1 for the second."""
-    table = first.table + part * (second.table - first.table)
-    if first.shaper is None or second.shaper is None:
-        return Lut3D(table)
-    return Lut3D(table, first.shaper + part * (second.shaper - first.shaper))

@@ -101,10 +101,11 @@ def test_luts_are_interpolated_in_time() -> None:
     first = Scene(0, 4, np.array([0, 3]), np.array([[0.0], [1.0]], np.float32))
     second = Scene(4, 6, np.array([4]), np.array([[7.0]], np.float32))
     track = LookTrack([first, second], decode, times)
-    tops = [float(track.at(frame).table.max()) for frame in range(6)]
+    looks = [track.at(frame) for frame in range(6)]
+    tops = [(1 - part) * a.table.max() + part * b.table.max() for a, b, part in looks]
     assert tops == pytest.approx([0.0, 0.1, 0.2, 1.0, 7.0, 7.0], abs=1e-6)
     assert [track.begins_scene(frame) for frame in range(6)] == [1, 0, 0, 0, 1, 0]
-    assert track.at(4) is track.at(5)
+    assert looks[4].first is looks[5].first is looks[5].second
 
 
 @pytest.mark.parametrize("frames", [1, 3, FLASH_FRAMES + 1, 12])
