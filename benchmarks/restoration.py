@@ -26,9 +26,8 @@ from PIL import Image
 
 from app.policies import STORE
 from app.restoration.apply import clean, upscale
-from app.restoration.damage import LUMA, Damage, estimate_noise
+from app.restoration.damage import LUMA, certain_damage, measure_bands
 from app.restoration.store import Restorers, read_restorers
-from app.serving.restoration import certain_damage
 from app.training.data import Photos, PhotosConfig, read_photo
 from app.training.restoration.patches import add_noise
 
@@ -98,7 +97,7 @@ def clean_auto(restorers: Restorers) -> Method:
     assert restorer is not None
 
     def run(pixels: Bytes, quality: int | None) -> Bytes:
-        damage = certain_damage(Damage(quality, estimate_noise(pixels)))
+        damage = certain_damage(quality, measure_bands(pixels))
         model = restorer.model.for_damage(damage)
         found = pixels.copy()
         if model is not None:
@@ -117,7 +116,7 @@ def non_local_means() -> Method | None:
     cv2.setNumThreads(1)
 
     def run(pixels: Bytes, _: int | None) -> Bytes:
-        strength = max(3.0, estimate_noise(pixels))
+        strength = max(3.0, measure_bands(pixels).noise)
         found: Bytes = cv2.fastNlMeansDenoisingColored(pixels, None, strength, strength, 7, 21)
         return found
 
@@ -255,13 +254,13 @@ def list_choices(photos: Sequence[Path], rng: np.random.Generator) -> None:
         damaged = add_noise(pixels, sigma, rng) if sigma else pixels
         if quality is not None:
             damaged = read(compress(damaged, quality))
-        damage = Damage(quality, estimate_noise(damaged))
-        treated = certain_damage(damage)
+        bands = measure_bands(damaged)
+        treated = certain_damage(quality, bands)
         chosen = [f"JPEG {treated.quality:g}"] if treated.quality else []
         chosen += [f"noise {treated.noise:.1f}"] if treated.noise else []
         made = [f"JPEG {quality}"] if quality is not None else []
         made += [f"noise {sigma:.1f}"] if sigma else []
-        cells = (path.stem, ", ".join(made) or "none", f"noise {damage.noise:.1f}")
+        cells = (path.stem, ", ".join(made) or "none", f"noise {bands.noise:.1f}")
         print(f"| {' | '.join(cells)} | {', '.join(chosen) or 'left alone'} |")
 
 

@@ -17,7 +17,7 @@ from app.imaging.resize import fit, resize_plane
 from app.imaging.types import Image
 from app.policies import Limits
 from app.restoration.apply import clean, upscale
-from app.restoration.damage import Damage, estimate_noise
+from app.restoration.damage import Damage, certain_damage, measure_bands
 from app.restoration.methods.cleaner import Cleaner
 from app.restoration.resample import output_side
 from app.restoration.store import Restorer, Restorers, Upscaler
@@ -27,10 +27,6 @@ from app.serving.results import Cleaning
 Rows: TypeAlias = tuple[int, int]
 MapRows: TypeAlias = Callable[[Callable[[Rows], None], Sequence[Rows]], None]
 
-# What `auto` leaves alone. Above this quality artefacts are invisible; fine texture all over a
-# photograph measured up to 4.2 levels of noise without having any.
-CLEAN_QUALITY = 92.0
-CLEAN_NOISE = 4.5
 _FORCED_QUALITY = 70.0  # that a strength given as a number assumes at most
 _HELD_BYTES = (4, 8)  # of a pixel with alpha, of images with 8 and with 16 bits
 _REDUCED_COPIES = 3  # of the enlarged image while it is reduced
@@ -71,9 +67,10 @@ def clean_image(
         map_rows: runs a function on each range of rows.
     """
     quality = source.header.quality if reduction(source, options) == 1 else None
-    damage = Damage(quality, estimate_noise(image.pixels))
+    bands = measure_bands(image.pixels)
+    damage = Damage(quality, bands.noise)
     if options.restore == AUTO:
-        strength, treated = 1.0, certain_damage(damage)
+        strength, treated = 1.0, certain_damage(quality, bands)
     else:
         strength = float(options.restore)
         treated = damage._replace(quality=min(quality or _FORCED_QUALITY, _FORCED_QUALITY))
@@ -82,13 +79,6 @@ def clean_image(
         return Cleaning(damage, 0.0)
     clean(image.pixels, model, strength, map_rows)
     return Cleaning(damage, strength)
-
-
-def certain_damage(damage: Damage) -> Damage:
-    """Return what of a damage is certain and visible, which `auto` treats."""
-    quality, noise = damage
-    compressed = quality is not None and quality < CLEAN_QUALITY
-    return Damage(quality if compressed else None, noise if noise >= CLEAN_NOISE else 0.0)
 
 
 @dataclass(frozen=True, eq=False)

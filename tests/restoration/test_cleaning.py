@@ -8,7 +8,15 @@ from numpy.typing import NDArray
 
 from app.errors import BadModel
 from app.restoration.apply import clean
-from app.restoration.damage import KNOTS, LUMA, Damage, blend_weights, estimate_noise
+from app.restoration.damage import (
+    KNOTS,
+    LUMA,
+    Bands,
+    Damage,
+    blend_weights,
+    certain_damage,
+    measure_bands,
+)
 from app.restoration.methods.cleaner import Cleaner, build
 from tests.helpers.restoration import cleaning
 
@@ -38,29 +46,77 @@ def cleaner() -> Cleaner:
 @pytest.mark.parametrize("deep", [False, True])
 def test_noise_is_estimated(sigma: float, deep: bool) -> None:
     """The estimate is the deviation, or somewhat less: the quietest tenth of the blocks counts."""
-    assert 0.8 * sigma < estimate_noise(gray_noise(sigma, deep=deep)) < 1.05 * sigma
+    assert 0.8 * sigma < measure_bands(gray_noise(sigma, deep=deep)).noise < 1.05 * sigma
 
 
 def test_edges_are_not_noise() -> None:
     """Stripes along rows or columns, and a detailed half of an image, are not noise."""
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[::2] = 255
-    assert estimate_noise(stripes) == 0
-    assert estimate_noise(stripes.transpose(1, 0, 2)) == 0
+    assert measure_bands(stripes).noise == 0
+    assert measure_bands(stripes.transpose(1, 0, 2)).noise == 0
     half = gray_noise(20)
     half[:200] = 128
-    assert estimate_noise(half) == 0
+    assert measure_bands(half).noise == 0
 
 
 def test_large_images_are_sampled() -> None:
     """Of 6 megapixels a part is measured, with the same result."""
     large = np.tile(gray_noise(5), (5, 10, 1))
-    assert estimate_noise(large) == pytest.approx(estimate_noise(gray_noise(5)), rel=0.05)
+    assert measure_bands(large).noise == pytest.approx(measure_bands(gray_noise(5)).noise, rel=0.05)
 
 
 def test_an_image_smaller_than_a_block_has_no_noise() -> None:
     """Nothing can be measured on 15 rows."""
-    assert estimate_noise(gray_noise(5)[:15]) == 0
+    assert measure_bands(gray_noise(5)[:15]).noise == 0
+
+
+def shift(image: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.uint8]:
+    """Return an image shifted cyclically."""
+    return np.roll(image, (rows, columns), (0, 1))
+
+
+def test_texture_is_coarser_than_noise() -> None:
+    """White noise is equal in both bands; averaged with its neighbours it is a texture."""
+    noise = gray_noise(20)
+    around = [shift(noise, dy, dx).astype(float) for dy in (0, 1) for dx in (0, 1)]
+    texture = np.mean(around, axis=0).round().astype(np.uint8)
+    white, coarse = measure_bands(noise), measure_bands(texture)
+    assert 0.9 < white.coarse < 1.4
+    assert coarse.coarse > 2
+    assert certain_damage(None, white).noise == white.noise
+    assert coarse.noise > 3
+    assert certain_damage(None, coarse) == Damage(None, 0)
+
+
+def test_detail_is_the_mean_of_the_whole_image() -> None:
+    """Half of the image counts half, where the noise of the quietest blocks is 0."""
+    half = gray_noise(20)
+    half[:192] = 128
+    half = half[:384]
+    assert measure_bands(half).detail == pytest.approx(measure_bands(half[192:]).detail / 2)
+    assert measure_bands(half).noise == 0
+
+
+@pytest.mark.parametrize(
+    ("quality", "bands", "damage"),
+    [
+        (91, Bands(0, 1, 1), Damage(91, 0)),
+        (92, Bands(0, 1, 1), Damage(None, 0)),
+        (70, Bands(0, 1, 0.1), Damage(70, 0)),  # blocks in a smooth sky
+        (75, Bands(0, 1, 0.1), Damage(None, 0)),
+        (None, Bands(2.5, 1.5, 2), Damage(None, 2.5)),
+        (None, Bands(2.4, 1.5, 2), Damage(None, 0)),
+        (None, Bands(9, 1.7, 9), Damage(None, 0)),
+        (50, Bands(9, 1.7, 9), Damage(50, 0)),
+        (95, Bands(5, 1, 5), Damage(None, 5)),
+    ],
+)
+def test_only_certain_damage_is_treated(
+    quality: float | None, bands: Bands, damage: Damage
+) -> None:
+    """High qualities, smooth images and texture are left alone."""
+    assert certain_damage(quality, bands) == damage
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.restoration.damage import KNOTS, LUMA, Damage, blend_weights, estimate_noise
+from app.restoration.damage import KNOTS, LUMA, Damage, blend_weights, measure_bands
 from app.training.data import read_photo
 from app.training.restoration.config import DamageConfig, RestorationConfig
 
@@ -63,7 +63,7 @@ def read_example(path: Path, config: RestorationConfig, rng: np.random.Generator
     damaged, quality = damage(original, config.scale, config.damage, rng)
     if config.task == "upscale":
         return Example(original, damaged, (1.0,))
-    noise = estimate_noise(damaged)
+    noise = measure_bands(damaged).noise
     return Example(original, damaged, blend_weights(Damage(quality, noise)))
 
 
