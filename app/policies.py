@@ -148,6 +148,11 @@ class UploadPolicy(Policy):
         default=60.0,
         description="Seconds in which a request body must arrive; then it is rejected with 408.",
     )
+    min_rate: PositiveInt = Field(
+        default=16 * 2**10,
+        description="Bytes per second that a client has to send of a body beyond 256 KiB, on "
+        "average over 256 KiB; a slower one is rejected with 408, since its body occupies memory.",
+    )
 
 
 class ModelsPolicy(Policy):

@@ -26,6 +26,7 @@ R = TypeVar("R")
 STEP = 1 << 16  # bytes that zlib is given at a time
 JOINED_AT_ONCE = 1 << 20  # bytes: a change of threads would take longer
 PIECE = 1 << 20  # bytes that are inflated at a time
+WINDOW = 1 << 18  # bytes over which the rate of a body is averaged; less occupies no place
 MAX_MEMBERS = 64  # of a gzip body: each costs a new decompressor
 
 _ENCODINGS = {"gzip": 31, "x-gzip": 31, "deflate": 15}  # zlib's window bits, which name the format
@@ -73,17 +74,17 @@ class Upload:
             UnsupportedEncoding: its content encoding cannot be decoded; no byte was read.
             BodyTooLarge: the body has, or its Content-Length announces, too many bytes.
             Overloaded: the memory for bodies is used up.
-            UploadTooSlow: it did not arrive in time.
+            UploadTooSlow: it did not arrive in time, or a part of it arrived too slowly.
             ClientDisconnect: the client disconnected.
         """
         _encoding(request)
         self._check_announced(request)
         try:
-            async with asyncio.timeout(self._policy.timeout):
-                received = [chunk async for chunk in self._counted(request)]
+            end = asyncio.get_running_loop().time() + self._policy.timeout
+            async with asyncio.timeout_at(end) as limit:
+                received = [chunk async for chunk in self._counted(request, limit, end)]
         except TimeoutError:
-            slow = f"The body did not arrive within {self._policy.timeout} seconds."
-            raise UploadTooSlow(slow) from None
+            raise self._too_slow() from None
         if self.held <= JOINED_AT_ONCE:
             return b"".join(received)
         # Joining 60 MB takes 45 ms; `join` does not hold the interpreter's lock meanwhile.
@@ -127,9 +128,16 @@ class Upload:
         ):
             raise self._too_large()
 
-    async def _counted(self, request: Request) -> AsyncGenerator[bytes, None]:
+    async def _counted(
+        self, request: Request, limit: asyncio.Timeout, end: float
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the parts of a body, and move the limit of time from window to window."""
+        clock = asyncio.get_running_loop().time
         async for chunk in request.stream():
+            windows = self.held // WINDOW
             self._hold(len(chunk), self.held + len(chunk))
+            if self.held // WINDOW > windows:
+                limit.reschedule(min(end, clock() + WINDOW / self._policy.min_rate))
             yield chunk
 
     def _hold(self, more: int, size: int) -> None:
@@ -140,6 +148,13 @@ class Upload:
             raise self._too_large()
         if self._uploads.held > self._policy.budget_bytes:
             raise Overloaded("The memory for request bodies is used up.", retry=1)
+
+    def _too_slow(self) -> UploadTooSlow:
+        policy = self._policy
+        return UploadTooSlow(
+            f"The body did not arrive within {policy.timeout} seconds, or {WINDOW} bytes of it "
+            f"arrived at fewer than {policy.min_rate} bytes per second."
+        )
 
     def _too_large(self) -> BodyTooLarge:
         limit = self._policy.max_bytes

@@ -236,6 +236,27 @@ def _heights() -> bytes:
     return jpeg[:-2] + b"\xff\xdc\0\2" * 4_000_000 + b"\xff\xd9"
 
 
+def unused_tables(count: int) -> bytes:
+    """Return a JPEG with quantisation tables of a number that no component uses, 1000 a segment."""
+    jpeg = saved(scene(), "JPEG")
+    tables = (b"\3" + b"\x10" * 64) * 1000
+    return jpeg[:2] + (struct.pack(">HH", 0xFFDB, 2 + len(tables)) + tables) * count + jpeg[2:]
+
+
+def packet(elements: int) -> bytes:
+    """Return an XMP packet of empty elements, which turns its image."""
+    return (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-'
+        b'syntax-ns#"><rdf:Description rdf:about="" xmlns:tiff="http://ns.adobe.com/tiff/1.0/" '
+        b'tiff:Orientation="6">' + b"<a/>" * elements + b"</rdf:Description></rdf:RDF></x:xmpmeta>"
+    )
+
+
+def _many_elements() -> bytes:
+    text = b"XML:com.adobe.xmp\0\0\0\0\0" + packet(65_000)
+    return with_chunks(saved(scene(), "PNG"), iTXt=text)
+
+
 def _extents() -> bytes:
     """Return an AVIF whose 10,000 items have 65,535 extents each, of no bytes."""
     kinds = enumerate((b"av01", b"Exif"), 1)
@@ -319,6 +340,8 @@ HOSTILE_FILES: dict[str, Callable[[], bytes]] = {
     "stuffing.jpg": lambda: b"\xff\xd8\xff\x00" + b"\xff\x00" * 10_000_000,
     "heights.jpg": _heights,
     "runs.bmp": lambda: _runs(1, 1, b"\x01\x00" * 5_000_000),
+    "tables.jpg": lambda: unused_tables(900),
+    "markup.png": _many_elements,
 }
 
 

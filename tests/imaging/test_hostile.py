@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 
 from app.errors import DamagedImage, NotAnImage, Problem, TooManyPixels
+from app.imaging.codecs import jpeg
 from app.imaging.decode import prepare
 from app.imaging.icc import reduce_profile
+from app.imaging.metadata import read_orientation
 from app.imaging.probe import EncodedImage, probe
+from app.imaging.raster import Metadata
 from app.imaging.sandbox import Outcome, Sandbox
 from app.policies import Limits
 from tests.helpers.files import photo, saved, scene
-from tests.helpers.hostile import HOSTILE_FILES, elements_profile
+from tests.helpers.hostile import HOSTILE_FILES, elements_profile, packet, unused_tables
 
 pytestmark = pytest.mark.slow
 
@@ -30,6 +33,8 @@ DECODED = {  # their size is that of their header, so nothing is wrong with them
     "table-wide.png",
     "interlaced-16.png",
     "runs.bmp",
+    "tables.jpg",
+    "markup.png",
 }
 EITHER = {"less.avif", "less.heic", "less.png", "strip-zstd.tif", "strip-deflate.tif"}
 EITHER |= {"strip-lzma.tif", "strip-packbits.tif", "strip-jpeg.tif"}
@@ -76,3 +81,15 @@ def test_multi_process_elements_change_no_colour() -> None:
     np.testing.assert_array_equal(
         photo(saved(picture, "PNG", icc_profile=with_elements)).pixels, picture
     )
+
+
+def test_a_packet_of_too_many_elements_is_not_parsed() -> None:
+    """Each element takes some microseconds in the process of the server."""
+    assert read_orientation(Metadata(xmp=packet(19_000))) == 6
+    assert read_orientation(Metadata(xmp=packet(21_000))) == 1
+
+
+def test_few_quantisation_tables_are_searched() -> None:
+    """The quality is read from a file's tables, and is unknown behind a thousand others."""
+    assert jpeg.read_header(unused_tables(0)).quality == pytest.approx(75, abs=5)
+    assert jpeg.read_header(unused_tables(1)).quality is None

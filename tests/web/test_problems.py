@@ -165,6 +165,20 @@ def test_uploads_are_limited_in_bytes_and_time(otters: bytes) -> None:
         assert server.client.post("/enhance", content=otters).status_code == 200
 
 
+def test_large_body_that_stalls_is_rejected_before_the_timeout() -> None:
+    """Beyond 256 KiB a body has to arrive at a rate; until then it has the whole timeout."""
+    with serving(UPLOAD_TIMEOUT=600, UPLOAD_MIN_RATE=2**20) as server:
+        held = ("clut_in_flight_bytes", ())
+        with connect(server.port) as small, connect(server.port) as large:
+            small.sendall(post("/enhance", bytes(250_000))[:-10_000])
+            large.sendall(post("/enhance", bytes(3_000_000))[:-10_000])
+            wait_until(lambda: samples(server.client)[held] > 3_200_000)
+            assert large.recv(65536).startswith(b"HTTP/1.1 408")
+            assert 230_000 < samples(server.client)[held] < 260_000
+            small.sendall(bytes(10_000))
+            assert small.recv(65536).startswith(b"HTTP/1.1 415")
+
+
 def test_deadline(otters: bytes) -> None:
     """A request whose response is not ready in time is rejected with 504."""
     with serving(ADMISSION_DEADLINE=0.05) as server:

@@ -9,6 +9,7 @@ import hashlib
 import re
 import struct
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from app.imaging import xmp
@@ -28,6 +29,7 @@ _MARKER = re.compile(rb"\xff([^\x00\xff])")  # not a stuffed byte, nor padding
 _NO_PIXELS = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")  # nor TEM and RST0..7
 _MAX_SEGMENTS = 10_000  # before the scan, and after it; the longest metadata take some hundred
 _WINDOW = 1 << 18  # bytes, which take at most some milliseconds
+_MAX_TABLES = 64  # of quantisation, that are searched; a file needs at most 4
 _SUM_AT_50 = 3688  # of the steps of luma
 _MAX_PAYLOAD = 0xFFFF - 2  # the length field counts itself
 _GUID = 32  # bytes of a hexadecimal MD5
@@ -100,7 +102,8 @@ def estimate_quality(segments: list[Segment], frame: Segment) -> float | None:
     the mean decides.
     """
     index = frame.payload[8]
-    steps = next((table for number, table in _tables(segments) if number == index), None)
+    tables = islice(_tables(segments), _MAX_TABLES)
+    steps = next((table for number, table in tables if number == index), None)
     if steps is None:
         return None
     percent = 100 * sum(steps) / _SUM_AT_50
