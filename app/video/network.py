@@ -55,7 +55,13 @@ class LookNetwork:
         return self._model.card.model_ref
 
     def encode(self, thumbnails: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Predict codes (B, K) from at most `batch` thumbnails (3, S, S)."""
+        """Predict codes (B, K) from thumbnails (3, S, S).
+
+        Raises:
+            ValueError: there are none, or more than `batch`.
+        """
+        if not 1 <= len(thumbnails) <= self.batch:
+            raise ValueError(f"{len(thumbnails)} thumbnails do not fit a batch of {self.batch}")
         network = self._model.network
         predictions = self._loop.run(self._device.predict(network, self.batch, thumbnails))
         return np.stack([it.code for it in predictions])

@@ -349,19 +349,47 @@ def test_static_shots_do_not_flicker(flag: str, shots: NDArray[np.uint8], tmp_pa
 
 
 def test_interruption_leaves_no_file(lossless: Path, tmp_path: Path) -> None:
-    """After Ctrl-C the folder of the output is as before."""
-    output = tmp_path / "out.mkv"
-    command = [sys.executable, "-m", "app", "video", lossless, "-o", output, "--codec", "av1"]
-    with subprocess.Popen(
-        [*map(str, command), "--preset", "0"], stderr=subprocess.PIPE, text=True
-    ) as process:
-        while not any(tmp_path.iterdir()):
-            assert process.poll() is None
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate()
-    assert process.returncode != 0
-    assert "Traceback" not in errors
+    """After SIGINT in the middle of writing, the folder of the output is as before."""
+    written: list[int] = []
+
+    def interrupt(stage: str, done: int, _: int) -> None:
+        if stage == "enhance" and done == FRAMES // 2:
+            written.extend(it.stat().st_size for it in tmp_path.rglob("*.mkv"))
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        enhance_video(
+            lossless, tmp_path / "out.mkv", VideoOptions(), Settings.from_environment(), interrupt
+        )
+    assert len(written) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_ends_the_command(lossless: Path, tmp_path: Path) -> None:
+    """The program ends without a traceback and without a file."""
+    endless = tmp_path / "endless.mkv"
+    run_ffmpeg("-stream_loop", 400, "-i", lossless, "-c", "copy", endless)  # takes minutes
+    folder = tmp_path / "output"
+    folder.mkdir()
+    ours, theirs = pty.openpty()  # the progress bar shows when the first pass runs
+    command = [sys.executable, "-m", "app", "video", endless, "-o", folder / "out.mkv"]
+    with subprocess.Popen(
+        [*map(str, command)], stderr=theirs, env=os.environ | {"TERM": "xterm"}
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        while b"finding scenes" not in shown:
+            shown += os.read(ours, 65536)
+        process.send_signal(signal.SIGINT)
+        try:
+            while chunk := os.read(ours, 65536):
+                shown += chunk
+        except OSError:  # the end of a terminal
+            pass
+    os.close(ours)
+    assert process.returncode == 130
+    assert b"Traceback" not in shown
+    assert list(folder.iterdir()) == []
 
 
 def test_progress(lossless: Path, tmp_path: Path) -> None:
