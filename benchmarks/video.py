@@ -1,7 +1,8 @@
 """Measure `clut-enhance video` and draw the pictures of docs/video.md.
 
-Run `python -m benchmarks.video [FOLDER]`. The clip is the trailer of Big Buck Bunny, (c) copyright
-2008, Blender Foundation, www.bigbuckbunny.org (CC BY 3.0), from the source package of moviepy.
+Run `python -m benchmarks.video [FOLDER]`. The clip is cut from Big Buck Bunny, (c) copyright 2008,
+Blender Foundation, www.bigbuckbunny.org (CC BY 3.0), by the tutorial of moviepy, whose source
+package contains it.
 FOLDER receives the pictures; without it, only the tables are printed. It needs ffmpeg.
 """
 
