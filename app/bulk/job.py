@@ -47,7 +47,7 @@ class Status(StrEnum):
 
     DONE = "done"
     FAILED = "failed"
-    SKIPPED = "skipped"  # the file is not an image
+    SKIPPED = "skipped"  # the file is neither an image nor a video
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Result:
         source: the file's name in the source folder.
         status: how the work on it ended.
         target: the enhanced image's name in the target folder, if done.
-        reason: why it failed or was skipped.
+        reason: why it failed or was skipped, or what a video has lost.
     """
 
     source: str

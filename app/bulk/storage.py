@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 from app.errors import NotAnImage
 from app.imaging.codecs import ImageFormat, formats_by_suffix
@@ -91,13 +93,25 @@ class LocalStorage:
         """Return the content of a file; raise OSError."""
         return (self._root / name).read_bytes()
 
+    def fetch(self, name: str, _: Path) -> Path:
+        """Return the path of a file for programs that read paths."""
+        return self._root / name
+
     def write(self, name: str, body: bytes) -> None:
         """Write a file, which gets its name when it is complete and on the disk; raise OSError."""
+        self._write_from(name, BytesIO(body))
+
+    def upload(self, name: str, path: Path) -> None:
+        """Write a file with the content of a local one, as `write` does; raise OSError."""
+        with path.open("rb") as content:
+            self._write_from(name, content)
+
+    def _write_from(self, name: str, content: BinaryIO) -> None:
         target = self._root / name
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(target.name + PARTIAL)
         with partial.open("wb") as file:
-            file.write(body)
+            shutil.copyfileobj(content, file)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(target)
@@ -158,9 +172,21 @@ class BucketStorage:
         return bytes(self._store.cat_file(self._path(name)))
 
     @_as_os_error()
+    def fetch(self, name: str, folder: Path) -> Path:
+        """Copy a file into a local folder; return the path of the copy; raise OSError."""
+        path = folder / PurePosixPath(name).name
+        self._store.get_file(self._path(name), str(path))
+        return path
+
+    @_as_os_error()
     def write(self, name: str, body: bytes) -> None:
         """Write a file, which a bucket shows when all of it has arrived; raise OSError."""
         self._store.pipe_file(self._path(name), body)
+
+    @_as_os_error()
+    def upload(self, name: str, path: Path) -> None:
+        """Write a file with the content of a local one, as `write` does; raise OSError."""
+        self._store.put_file(str(path), self._path(name))
 
     @_as_os_error()
     def remove(self, name: str) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from app.bulk.job import Job, Result, Status
 from app.bulk.storage import open_storage, output_name
-from app.errors import BadParameter, BodyTooLarge, NotAnImage, Problem
+from app.bulk.videos import enhance_video_file, is_video
+from app.errors import BadParameter, BadVideo, BodyTooLarge, NotAnImage, Problem
 from app.main import create_service
 from app.serving.files import enhance_file
 from app.serving.warmup import tune_process
@@ -34,8 +37,9 @@ class Worker:
         self._job = job
         self._source, self._target = open_storage(job.source), open_storage(job.target)
         tune_process()
-        settings = Settings.from_environment().without_deadline()
+        self._settings = settings = Settings.from_environment().without_deadline()
         self._permits = asyncio.Semaphore(settings.admission.max_requests)
+        self._one_video = asyncio.Semaphore()  # it has threads of its own
         self._max_bytes = settings.upload.max_bytes
         self._loop = asyncio.Runner()
         self._service = create_service(settings, threads=1)
@@ -50,6 +54,9 @@ class Worker:
 
     async def _enhance(self, name: str) -> Result:
         try:
+            if is_video(name):
+                async with self._one_video:
+                    return await asyncio.to_thread(self._enhance_video, name)
             body = await asyncio.to_thread(self._read, name)
             async with self._permits:
                 enhanced = await enhance_file(self._service, body, self._job.options)
@@ -57,12 +64,22 @@ class Worker:
             await asyncio.to_thread(self._write, name, target, enhanced.body)
         except NotAnImage as problem:
             return Result(name, Status.SKIPPED, reason=_reason(problem))
-        except (Problem, OSError) as error:
+        except (Problem, OSError, BadVideo) as error:
             return Result(name, Status.FAILED, reason=_reason(error))
         except Exception as error:  # a fault of ours must not cost the files that are left
             log.exception("%s", ascii(name))
             return Result(name, Status.FAILED, reason=f"{type(error).__name__}: {error}")
         return Result(name, Status.DONE, target=target)
+
+    def _enhance_video(self, name: str) -> Result:
+        self._source.size(name)  # raises for what is no regular file
+        with TemporaryDirectory() as folder:
+            path = self._source.fetch(name, Path(folder))
+            made = Path(folder, f"enhanced{path.suffix}")
+            left_out = enhance_video_file(path, made, self._job.options, self._settings)
+            self._target.upload(name, made)
+        reason = f"the container does not hold {', '.join(left_out)}" if left_out else None
+        return Result(name, Status.DONE, target=name, reason=reason)
 
     def _read(self, name: str) -> bytes:
         if self._source.size(name) > self._max_bytes:
@@ -75,5 +92,5 @@ class Worker:
         self._target.write(target, body)
 
 
-def _reason(error: Problem | OSError) -> str:
+def _reason(error: Problem | OSError | BadVideo) -> str:
     return f"{error.title}: {error.detail}" if isinstance(error, Problem) else str(error)

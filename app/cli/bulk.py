@@ -48,8 +48,9 @@ def bulk(
 ) -> None:
     """Enhance a folder of images; run it again to resume it.
 
-    DST/manifest.jsonl has a line for each file: done, failed or skipped, and the reason. Files
-    that are not images are skipped. Exits with 1 if any image failed.
+    DST/manifest.jsonl has a line for each file: done, failed or skipped, and the reason. Videos
+    are enhanced as by `video` (extra `video`), with the model, the strength and the look; other
+    files that are not images are skipped. Exits with 1 if any file failed.
     """
     with exit_on_error():
         if options.look is None:  # a look token determines its model
@@ -67,7 +68,7 @@ def bulk(
 def _execute(runner: Runner, executor: Executor) -> None:
     with progress(len(runner.names), len(runner.names) - len(runner.left)) as bar:
         for result in runner.execute(executor):
-            if result.status is not Status.DONE:
+            if result.reason is not None:
                 bar.write_line(f"{result.source}: {result.status}: {result.reason}")
             bar.advance()
 

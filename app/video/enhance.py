@@ -151,7 +151,7 @@ def write_video(
         raise BadVideo(f"{target_path}: OUT would overwrite IN")
     with Source(source_path) as source, ThreadPoolExecutor(cpu_count()) as pool:
         own = source.video.codec_context.codec.canonical_name
-        codec = find_codec(options.codec, own)
+        codec = find_codec(options.codec, own, target_path.suffix)
         settings = codec.options(options.quality, options.preset)
         layout = _encoded_format(source_path, looks.first, codec)
         preview = Preview(layout, looks.first.rotation) if options.preview else None

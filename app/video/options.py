@@ -103,7 +103,8 @@ class VideoOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         "of a Gaussian, which delays nothing.",
     )
     codec: Codec | None = Field(
-        default=None, description="Default: the codec of the video if it can be written, else h264."
+        default=None,
+        description="Default: the codec of the video if it can be written, else h264; av1 in WebM.",
     )
     quality: int | None = Field(
         default=None,
@@ -123,14 +124,20 @@ class VideoOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     )
 
 
-def find_codec(asked: Codec | None, own: str) -> VideoCodec:
-    """Return the codec that was asked for, else that of the video, else H.264.
+def find_codec(asked: Codec | None, own: str, suffix: str) -> VideoCodec:
+    """Return the codec that was asked for, else that of the video, else one for the container.
+
+    Args:
+        asked: the option `codec`.
+        own: FFmpeg's name of the codec of the video.
+        suffix: of the output; WebM holds AV1 alone of the codecs that are written.
 
     Raises:
         BadVideo: this build of FFmpeg has no encoder for it.
     """
+    fallback = Codec.AV1 if suffix.lower() == ".webm" else Codec.H264
     known = {it.value for it in Codec}
-    found = CODECS[asked or Codec(own if own in known else Codec.H264)]
+    found = CODECS[asked or (Codec(own) if own in known else fallback)]
     if found.encoder not in av.codecs_available:
         raise BadVideo(f"this build of PyAV has no encoder {found.encoder}")
     return found
