@@ -218,9 +218,9 @@ def output_name(name: str, image_format: ImageFormat) -> str:
     It is the name of the file, with the suffix of the format appended if its own is of another
     format. Suffixes are appended, not replaced, so that a.heic and a.bmp have different names.
     """
-    return name if has_suffix_of(name, image_format) else f"{name}.{image_format.value}"
+    return name if has_suffix_of(name, image_format) else f"{name}{image_format.suffix}"
 
 
 def possible_output_names(name: str) -> list[str]:
     """Return every name that `output_name` returns for a file, in any format."""
-    return [name, *(f"{name}.{it.value}" for it in ImageFormat if it.encodable)]
+    return [name, *(f"{name}{it.suffix}" for it in ImageFormat if it.encodable)]

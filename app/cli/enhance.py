@@ -127,4 +127,4 @@ def _output_name(source: Path, output_format: ImageFormat) -> str:
     """Return the name of the image, with another suffix if its own is of another format."""
     if has_suffix_of(source.name, output_format):
         return source.name
-    return source.with_suffix(f".{output_format.value}").name
+    return source.with_suffix(output_format.suffix).name

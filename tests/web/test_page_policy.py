@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.imaging.codecs import ImageFormat, formats_by_suffix
 from app.policies import STORE
 from app.web.page import FILES
 from tests.helpers.server import serving
@@ -25,6 +26,19 @@ def test_page_on_loopback(client: httpx.Client) -> None:
         file = client.get(f"/{path}")
         assert file.content == (FILES / path.removeprefix("static/")).read_bytes()
         assert client.get(f"/{path}", headers={"If-None-Match": file.headers["etag"]}).is_redirect
+
+
+def test_suffixes_of_downloads() -> None:
+    """The page gives results the suffixes of the registry, and knows all that are written."""
+    script = (FILES / "page/save.js").read_text()
+    (table,) = re.findall(r"^const SUFFIXES = \{(.*?)\}", script, re.MULTILINE)
+    others = {f"image/{name}": f".{it}" for name, it in re.findall(r'(\w+): "(\w+)"', table)}
+    for member in (it for it in ImageFormat if it.encodable):
+        name = member.media_type.removeprefix("image/")
+        assert others.pop(member.media_type, f".{name}") == member.suffix
+    assert not others
+    (own,) = re.findall(r"^const OWN = /(.+)/i;", script, re.MULTILINE)
+    assert all(re.search(own, f"photo{suffix}") for suffix in formats_by_suffix())
 
 
 def test_weights(client: httpx.Client) -> None:

@@ -41,6 +41,11 @@ class ImageFormat(StrEnum):
         return self.codec.media_type
 
     @property
+    def suffix(self) -> str:
+        """The suffix, with the dot, of files that are written in it."""
+        return self.codec.suffixes[0]
+
+    @property
     def encodable(self) -> bool:
         """Whether `encode` can write it."""
         return self.codec.encode is not None

@@ -2,8 +2,9 @@
 
 import { zip } from "./zip.js";
 
+// Those of app/imaging/codecs; tests/web/test_page_policy.py compares them.
 const SUFFIXES = { jpeg: "jpg", tiff: "tif" }; // of formats whose name is another
-const OWN = /\.(jpe?g|png|webp|avif|jxl|tiff?)$/i; // suffixes of files whose format is kept
+const OWN = /\.(jpe?g|a?png|webp|avif|jxl|tiff?|gif)$/i; // suffixes of files whose format is kept
 
 /** The query of POST /enhance, without what is the default. */
 export function enhanceQuery({ look, strength, format, size, metadata, extras }) {
