@@ -6,12 +6,17 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
+from pydantic import BaseModel
 
+from app.luts.formats import LutFormat
 from app.luts.formats.cube import read_cube
+from app.serving.options import EnhanceOptions, PredictLutOptions
 from tests.helpers.paths import ROOT
 from tests.helpers.readme import README, render
 from tests.helpers.server import Server
@@ -19,10 +24,52 @@ from tests.helpers.server import Server
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))]
 
 
+DEPTHS = [
+    " ".join(f"`{depth}`" for depth in it.codec.depths) + f" for `{it}`"
+    for it in LutFormat
+    if len(it.codec.depths) > 1
+]
+
+
 def test_generated_tables_are_current() -> None:
     """The README lists every format and setting as the code declares them: run `make readme`."""
     readme = README.read_text()
     assert render(readme) == readme
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "options"),
+    [("/enhance", EnhanceOptions), ("/lut", PredictLutOptions)],
+    ids=["enhance", "lut"],
+)
+def test_options(endpoint: str, options: type[BaseModel]) -> None:
+    """The table of an endpoint has every option, its values and its default as declared."""
+    section = README.read_text().split(f"\n### POST {endpoint}:")[1].split("\n### ")[0]
+    table = section.split("| query |")[1].split("\n\n")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) ?\| (.*?) ?\|", table, re.MULTILINE)
+    schema = options.model_json_schema()
+    assert {name for name, *_ in rows} == set(schema["properties"])
+    for name, values, default in rows:
+        declared = schema["properties"][name]
+        if name != "format":  # its values have a table of their own
+            allowed = DEPTHS if name == "depth" else declared_values(declared, schema["$defs"])
+            assert [it for it in allowed if it not in values] == [], name
+        if (value := declared.get("default")) is not None:
+            number = isinstance(value, float | int) and not isinstance(value, bool)
+            assert default == (f"{value:g}" if number else f"`{str(value).lower()}`"), name
+
+
+def declared_values(schema: dict[str, Any], definitions: dict[str, Any]) -> Iterator[str]:
+    """Yield the values that a JSON schema allows, as the README writes them."""
+    for choice in schema.get("anyOf", ()):
+        yield from declared_values(choice, definitions)
+    if "$ref" in schema:
+        yield from declared_values(definitions[schema["$ref"].split("/")[-1]], definitions)
+    yield from (f"`{value}`" for value in schema.get("enum", ()))
+    if schema.get("type") == "boolean":
+        yield from ("`true`", "`false`")
+    if "minimum" in schema:
+        yield f"{schema['minimum']:g} .. {schema['maximum']:g}"
 
 
 @pytest.mark.slow
