@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import re
 from enum import StrEnum
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, model_validator
 
 from app.policies import BYTES_PER_PIXEL, Policy
+
+log = logging.getLogger("clut")
 
 
 def scale_number(text: str, factor: int) -> str:
@@ -51,10 +54,16 @@ class ApiKey(Policy):
     @model_validator(mode="before")
     @classmethod
     def _accept_pixels(cls, values: Any) -> Any:
-        """Accept the quota of version 0.1, in pixels; until 0.3."""
+        """Accept the quota of version 0.1, in pixels, with a warning; until 0.3."""
         if isinstance(values, dict) and "pixels" in values:
             values = values.copy()
             pixels = values.pop("pixels")
+            log.warning(
+                "the key %r has a quota in pixels, which is deprecated; set memory_bytes instead, "
+                "%d times as much",
+                values.get("name"),
+                BYTES_PER_PIXEL,
+            )
             is_text = isinstance(pixels, str)
             values["memory_bytes"] = scale_number(pixels, BYTES_PER_PIXEL) if is_text else pixels
         return values

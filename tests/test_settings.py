@@ -64,7 +64,9 @@ def test_a_renamed_setting_still_works(
     assert "CLUT_UPLOAD_SECONDS is deprecated; set CLUT_UPLOAD_TIMEOUT instead" in caplog.text
 
 
-def test_settings_in_pixels_are_converted_to_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_in_pixels_are_converted_to_bytes(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """The pixel budget and the quota of pixels of version 0.1 become bytes of memory."""
     for name in ("CLUT_ADMISSION_MEMORY_BYTES", "CLUT_QUOTA_MEMORY_BYTES"):
         monkeypatch.setenv(name, "")  # so that the new names are removed in the end
@@ -76,6 +78,7 @@ def test_settings_in_pixels_are_converted_to_bytes(monkeypatch: pytest.MonkeyPat
     assert settings.admission.memory_bytes == 200_000_000 * BYTES_PER_PIXEL
     assert settings.quota.memory_bytes == f"{5000 * BYTES_PER_PIXEL} per hour"
     assert settings.auth.keys[0].memory_bytes == f"{7 * BYTES_PER_PIXEL}/minute"
+    assert f"the key {KEY['name']!r} has a quota in pixels, which is deprecated" in caplog.text
 
 
 def test_a_setting_under_both_names_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
