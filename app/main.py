@@ -66,8 +66,12 @@ def create_service(
     threads = threads or cpu_count()
     load = partial(read_registry, settings.models.store, settings.models.default)
     return EnhancementService(
-        ModelRunners(load, device or Device(settings.device), settings.batch),
-        partial(read_restorers, settings.models.store),
+        ModelRunners(
+            load,
+            partial(read_restorers, settings.models.store),
+            device or Device(settings.device),
+            settings.batch,
+        ),
         Admission(settings.admission),
         PriorityThreadPool(threads),
         Sandbox(threads, preload="app.luts.apply:load_loops"),

@@ -74,7 +74,9 @@ class Admission:
         return max(1, math.ceil(self.requests * self._service_interval))
 
     def acquire(self) -> Permit:
-        """Admit a request whose head has arrived; the one decision about it.
+        """Issue a permit to a request whose head has arrived, so that its body may be read.
+
+        It takes no place before the body is there: see `enter`.
 
         Raises:
             Overloaded: as many requests as allowed are in flight; it holds when to retry.
@@ -89,13 +91,13 @@ class Admission:
         await self._idle.wait()
 
     def enter(self) -> None:
-        """Count a request as in flight; for `Permit`.
+        """Count a request as in flight, now that its body has arrived; for `Permit`.
 
         Raises:
             Overloaded: while its body arrived, the last place was taken.
+            Draining: while its body arrived, the service began to shut down.
         """
-        if self.requests >= self._policy.max_requests:
-            raise self._overloaded()
+        self._check()
         self.requests += 1
         self._idle.clear()
 
@@ -155,12 +157,8 @@ class Admission:
         if self.closed:
             raise Draining("The server is shutting down; another replica can respond.", retry=1)
         if self.requests >= self._policy.max_requests:
-            raise self._overloaded()
-
-    def _overloaded(self) -> Overloaded:
-        return Overloaded(
-            f"{self.requests} requests are in flight, which is the limit.", retry=self.retry_after
-        )
+            detail = f"{self.requests} requests are in flight, which is the limit."
+            raise Overloaded(detail, retry=self.retry_after)
 
     def _wake(self) -> None:
         while self._waiting:

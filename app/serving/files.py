@@ -18,7 +18,7 @@ async def enhance_file(
     with service.admission.acquire() as permit:
         permit.enter()
         opened = await service.open(permit, body, options.model, options.look)
-        return await service.enhance(opened, options)
+        return await service.enhance(opened.plan(options))
 
 
 async def predict_lut_of_file(

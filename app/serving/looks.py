@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+from functools import partial
+from time import monotonic
 from typing import TypeAlias
 
 import numpy as np
@@ -14,10 +16,12 @@ from app.luts.formats.base import LutMetadata
 from app.luts.lut3d import FINE_SIZE, Lut3D
 from app.luts.token import LookToken
 from app.networks.store import Model, ModelCard, ModelRegistry
-from app.policies import LutPolicy
+from app.policies import BYTES_PER_PIXEL, LutPolicy
 from app.serving.device import Device, Prediction
 from app.serving.model_runners import ModelRunners
+from app.serving.permit import Permit
 from app.serving.results import ExportedLut, Look
+from app.serving.thread_pool import PriorityThreadPool, priority_of
 
 MAX_TABLE_VALUE = 100.0  # the codes of forged tokens must not reach values that overflow
 
@@ -126,3 +130,58 @@ def export_memory(model: Model, options: LutOptions) -> int:
 
 def _size_in_memory(file: ExportedLut) -> int:
     return len(file.body) + file.look.lut.table.nbytes
+
+
+class LutExporter:
+    """Exports the LUTs of look tokens, and keeps the latest files."""
+
+    def __init__(self, models: ModelRunners, workers: PriorityThreadPool, cache: LutCache) -> None:
+        self._models = models
+        self._workers = workers
+        self._cache = cache
+
+    def memory(self, token: str, options: LutOptions) -> int:
+        """Return the most bytes of memory that `export` takes.
+
+        Raises:
+            Problem: the token is damaged, or its model is not served.
+        """
+        model, _ = find_token_model(self._models.registry, token)
+        return export_memory(model, options)
+
+    def find(self, token: str, options: LutOptions, *, gzipped: bool) -> ExportedLut | None:
+        """Return a LUT that is kept, which needs no permit.
+
+        Raises:
+            Problem: the token is damaged, or its model is not served.
+        """
+        find_token_model(self._models.registry, token)
+        return self._cache.get((token, options, gzipped))
+
+    async def export(
+        self, permit: Permit, token: str, options: LutOptions, *, gzipped: bool = False
+    ) -> ExportedLut:
+        """Rebuild the LUT of a look token, and export it.
+
+        Raises:
+            Problem: the token is damaged, its model is not served, or the deadline has passed.
+        """
+        async with permit.within_deadline():
+            memory = self.memory(token, options)
+            priority = priority_of(monotonic(), memory // BYTES_PER_PIXEL)
+            await permit.reserve_memory(memory, priority)
+            look = await rebuild_look(self._models, token)
+            file = await self.encode(permit, look, options, priority, gzipped=gzipped)
+            self._cache.put((token, options, gzipped), file)
+            return file
+
+    async def encode(
+        self, permit: Permit, look: Look, options: LutOptions, priority: float, *, gzipped: bool
+    ) -> ExportedLut:
+        """Encode the LUT of a look on a worker thread; the memory is reserved."""
+        exporting = partial(export_lut, look, options, gzipped=gzipped)
+        return await permit.run_stage(self._workers, priority, "encode", exporting)
+
+    def clear(self) -> None:
+        """Drop the files that are kept."""
+        self._cache.clear()

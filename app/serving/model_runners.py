@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from app.errors import BadModel, DeadlineExceeded
 from app.networks.store import Model, ModelRegistry
 from app.policies import BatchPolicy
+from app.restoration.store import Restorers
 from app.serving.batching import Batcher
 from app.serving.device import Device, Prediction
 from app.serving.warmup import WarmUp, compile_loops
@@ -55,6 +56,7 @@ class ModelRunners:
 
     Attributes:
         registry: the models, by name and by fingerprint.
+        restorers: the restoration models.
         device: where the networks are.
 
     An async context manager: entering starts the batchers and begins to warm up; leaving ends
@@ -62,12 +64,17 @@ class ModelRunners:
     """
 
     def __init__(
-        self, load: Callable[[], ModelRegistry], device: Device, policy: BatchPolicy
+        self,
+        load: Callable[[], ModelRegistry],
+        load_restorers: Callable[[], Restorers],
+        device: Device,
+        policy: BatchPolicy,
     ) -> None:
         """Read the models.
 
         Args:
             load: reads the model store.
+            load_restorers: reads the restoration models of the store.
             device: runs the networks.
             policy: how batches are formed.
 
@@ -75,8 +82,10 @@ class ModelRunners:
             Problem: as `load` does.
         """
         self.registry = load()
+        self.restorers = load_restorers()
         self.device = device
         self._load = load
+        self._load_restorers = load_restorers
         self._policy = policy
         self._runners: dict[Model, _Runner] = {}
         self._warm_models: WeakSet[Model] = WeakSet()
@@ -150,7 +159,9 @@ class ModelRunners:
             async with asyncio.timeout(RELOAD_TIMEOUT), self._reloading:
                 await self.wait_until_warm()
                 loaded = await asyncio.to_thread(self._load)
+                restorers = await asyncio.to_thread(self._load_restorers)
                 await self._serve(loaded.reuse_loaded(self.registry.models))
+                self.restorers = restorers
         except TimeoutError:
             late = f"The models were not ready within {RELOAD_TIMEOUT:g} seconds."
             raise DeadlineExceeded(late) from None

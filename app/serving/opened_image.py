@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Self
+from dataclasses import dataclass
+from math import ceil
 
 from app.errors import BadParameter
 from app.imaging.animation import check_animation
@@ -11,13 +11,46 @@ from app.imaging.codecs import ImageFormat
 from app.imaging.probe import EncodedImage
 from app.luts.export import LutOptions
 from app.networks.store import Model
+from app.restoration.methods.cleaner import Cleaner
 from app.restoration.store import Restorers
 from app.serving.looks import export_memory
 from app.serving.options import OFF, AcceptedFormats, EnhanceOptions, choose_format
 from app.serving.permit import Permit
-from app.serving.restoration import Enlargement, OutputLimits, check_output, output_memory
+from app.serving.restoration import (
+    Enlargement,
+    OutputLimits,
+    check_output,
+    find_cleaner,
+    output_memory,
+)
 from app.serving.results import Look
-from app.serving.stages import thumbnail_memory
+
+
+@dataclass(frozen=True, eq=False)
+class EnhancePlan:
+    """What is made from an image, decided before anything is decoded.
+
+    Attributes:
+        permit: of its request.
+        source: the file, or the first frame of an animation.
+        model: the model that predicts the look, where none is given.
+        look: the look of a token, or None.
+        options: of the request.
+        format: of the result.
+        cleaner: the model that cleans, or None where that is not asked for.
+        enlargement: how the result is enlarged.
+        memory: the most bytes that it takes.
+    """
+
+    permit: Permit
+    source: EncodedImage
+    model: Model
+    look: Look | None
+    options: EnhanceOptions
+    format: ImageFormat
+    cleaner: Cleaner | None
+    enlargement: Enlargement
+    memory: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +62,7 @@ class OpenedImage:
         source: the file and its header.
         model: a model that stays in use as long as the permit is held.
         look: the look of a token, which replaces the prediction, or None.
-        restorers: the models that may enlarge it.
+        restorers: the models that may clean or enlarge it.
         limits: of the result.
     """
 
@@ -40,53 +73,41 @@ class OpenedImage:
     restorers: Restorers
     limits: OutputLimits
 
-    def choose(
-        self, options: EnhanceOptions, accepted: AcceptedFormats = ()
-    ) -> tuple[Self, ImageFormat]:
-        """Choose the format of the result, and what of the image it is made from.
+    def plan(self, options: EnhanceOptions, accepted: AcceptedFormats = ()) -> EnhancePlan:
+        """Decide what is made from the image.
 
-        Returns:
-            This, or the first frame of an animation, where the format holds only stills or the
-            options ask for one; and the format.
+        Args:
+            options: how; `model` and `look` are those that the image was opened with.
+            accepted: the formats that the client accepts.
+
+        Raises:
+            TooManyPixels: the image cannot be enlarged so far.
+            TooManyFrames: the animation is too long.
+            BadParameter: an option does not fit the image or the models that are installed.
         """
         animated = self.source.header.animation is not None
-        asked, own = options.format, self.source.format
         moving = animated and not options.first
-        image_format = choose_format(asked, own, accepted, animated=moving)
-        if animated and not (moving and image_format.codec.animation):
-            return replace(self, source=self.source.first_frame()), image_format
-        return self, image_format
-
-    def enhance_memory(self, options: EnhanceOptions, accepted: AcceptedFormats = ()) -> int:
-        """Return the most bytes of memory that `enhance` takes.
-
-        Raises:
-            TooManyPixels, BadParameter: the image cannot be enlarged so far.
-            TooManyFrames: the animation is too long.
-        """
-        chosen, image_format = self.choose(options, accepted)
-        source = chosen.source
-        if source.header.animation is not None:
-            return chosen.animation_memory(options)
-        enlargement = chosen.plan_enlargement(options, image_format)
-        return max(source.peak_bytes, output_memory(source, options, image_format, enlargement))
-
-    def plan_enlargement(self, options: EnhanceOptions, image_format: ImageFormat) -> Enlargement:
-        """Plan how the result is enlarged; see `check_output`."""
-        return check_output(self.source, options, image_format, self.restorers, self.limits)
-
-    def animation_memory(self, options: EnhanceOptions) -> int:
-        """Return the most bytes of memory that enhancing the animation takes.
-
-        Raises:
-            TooManyFrames: the animation is too long.
-            BadParameter: an option is for still images alone.
-        """
-        if options.restore != OFF or options.upscale != 1:
-            detail = "Animations are neither restored nor enlarged; first=true takes a still image."
-            raise BadParameter(detail)
-        check_animation(self.source, self.limits.image)
-        return self.source.peak_bytes
+        image_format = choose_format(options.format, self.source.format, accepted, animated=moving)
+        if moving and image_format.codec.animation:
+            source, enlargement = self.source, Enlargement(1.0)
+            memory = self._animation_memory(options)
+        else:
+            source = self.source.first_frame() if animated else self.source
+            enlargement = check_output(source, options, image_format, self.restorers, self.limits)
+            output = output_memory(source, options, image_format, enlargement)
+            memory = max(source.peak_bytes, output)
+        cleaner = find_cleaner(self.restorers, options)
+        return EnhancePlan(
+            self.permit,
+            source,
+            self.model,
+            self.look,
+            options,
+            image_format,
+            cleaner,
+            enlargement,
+            memory,
+        )
 
     def predict_memory(self, options: LutOptions) -> int:
         """Return the most bytes of memory that `predict_lut` takes.
@@ -94,7 +115,15 @@ class OpenedImage:
         Raises:
             TooManyFrames: the animation is too long.
         """
-        if self.source.header.animation is not None:
-            check_animation(self.source, self.limits.image)
-        thumbnail = thumbnail_memory(self.source, self.model.card.thumbnail.size)
+        source, side = self.source, self.model.card.thumbnail.size
+        if source.header.animation is not None:
+            check_animation(source, self.limits.image)
+        thumbnail = ceil(source.peak_bytes * source.thumbnail_pixels(side) / source.pixels)
         return max(thumbnail, export_memory(self.model, options))
+
+    def _animation_memory(self, options: EnhanceOptions) -> int:
+        if options.restore != OFF or options.upscale != 1:
+            detail = "Animations are neither restored nor enlarged; first=true takes a still image."
+            raise BadParameter(detail)
+        check_animation(self.source, self.limits.image)
+        return self.source.peak_bytes

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from math import ceil
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -27,14 +26,14 @@ from app.imaging.raster import Note
 from app.imaging.types import Image
 from app.luts import apply
 from app.luts.apply import Pixels
+from app.luts.lut3d import Lut3D
 from app.luts.lut_error import mean_difference
 from app.networks.base import ThumbnailRecipe
-from app.restoration.methods.cleaner import Cleaner
 from app.serving.device import Device
 from app.serving.model_runners import Thumbnail
+from app.serving.opened_image import EnhancePlan
 from app.serving.options import EnhanceOptions
-from app.serving.permit import Permit
-from app.serving.restoration import Enlargement, clean_image
+from app.serving.restoration import clean_image
 from app.serving.results import Cleaning, Look
 
 T = TypeVar("T")
@@ -44,25 +43,34 @@ _SPREAD = (0.7548776662466927, 0.5698402909980532)  # 1/g and 1/g^2, where g^3 =
 STRIP = 1 << 20  # pixels that one thread processes at a time: about 5 ms
 
 
-def decode_image(
-    source: EncodedImage, recipe: ThumbnailRecipe, options: EnhanceOptions
-) -> tuple[Image, Thumbnail]:
-    """Decode an image, make the thumbnail of all of it, and reduce it to the size asked for."""
-    return prepare(source, recipe.size, recipe.antialias, options.max_side, options.truncated)
+class Decoded(NamedTuple):
+    """What the look is predicted from, and what it is applied to.
+
+    Attributes:
+        thumbnail: float32 (3, S, S) in 0..1.
+        content: the image, reduced as asked for, or the frame that stands for an animation.
+    """
+
+    thumbnail: Thumbnail
+    content: Image | Representative
 
 
-def decode_thumbnail(
-    source: EncodedImage, recipe: ThumbnailRecipe, truncated: TruncatedPolicy
-) -> tuple[Thumbnail, tuple[Note, ...]]:
-    """Make the thumbnail alone, from the smallest decode that is large enough for it."""
-    if source.header.animation is not None:
-        return find_frame(source, recipe).thumbnail, ()
-    return prepare_thumbnail(source, recipe.size, recipe.antialias, truncated)
+class Outcome(NamedTuple):
+    """A result, encoded.
 
+    Attributes:
+        body: the file: the source's own where nothing was changed and nothing else was asked for.
+        change: the mean CIEDE2000 difference that the look makes.
+        applied: whether the look was applied; False where `change` is below `min_change`.
+        cleaning: how the image was cleaned, or None where that was not asked for.
+        notes: what was done that clients may not expect.
+    """
 
-def find_frame(source: EncodedImage, recipe: ThumbnailRecipe) -> Representative:
-    """Find the frame by which the look of an animation is predicted."""
-    return find_representative(source, recipe.size, recipe.antialias)
+    body: bytes
+    change: float
+    applied: bool
+    cleaning: Cleaning | None = None
+    notes: tuple[Note, ...] = ()
 
 
 class ParallelMap(Protocol):
@@ -72,131 +80,97 @@ class ParallelMap(Protocol):
         """Run it on each part, and return when all are done."""
 
 
+def decode(plan: EnhancePlan) -> Decoded:
+    """Decode an image, make the thumbnail of all of it, and reduce it to the size asked for.
+
+    Of an animation, find the frame by which its look is predicted.
+    """
+    source, options, recipe = plan.source, plan.options, plan.model.card.thumbnail
+    if source.header.animation is not None:
+        frame = find_representative(source, recipe.size, recipe.antialias)
+        return Decoded(frame.thumbnail, frame)
+    image, thumbnail = prepare(
+        source, recipe.size, recipe.antialias, options.max_side, options.truncated
+    )
+    return Decoded(thumbnail, image)
+
+
+def decode_thumbnail(
+    source: EncodedImage, recipe: ThumbnailRecipe, truncated: TruncatedPolicy
+) -> tuple[Thumbnail, tuple[Note, ...]]:
+    """Make the thumbnail alone, from the smallest decode that is large enough for it."""
+    if source.header.animation is not None:
+        return find_representative(source, recipe.size, recipe.antialias).thumbnail, ()
+    return prepare_thumbnail(source, recipe.size, recipe.antialias, truncated)
+
+
 def apply_and_encode(
-    permit: Permit,
-    source: EncodedImage,
-    image: Image,
-    look: Look,
-    options: EnhanceOptions,
-    image_format: ImageFormat,
-    cleaner: Cleaner | None,
-    enlargement: Enlargement,
-    device: Device,
-    parallel_map: ParallelMap,
-) -> tuple[bytes, float, bool, Cleaning | None]:
+    plan: EnhancePlan, decoded: Decoded, look: Look, device: Device, parallel_map: ParallelMap
+) -> Outcome:
     """Run the last stages in one call.
 
     Args:
-        permit: of the request; measures the stages, and ends them if it is cancelled.
-        source: the file that the image was decoded from.
-        image: changed.
+        plan: what is made; its permit measures the stages, and ends them if it is cancelled.
+        decoded: an image of it is changed.
         look: its LUT is applied.
-        options: hold the strength, the least change, the quality and the metadata to keep.
-        image_format: of the result.
-        cleaner: the model that cleans, or None where that is not asked for.
-        enlargement: how the result is enlarged.
-        device: applies the LUT.
+        device: applies the LUT, but to animations: the sandbox does that, on the CPU.
         parallel_map: runs a function on each part; see `PriorityThreadPool.parallel_map`.
-
-    Returns:
-        The file, the change that the look makes, whether the look was applied, and how the image
-        was cleaned. The file is the source's own where nothing was changed and nothing else was
-        asked for.
 
     Raises:
         CancelledError: nothing waits for the result any more.
     """
+    lut = look.lut.at_strength(plan.options.strength)
+    if isinstance(decoded.content, Representative):
+        return _finish_animation(plan, decoded.content, lut, device)
+    permit = plan.permit
 
     def map_parts(function: Callable[[T], None], parts: Sequence[T]) -> None:
         parallel_map(permit.unless_cancelled(function), parts)
 
-    cleaning = None
-    if cleaner is not None:
+    return _finish_image(plan, decoded.content, lut, device, map_parts)
+
+
+def _finish_image(
+    plan: EnhancePlan, image: Image, lut: Lut3D, device: Device, map_parts: ParallelMap
+) -> Outcome:
+    permit, cleaning = plan.permit, None
+    if plan.cleaner is not None:
         with permit.measure("restore"):
-            cleaning = clean_image(image, source, cleaner, options, map_parts)
+            cleaning = clean_image(image, plan.source, plan.cleaner, plan.options, map_parts)
     with permit.measure("apply"):
-        change, applied = apply_look(image, look, options, device, map_parts)
-    changed = applied or (cleaning is not None and cleaning.strength > 0)
-    if not changed and is_as_asked(source, image, image_format, options):
-        return source.body, change, applied, cleaning
-    if enlargement.models:
+        applier = device.applier(lut, image.pixels.dtype)
+        change = measure_change(image.pixels, applier)
+        applied = change >= plan.options.min_change
+        if applied:
+            map_parts(applier, split_strips(image.pixels, STRIP))
+    cleaned = cleaning is not None and cleaning.strength > 0
+    if not (applied or cleaned) and is_as_asked(plan, image):
+        return Outcome(plan.source.body, change, applied, cleaning)
+    if plan.enlargement.models:
         with permit.measure("upscale"):
-            image = enlargement.run(image, map_parts)
+            image = plan.enlargement.run(image, map_parts)
     with permit.measure("encode"):
-        return encode_image(image, image_format, options), change, applied, cleaning
+        body = encode_image(image, plan.format, plan.options)
+    return Outcome(body, change, applied, cleaning, image.notes)
 
 
-def apply_look(
-    image: Image,
-    look: Look,
-    options: EnhanceOptions,
-    device: Device,
-    parallel_map: ParallelMap,
-) -> tuple[float, bool]:
-    """Apply a look to an image, in place, unless it would change the image too little.
-
-    Args:
-        image: changed.
-        look: its LUT is applied.
-        options: hold the strength and the least change.
-        device: applies the LUT.
-        parallel_map: runs a function on each part; see `PriorityThreadPool.parallel_map`.
-
-    Returns:
-        The mean CIEDE2000 difference that the look makes, and whether it was applied.
-    """
-    applier = device.applier(look.lut.at_strength(options.strength), image.pixels.dtype)
-    change = measure_change(image.pixels, applier)
-    if change < options.min_change:
-        return change, False
-    parallel_map(applier, split_strips(image.pixels, STRIP))
-    return change, True
-
-
-def convert(
-    permit: Permit,
-    source: EncodedImage,
-    frame: Representative,
-    look: Look,
-    options: EnhanceOptions,
-    image_format: ImageFormat,
-    device: Device,
-) -> tuple[bytes, float, bool]:
-    """Apply a look to all frames of an animation, and encode them.
-
-    The sandbox runs it on the CPU, whatever the device.
-
-    Args:
-        permit: of the request; measures the stages, and ends them if it is cancelled.
-        source: the animation.
-        frame: that stands for it; the change of the colours is measured on it.
-        look: its LUT is applied.
-        options: hold the strength, the least change, the size, the quality and the metadata.
-        image_format: of the result.
-        device: holds the interpolation.
-
-    Returns:
-        The file, the change that the look makes, and whether the look was applied; as
-        `apply_and_encode`.
-
-    Raises:
-        CancelledError: nothing waits for the result any more.
-    """
-    lut = look.lut.at_strength(options.strength)
-    with permit.measure("apply"):
+def _finish_animation(
+    plan: EnhancePlan, frame: Representative, lut: Lut3D, device: Device
+) -> Outcome:
+    """Apply a LUT to all frames; the change of the colours is measured on one of them."""
+    options = plan.options
+    with plan.permit.measure("apply"):
         pixels = np.rint(np.moveaxis(frame.thumbnail, 0, 2) * 255).astype(np.uint8)
         change = measure_change(pixels, device.applier(lut, np.uint8))
     applied = change >= options.min_change
-    fits = options.max_side is None or max(source.width, source.height) <= options.max_side
-    keeps = options.metadata is MetadataPolicy.KEEP
-    if not applied and source.format is image_format and fits and keeps:
-        return source.body, change, applied
+    if not applied and is_as_asked(plan):
+        return Outcome(plan.source.body, change, applied)
     prepare = partial(apply.prepare, lut, device.interpolation, np.uint8) if applied else Unchanged
-    plan = AnimationPlan(
-        image_format, options.quality, options.max_side, options.metadata, frame.opaque
+    conversion = AnimationPlan(
+        plan.format, options.quality, options.max_side, options.metadata, frame.opaque
     )
-    with permit.measure("encode"):
-        return convert_animation(source, prepare, plan), change, applied
+    with plan.permit.measure("encode"):
+        return Outcome(convert_animation(plan.source, prepare, conversion), change, applied)
 
 
 def measure_change(pixels: Pixels, applier: Callable[[Pixels], None]) -> float:
@@ -234,15 +208,21 @@ def encode_image(image: Image, image_format: ImageFormat, options: EnhanceOption
     return encode(kept, image_format, options.quality)
 
 
-def is_as_asked(
-    source: EncodedImage, image: Image, image_format: ImageFormat, options: EnhanceOptions
-) -> bool:
-    """Whether a file needs no other encoding: it is what was decoded, and its parts may stay."""
-    decoded = {TRUNCATED, TONE_MAPPED, FIRST_FRAME}.isdisjoint(image.notes)
-    hdr = image.gain_map is None or options.hdr is HdrPolicy.KEEP
+def is_as_asked(plan: EnhancePlan, image: Image | None = None) -> bool:
+    """Return whether a file needs no other encoding.
+
+    Args:
+        plan: what is asked for.
+        image: what was decoded, where that may be less than the file holds.
+    """
+    source, options = plan.source, plan.options
+    decoded, hdr = True, True
+    if image is not None:
+        decoded = {TRUNCATED, TONE_MAPPED, FIRST_FRAME}.isdisjoint(image.notes)
+        hdr = image.gain_map is None or options.hdr is HdrPolicy.KEEP
     fits = options.max_side is None or max(source.width, source.height) <= options.max_side
     keeps = options.metadata is MetadataPolicy.KEEP and hdr
-    return decoded and source.format is image_format and fits and keeps and options.upscale == 1
+    return decoded and source.format is plan.format and fits and keeps and options.upscale == 1
 
 
 def split_strips(pixels: Pixels, size: int) -> list[Pixels]:
@@ -250,8 +230,3 @@ def split_strips(pixels: Pixels, size: int) -> list[Pixels]:
     height, width = pixels.shape[:2]
     rows = max(1, size // width)
     return [pixels[top : top + rows] for top in range(0, height, rows)]
-
-
-def thumbnail_memory(source: EncodedImage, side: int) -> int:
-    """Return the most bytes of memory that making the thumbnail alone takes."""
-    return ceil(source.peak_bytes * source.thumbnail_pixels(side) / source.pixels)

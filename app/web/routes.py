@@ -72,8 +72,9 @@ async def enhance(
         async def work() -> EnhancedImage:
             opened = await service.open(permit, body, options.model, options.look)
             describe_request(opened.model.card.model_ref, opened.source.pixels)
-            await principal.charge_memory(opened.enhance_memory(options, accepted))
-            return await service.enhance(opened, options, accepted)
+            plan = opened.plan(options, accepted)
+            await principal.charge_memory(plan.memory)
+            return await service.enhance(plan)
 
         enhanced = await cancel_on_disconnect(request, work())
     state["metrics"].observe_stages(enhanced.timings, enhanced.look.card.model_ref)
@@ -193,7 +194,7 @@ async def models(
         ],
         "restoration": [
             restorer.card.model_dump(mode="json", exclude={"training": {"photos"}})
-            for restorer in state["service"].restorers.all
+            for restorer in state["service"].models.restorers.all
         ],
     }
 
@@ -226,11 +227,11 @@ async def _get_lut_response(
     if etag.removeprefix("W/") in known:  # compared weakly: RFC 9110, section 13.1.2
         return not_modified(headers)
     service = state["service"]
-    await principal.charge_memory(service.lut_memory(token, options))
-    file = service.find_lut(token, options, gzipped=gzipped)
+    await principal.charge_memory(service.luts.memory(token, options))
+    file = service.luts.find(token, options, gzipped=gzipped)
     if file is None:
         with service.admission.acquire() as permit:
             permit.enter()
-            work = service.get_lut(permit, token, options, gzipped=gzipped)
+            work = service.luts.export(permit, token, options, gzipped=gzipped)
             file = await cancel_on_disconnect(request, work)
     return not_modified(headers) if known.strip() == "*" else lut_response(file, gzipped, headers)

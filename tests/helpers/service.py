@@ -48,9 +48,9 @@ class GatedDevice(Device):
 
 async def get_lut(service: EnhancementService, token: str, options: LutOptions) -> ExportedLut:
     """Export the LUT of a look token, as the endpoint does."""
-    found = service.find_lut(token, options, gzipped=False)
+    found = service.luts.find(token, options, gzipped=False)
     if found is not None:
         return found
     with service.admission.acquire() as permit:
         permit.enter()
-        return await service.get_lut(permit, token, options)
+        return await service.luts.export(permit, token, options)

@@ -107,6 +107,16 @@ def test_a_closed_admission_stays_closed() -> None:
         admission.acquire()
 
 
+def test_a_body_that_arrives_after_the_end_is_rejected() -> None:
+    """A request whose body still arrives at the shutdown would find the threads gone."""
+    admission = create()
+    with admission.acquire() as permit:
+        admission.closed = True
+        with pytest.raises(Draining):
+            permit.enter()
+    assert admission.requests == 0
+
+
 async def test_closing_waits_for_the_requests_in_flight() -> None:
     """Closing returns once the last request is completed."""
     admission = create()

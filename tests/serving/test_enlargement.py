@@ -150,7 +150,7 @@ async def test_the_largest_factor_is_stated(store: Path) -> None:
             permit.enter()
             opened = await service.open(permit, body)
             with pytest.raises(TooManyPixels, match="upscale=2") as too_many:
-                await service.enhance(opened, EnhanceOptions(upscale=2))
+                await service.enhance(opened.plan(EnhanceOptions(upscale=2)))
             assert permit.stages == []
         accepted = too_many.value.extra["max_upscale"]
         assert accepted == 1.73  # the square root of 3

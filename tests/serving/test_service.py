@@ -101,10 +101,10 @@ async def test_an_opened_image_knows_what_it_costs(
     with service.admission.acquire() as permit:
         permit.enter()
         opened = await service.open(permit, photo)
-        full = opened.enhance_memory(EnhanceOptions())
+        full = opened.plan(EnhanceOptions()).memory
         assert full == BYTES_PER_PIXEL * 853 * 480
-        assert opened.enhance_memory(EnhanceOptions(format=ImageFormat.AVIF)) > full
-        assert opened.enhance_memory(EnhanceOptions(max_side=100)) <= full
+        assert opened.plan(EnhanceOptions(format=ImageFormat.AVIF)).memory > full
+        assert opened.plan(EnhanceOptions(max_side=100)).memory <= full
         assert (
             opened.predict_memory(LutOptions(size=5))
             < full
@@ -168,7 +168,7 @@ async def test_a_cancelled_request_holds_its_memory_while_its_thread_runs(photo:
         with service.admission.acquire() as permit:
             permit.enter()
             opened = await service.open(permit, photo)
-            request = asyncio.create_task(service.enhance(opened, EnhanceOptions()))
+            request = asyncio.create_task(service.enhance(opened.plan(EnhanceOptions())))
             await device.wait_until_reached()
             request.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -176,7 +176,7 @@ async def test_a_cancelled_request_holds_its_memory_while_its_thread_runs(photo:
         assert permit.stage == "apply"
         assert permit.cancelled
         assert service.admission.requests == 1
-        assert service.admission.reserved == opened.enhance_memory(EnhanceOptions())
+        assert service.admission.reserved == opened.plan(EnhanceOptions()).memory
         with pytest.raises(Overloaded):
             await enhance(service, photo)
         device.open_gate()
@@ -250,7 +250,7 @@ async def test_exported_luts_need_memory_too(photo: bytes) -> None:
         async with asyncio.timeout(60):
             while not service.admission.reserved:
                 await asyncio.sleep(0)
-        assert service.admission.reserved == service.lut_memory(look.token, large)
+        assert service.admission.reserved == service.luts.memory(look.token, large)
         with pytest.raises(Overloaded):
             await get_lut(service, look.token, large)
         assert len((await writing).body) > 129**3
