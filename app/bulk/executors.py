@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from importlib.util import find_spec
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import ForkServerProcess
 from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Any
@@ -86,7 +86,7 @@ class _WorkerProcess:
 
     def __init__(self, job: Job, create: CreateWork) -> None:
         self._job, self._create = job, create
-        self._process: SpawnProcess | None = None
+        self._process: ForkServerProcess | None = None
         self._pipe: Connection
         self._lock = Lock()
         self._closed = False
@@ -116,8 +116,9 @@ class _WorkerProcess:
             if self._process is not None:
                 self._process.kill()
 
-    def _start(self) -> SpawnProcess:
-        context = get_context("spawn")  # fork would copy locks that threads hold
+    def _start(self) -> ForkServerProcess:
+        context = get_context("forkserver")  # fork would copy locks that threads hold
+        context.set_forkserver_preload([Worker.__module__])  # imported once for all processes
         self._pipe, theirs = context.Pipe()
         with self._lock:
             if self._closed:

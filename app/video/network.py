@@ -27,12 +27,15 @@ class LookNetwork:
         """Hold a model; `batch` thumbnails pass through the network at once, at most."""
         self._device, self._model = device, model
         self.batch = batch
-        self._loop = asyncio.Runner()
+        self._loop = asyncio.new_event_loop()
+        # `asyncio.Runner` would format the result of each call, arrays included, as it looks up
+        # the handler of SIGINT.
+        self._run = self._loop.run_until_complete
 
     def __enter__(self) -> Self:
-        self._loop.run(self._device.__aenter__())
+        self._run(self._device.__aenter__())
         recipe = self._model.card.thumbnail
-        self._loop.run(self._device.warm_up(self._model.network, recipe.size, self.batch))
+        self._run(self._device.warm_up(self._model.network, recipe.size, self.batch))
         return self
 
     def __exit__(
@@ -41,7 +44,7 @@ class LookNetwork:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._loop.run(self._device.__aexit__(kind, error, traceback))
+        self._run(self._device.__aexit__(kind, error, traceback))
         self._loop.close()
 
     @property
@@ -63,7 +66,7 @@ class LookNetwork:
         if not 1 <= len(thumbnails) <= self.batch:
             raise ValueError(f"{len(thumbnails)} thumbnails do not fit a batch of {self.batch}")
         network = self._model.network
-        predictions = self._loop.run(self._device.predict(network, self.batch, thumbnails))
+        predictions = self._run(self._device.predict(network, self.batch, thumbnails))
         return np.stack([it.code for it in predictions])
 
     def decode(self, code: NDArray[np.float32]) -> Lut3D:
@@ -73,7 +76,7 @@ class LookNetwork:
             CorruptedLook: the numbers make no LUT.
         """
         content = self._token(code)
-        return self._loop.run(decode_token(self._device, self._model, content))
+        return self._run(decode_token(self._device, self._model, content))
 
     def applier(self, lut: Lut3D, dtype: DTypeLike) -> Callable[[Pixels], None]:
         """Prepare a LUT for pixels; see `Device.applier`."""

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from multiprocessing import forkserver
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -15,6 +16,12 @@ import pytest
 
 from tests.helpers.paths import PHOTOS
 from tests.helpers.server import PATIENCE, free_port
+
+
+@pytest.fixture(scope="session", autouse=True)
+def imported() -> None:
+    """Start the process that `tests.helpers.server` forks; bulk runs of the tests fork it, too."""
+    forkserver.ensure_running()
 
 
 @pytest.fixture

@@ -114,8 +114,8 @@ def test_a_killed_process_costs_nothing(tmp_path: Path) -> None:
     while not list(target.glob("*.jpg")):
         assert time.monotonic() < give_up
         time.sleep(0.005)
-    workers = [it for it in running.children() if "spawn_main" in " ".join(it.cmdline())]
-    workers[0].kill()
+    (forks,) = [it for it in running.children() if "forkserver" in " ".join(it.cmdline())]
+    forks.children()[0].kill()
     printed, _ = running.communicate(timeout=PATIENCE)
     assert running.returncode == 0
     assert printed == f"{PHOTO_COUNT} files: {PHOTO_COUNT} done, 0 failed, 0 skipped\n"

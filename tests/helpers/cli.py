@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from typer.testing import CliRunner
 
 from app.cli.main import create_cli
+from tests.helpers.server import Fork
 
 PATIENCE = 200.0  # seconds until a command has ended, on a slow and busy machine
 
@@ -27,12 +29,17 @@ def invoke(*arguments: object, **environment: str) -> subprocess.CompletedProces
 
 
 def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "app", *map(str, arguments)],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    """Run a command in a process of its own, a fork of one that has imported everything.
+
+    Raises:
+        TimeoutError: the command did not end.
+    """
+    command = [*map(str, arguments)]
+    with TemporaryDirectory() as folder:
+        output, errors = Path(folder, "output"), Path(folder, "errors")
+        process = Fork(command, os.environ | environment, output, errors)
+        try:
+            status = process.wait(PATIENCE)
+        finally:
+            process.kill()
+        return subprocess.CompletedProcess(command, status, output.read_text(), errors.read_text())

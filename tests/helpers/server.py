@@ -20,9 +20,9 @@ import httpx
 PATIENCE = 200.0  # seconds until a server is ready, or has stopped, on a slow and busy machine
 PROGRAM = (sys.executable, "-m", "app")  # `clut-enhance`
 
-# Importing torch and numba is most of a server's start.
+# Importing torch and numba is most of the start of a program.
 _IMPORTED = multiprocessing.get_context("forkserver")
-_IMPORTED.set_forkserver_preload(["app.cli.serve"])
+_IMPORTED.set_forkserver_preload(["app.cli.serve", "app.cli.bulk", "app.bulk.worker"])
 
 
 class Process(Protocol):
@@ -100,10 +100,22 @@ class Fork:
     """A process that runs the program, forked from one that has imported it."""
 
     def __init__(
-        self, arguments: Sequence[str], environment: Mapping[str, str], log: Path | None
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        output: Path | None,
+        errors: Path | None = None,
     ) -> None:
-        """Start it; see `serving`."""
-        call = (arguments, environment, Path.cwd(), log)
+        """Start it.
+
+        Args:
+            arguments: of `clut-enhance`.
+            environment: all environment variables.
+            output: the file of standard output, and of standard error where `errors` is None; None
+                leaves both as they are.
+            errors: the file of standard error.
+        """
+        call = (arguments, environment, Path.cwd(), output, errors)
         self._process = _IMPORTED.Process(target=_run_program, args=call)
         self._process.start()
         assert self._process.pid is not None
@@ -128,9 +140,17 @@ class Fork:
         """Send a signal."""
         os.kill(self.pid, sig)
 
+    def kill(self) -> None:
+        """End the process, if it runs."""
+        self._process.kill()
+
 
 def _run_program(
-    arguments: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path | None
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    output: Path | None,
+    errors: Path | None,
 ) -> None:
     """Run the program in this process."""
     from app.cli.main import main
@@ -138,10 +158,10 @@ def _run_program(
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
-    if log is not None:
-        with log.open("wb") as output:
-            os.dup2(output.fileno(), 1)
-            os.dup2(output.fileno(), 2)
+    for descriptor, path in ((1, output), (2, errors or output)):
+        if path is not None:
+            with path.open("ab") as file:
+                os.dup2(file.fileno(), descriptor)
     sys.argv[:] = ["clut-enhance", *arguments]
     main()
 

@@ -19,7 +19,7 @@ from app.web.api_keys import new_key
 from tests.helpers.files import XMP, exif, saved, scene
 from tests.helpers.metrics import samples
 from tests.helpers.raw import exchange
-from tests.helpers.server import PROGRAM, Server, serving
+from tests.helpers.server import Server, serving
 
 SECRETS = ("MAKER NOTE", "1234567", "48,12", "JFIF")  # times may contain "48."
 
@@ -86,20 +86,21 @@ def test_lines_are_bounded(tmp_path: Path) -> None:
     assert max(map(len, lines)) < 1000
 
 
-def test_output_that_nobody_reads(otters: bytes) -> None:
+def test_output_that_nobody_reads(otters: bytes, tmp_path: Path) -> None:
     """The server responds although its standard output is full, and counts the dropped lines."""
-    reader, writer = os.pipe()
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDWR)
     try:
-        with serving(Path(f"/dev/fd/{writer}"), program=PROGRAM) as server:
-            path = "/" + "a" * 200
-            seen = 0.0
-            while not seen:
-                for _ in range(500):
-                    assert server.client.get(path).status_code == 404
-                seen = samples(server.client)["clut_dropped_log_lines_total", ()]
+        with serving(pipe) as server:
+            head = b"GET /%b HTTP/1.1\r\nHost: localhost\r\n" % (b"a" * 200)
+            ahead = (head + b"\r\n") * 90 + head + b"Connection: close\r\n\r\n"
+            dropped = 0.0
+            while not dropped:
+                assert exchange(server.port, ahead).count(b"HTTP/1.1 404") == 91
+                dropped = samples(server.client)["clut_dropped_log_lines_total", ()]
             assert server.client.post("/lut?size=2", content=otters).status_code == 200
     finally:
-        os.close(writer)
         os.close(reader)
 
 

@@ -10,7 +10,7 @@ from app.settings import Settings
 from tests.helpers.files import saved, scene
 from tests.helpers.metrics import cancelled_in, grown, response_series, samples
 from tests.helpers.raw import connect, post, wait_until
-from tests.helpers.server import PATIENCE, PROGRAM, Server, serving
+from tests.helpers.server import PATIENCE, Server, serving
 
 
 def test_probes(client: httpx.Client) -> None:
@@ -122,7 +122,7 @@ def test_metrics_have_no_creation_times(client: httpx.Client) -> None:
 
 def test_draining(otters: bytes) -> None:
     """After SIGTERM /readyz returns 503, requests are served for a while; the exit status is 0."""
-    with serving(program=PROGRAM, HTTP_DRAIN_SECONDS=5) as server:
+    with serving(HTTP_DRAIN_SECONDS=5) as server:
         server.process.send_signal(signal.SIGTERM)
         wait_until(lambda: server.client.get("/readyz").status_code == 503)
         assert server.client.get("/livez").status_code == 200

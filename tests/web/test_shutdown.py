@@ -16,7 +16,7 @@ import pytest
 from tests.helpers.http import enlarged
 from tests.helpers.metrics import response_series, samples
 from tests.helpers.raw import connect, exchange, post, wait_until
-from tests.helpers.server import PATIENCE, PROGRAM, Server, free_port, serving
+from tests.helpers.server import PATIENCE, Server, free_port, serving
 
 PROBE = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
@@ -25,7 +25,7 @@ def test_requests_in_flight_are_completed(otters: bytes, tmp_path: Path) -> None
     """Under load, each request that began before SIGTERM gets its response; exit status 0."""
     log = tmp_path / "log"
     with (
-        serving(log, program=PROGRAM, HTTP_DRAIN_SECONDS=1) as server,
+        serving(log, HTTP_DRAIN_SECONDS=1) as server,
         ThreadPoolExecutor(6) as clients,
     ):
         calling = [clients.submit(post_until_closed, server, otters) for _ in range(6)]
@@ -67,7 +67,7 @@ def test_a_second_signal_ends_the_process(
     """The process ends at once with status 1, and logs how many requests were cut off."""
     log = tmp_path / "log"
     head = post("/enhance", b"", "Expect: 100-continue").replace(b"Length: 0", b"Length: 9")
-    with serving(log, program=PROGRAM, **settings) as server, connect(server.port) as connection:
+    with serving(log, **settings) as server, connect(server.port) as connection:
         connection.sendall(head)
         assert b" 100 " in connection.recv(100)  # the server waits for the body
         server.client.close()
@@ -86,7 +86,7 @@ def test_a_second_signal_ends_a_stuck_process(tmp_path: Path, otters: bytes) -> 
     log = tmp_path / "log"
     settings = {"HTTP_GRACEFUL_TIMEOUT": 600, "ADMISSION_DEADLINE": 600}
     target = "/enhance?format=avif&quality=100"
-    with serving(log, program=PROGRAM, **settings) as server, connect(server.port) as connection:
+    with serving(log, **settings) as server, connect(server.port) as connection:
         connection.sendall(post(target, enlarged(otters, 6000)))
         in_flight = ("clut_in_flight_requests", ())
         wait_until(lambda: samples(server.client)[in_flight] == 1)
