@@ -7,7 +7,17 @@ from pathlib import Path
 
 from app.errors import BadModel
 from app.restoration.engine import Model
-from app.restoration.methods import cleaner, lerf, splut, stages, tinylut
+from app.restoration.methods import (
+    cleaner,
+    dnlut,
+    eclut,
+    lerf,
+    rclut,
+    spflut,
+    splut,
+    stages,
+    tinylut,
+)
 from app.restoration.methods.base import Hparams, Imported, Tables
 from app.restoration.methods.cleaner import Cleaner
 from app.restoration.resample import Resampler
@@ -18,6 +28,10 @@ METHODS: dict[str, Callable[[Tables, Hparams], Model | Resampler | Cleaner]] = {
     "sp-lut": splut.build,
     "tinylut": tinylut.build,
     "lerf-g": lerf.build,
+    "spf-lut": spflut.build,
+    "dnlut": dnlut.build,
+    "rc-lut": rclut.build,
+    "ec-lut": eclut.build,
     "cleaner": cleaner.build,
 }
 
