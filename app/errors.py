@@ -102,6 +102,10 @@ class TooManyPixels(Problem):
     status, code, title = 422, "too-many-pixels", "The image has too many pixels"
 
 
+class TooMuchMemory(Problem):
+    status, code, title = 422, "too-much-memory", "The request needs too much memory"
+
+
 class TooMuchMetadata(Problem):
     status, code, title = 422, "too-much-metadata", "The image has too much metadata"
 
@@ -165,6 +169,7 @@ PROBLEMS: tuple[type[Problem], ...] = (
     MisdirectedRequest,
     DamagedImage,
     TooManyPixels,
+    TooMuchMemory,
     TooMuchMetadata,
     AnimatedImage,
     TooManyFrames,

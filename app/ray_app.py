@@ -24,7 +24,7 @@ from app.main import create_app, create_service
 from app.serving.warmup import tune_process
 from app.settings import Settings
 from app.web import observability
-from app.web.problems import HEADER
+from app.web.problems import REQUEST_ID_HEADER
 
 UTILISATION = 0.7  # target share of busy cores: docs/performance.md
 START_SECONDS = 10.0  # until a new replica is warm
@@ -60,7 +60,7 @@ class Replica:
 
         async def send_without_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                del MutableHeaders(scope=message)[HEADER]  # the proxy adds the same header
+                del MutableHeaders(scope=message)[REQUEST_ID_HEADER]  # the proxy adds it
             await send(message)
 
         await self._app(scope, receive, send_without_id)

@@ -31,9 +31,9 @@ with atheris.instrument_imports(include=["app", "tifffile"], exclude=COMPILED):
     from app.imaging.codecs import bmff, bmff_items, bmff_repair, jpeg, jxl_header, video_headers
     from app.imaging.codecs.bmff_items import read_configuration
     from app.imaging.codecs.gain_map import read_gain_map
+    from app.imaging.colour import reduce_profile
     from app.imaging.decode import TruncatedPolicy, decode
     from app.imaging.exif import Exif
-    from app.imaging.icc import reduce_profile
     from app.imaging.metadata import MetadataPolicy, filter_metadata, reset_orientation
     from app.imaging.probe import Limits, probe
     from app.imaging.raster import EncodeSettings, FormatError, Metadata

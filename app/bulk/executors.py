@@ -144,7 +144,7 @@ def _describe(code: int | None) -> str:
 
 
 def _serve(pipe: Connection, job: Job, create: CreateWork) -> None:
-    """Answer each list of names with the list of results, in a process of its own."""
+    """Reply to each list of names with the list of results, in a process of its own."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the parent ends this one
     Thread(target=_end_with_parent, daemon=True).start()
     try:

@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 COMMANDS = {  # name: (function or group, summary); the summary is the first line of its help
     "serve": ("serve.serve", "Serve over HTTP; `settings` lists the environment variables."),
-    "settings": ("settings.settings", "Print every setting as a Markdown table."),
+    "settings": ("admin.settings", "Print every setting as a Markdown table."),
     "compile-kernel": ("serve.compile_kernel", "Compile the inner loops into NUMBA_CACHE_DIR."),
     "health": ("health.health", "Check that the service on this machine accepts requests."),
     "enhance": (
@@ -45,7 +45,7 @@ COMMANDS = {  # name: (function or group, summary); the summary is the first lin
         "train.train_restoration",
         "Train spatial LUTs on photos, to enlarge or to clean.",
     ),
-    "keys": ("keys.cli", "Make, list and revoke API keys."),
+    "keys": ("admin.keys", "Make, list and revoke API keys."),
     "models": ("models.cli", "List, show, import, export and copy models."),
 }
 

@@ -3,24 +3,38 @@
 The intent is relative colorimetric with black point compensation: for the profiles of phones and
 cameras (a matrix and curves) every intent gives what browsers show; for the table profiles of
 prints it is what Photoshop does by default, and keeps contrast.
+
+Little CMS receives profiles with the tags alone whose cost is bounded. Layout: ICC.1:2022, sections
+7.2 and 7.3 (header and tag table), 10.10 to 10.12 (tables).
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import imagecodecs
 import numpy as np
 
-from app.imaging.icc import reduce_profile
 from app.imaging.raster import ColourSpace, Raster, Samples, split_rows
 
 _FLAGS = imagecodecs.CMS.FLAGS
 _ICC_SPACES = {b"GRAY": "gray", b"RGB ": "rgb", b"CMYK": "cmyk"}
 _ICC_SPACE, _ICC_SIGNATURE = slice(16, 20), slice(36, 40)
 LARGEST_SRGB = 1 << 16  # bytes; profiles that mean sRGB are small, and are kept in a cache
+_HEADER = 128  # bytes
+_TABLE = _HEADER + 4  # where the entries of the tag table begin, behind their number
+_ENTRY = struct.Struct(">4sII")  # signature, offset and size of a tag
+_MAX_TAGS = 100  # Little CMS reads no more
+_TABLES = frozenset({b"A2B0", b"A2B1", b"A2B2", b"B2A0", b"B2A1", b"B2A2"})
+# Multi-process elements (D2B0 and others) are missing: a table of a few kilobytes may hold hundreds
+# of thousands of them, each of which costs time for every pixel.
+_USED = _TABLES | frozenset(
+    {b"wtpt", b"bkpt", b"chad", b"kTRC", b"rTRC", b"gTRC", b"bTRC", b"rXYZ", b"gXYZ", b"bXYZ"}
+)
 
 
 def to_srgb(raster: Raster, profile: bytes | None) -> Samples:
@@ -75,7 +89,7 @@ def _transform(samples: Samples, space: ColourSpace, profile: bytes) -> Samples:
 
 
 def is_srgb(profile: bytes) -> bool:
-    """Tell whether RGB samples with a profile are sRGB within a level, whatever its name.
+    """Return whether RGB samples with a profile are sRGB within a level, whatever its name.
 
     Profiles of another space than RGB, and damaged ones, are ignored, so they count as sRGB.
     """
@@ -185,4 +199,45 @@ def _srgb_to_light() -> np.ndarray:
     coded = np.linspace(0, 1, 4096)
     return np.where(coded <= 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4).astype(
         np.float32
+    )
+
+
+def reduce_profile(profile: bytes) -> bytes:
+    """Return a profile without the tags that colour conversion does not need, or cannot hold.
+
+    Matrices, curves and tables (A2B and B2A) stay, unless a table has more entries than bytes.
+    """
+    if len(profile) < _TABLE:
+        return profile
+    (count,) = struct.unpack_from(">I", profile, _HEADER)
+    entries = profile[_TABLE : _TABLE + _ENTRY.size * min(count, _MAX_TAGS)]
+    entries = entries[: len(entries) // _ENTRY.size * _ENTRY.size]
+    kept = [
+        entry
+        for entry in _ENTRY.iter_unpack(entries)
+        if entry[0] in _USED
+        and (entry[0] not in _TABLES or _fits(profile[entry[1] : entry[1] + entry[2]]))
+    ]
+    table = b"".join(_ENTRY.pack(*entry) for entry in kept).ljust(len(entries), b"\0")
+    number = struct.pack(">I", len(kept))
+    return profile[:_HEADER] + number + table + profile[_TABLE + len(entries) :]
+
+
+def _fits(tag: bytes) -> bool:
+    """Return whether a table, of type lut8, lut16, lutAToB or lutBToA, is as large as it states."""
+    if len(tag) < 32:
+        return False
+    kind, inputs, outputs, grid = tag[:4], tag[8], tag[9], tag[10]
+    if kind in (b"mft1", b"mft2"):
+        return bool(grid**inputs * outputs * (1 if kind == b"mft1" else 2) <= len(tag))
+    if kind not in (b"mAB ", b"mBA "):
+        return False
+    (offset,) = struct.unpack_from(">I", tag, 24)
+    if offset == 0:  # it has curves and matrices alone
+        return True
+    grids, width = tag[offset : offset + inputs], tag[offset + 16 : offset + 17]
+    return (
+        len(grids) == inputs
+        and width in (b"\1", b"\2")
+        and (prod(grids) * outputs * width[0] <= len(tag))
     )

@@ -33,7 +33,7 @@ _PERSONAL_NAMES = re.compile(
 
 
 class MetadataPolicy(StrEnum):
-    """How much of a photo's metadata the answer carries."""
+    """How much of an image's metadata the result carries."""
 
     KEEP = "keep"
     """All that is still true of the new pixels."""

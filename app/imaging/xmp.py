@@ -57,7 +57,7 @@ def parse(packet: bytes) -> Document:
         raise ValueError("a document type in XMP")
     if text.count("<") + text.count("=") > MAX_MARKUP:
         raise ValueError("a packet of too many tags and attributes")
-    document = parseString(text)  # noqa: S318 - entities are refused above
+    document = parseString(text)  # noqa: S318 - entities are rejected above
     level: list[Node] = [document]
     for _ in range(_MAX_DEPTH):
         level = [child for node in level for child in node.childNodes]

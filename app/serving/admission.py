@@ -11,7 +11,7 @@ from heapq import heappop, heappush
 from itertools import count
 from time import monotonic
 
-from app.errors import Draining, Overloaded, TooManyPixels
+from app.errors import Draining, Overloaded, TooMuchMemory
 from app.policies import AdmissionPolicy
 from app.serving.permit import Permit
 
@@ -117,10 +117,10 @@ class Admission:
         """Wait for bytes of memory, in the order of priorities; for `Permit`.
 
         Raises:
-            TooManyPixels: more than all of the memory would be needed.
+            TooMuchMemory: more than all of the memory would be needed.
         """
         if memory > self._policy.memory_bytes:
-            raise TooManyPixels(
+            raise TooMuchMemory(
                 f"The request needs {memory} bytes of memory; {self._policy.memory_bytes} are "
                 "allowed.",
                 max_bytes=self._policy.memory_bytes,

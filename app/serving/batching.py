@@ -122,7 +122,7 @@ class Batcher(Generic[T, R]):
         self.sizes[len(batch)] += 1
         try:
             results = await self._run([item for item, _ in batch])
-            answers = list(zip(batch, results, strict=True))
+            pairs = list(zip(batch, results, strict=True))
         except Exception as error:  # of any kind: it belongs to the submitters
             self.failures += 1
             if len(batch) == 1:
@@ -131,7 +131,7 @@ class Batcher(Generic[T, R]):
             for entry in batch:
                 await self._run_batch([entry])
             return
-        for (_, future), result in answers:
+        for (_, future), result in pairs:
             if not future.done():
                 future.set_result(result)
 

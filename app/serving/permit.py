@@ -99,7 +99,7 @@ class Permit:
         """Wait for bytes of memory, by priority, in place of what was reserved before.
 
         Raises:
-            TooManyPixels: the request would need more than all of the memory.
+            TooMuchMemory: the request would need more than all of the memory.
         """
         self.release_memory()
         await self._admission.reserve(memory, priority)

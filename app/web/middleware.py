@@ -18,7 +18,7 @@ from app.errors import Problem
 from app.serving.admission import Admission
 from app.web.metrics import CLIENT_CLOSED_REQUEST, Metrics
 from app.web.observability import set_trace_header
-from app.web.problems import HEADER, problem_response, request_id
+from app.web.problems import REQUEST_ID_HEADER, problem_response, request_id
 
 log = logging.getLogger("clut")
 requests = logging.getLogger("clut.request")
@@ -78,7 +78,7 @@ class ResponseHeaders:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers[HEADER] = request_id(scope)
+                headers[REQUEST_ID_HEADER] = request_id(scope)
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)

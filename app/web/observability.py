@@ -58,7 +58,7 @@ def _configuration(policy: LogPolicy) -> dict[str, Any]:
     }
 
 
-HEADER = "traceresponse"  # W3C Trace Context, level 2: the trace of the request
+TRACE_HEADER = "traceresponse"  # W3C Trace Context, level 2: the trace of the request
 
 
 @contextmanager
@@ -82,7 +82,7 @@ def set_trace_header(headers: MutableHeaders) -> None:
     context = trace.get_current_span().get_span_context()
     if context.is_valid:
         flags = f"{context.trace_flags:02x}"
-        headers[HEADER] = f"00-{context.trace_id:032x}-{context.span_id:016x}-{flags}"
+        headers[TRACE_HEADER] = f"00-{context.trace_id:032x}-{context.span_id:016x}-{flags}"
 
 
 def is_probe(scope: Scope) -> bool:

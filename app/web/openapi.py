@@ -40,11 +40,11 @@ IMAGE_BODY: dict[str, Any] = {
 
 ENHANCED: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The enhanced photo; `X-Look` is the token of the look. `X-Change` is the "
+        "description": "The enhanced image; `X-Look` is the token of the look. `X-Change` is the "
         "mean change of the colours in CIEDE2000. `X-Unchanged: true` states that the change was "
         "below `min_change`, so that no look was applied. "
         "`X-Restore` is what `restore` measured and how strongly it corrected. "
-        "`X-Upscale` is the factor and the models by which the photo was enlarged. "
+        "`X-Upscale` is the factor and the models by which the image was enlarged. "
         "`X-Image-Notes` names what else was done: `tone-mapped` (from HDR), `truncated` (filled), "
         "`first-page` (a TIFF had further pages), "
         "`first-frame` (an animation had further frames).",

@@ -144,8 +144,8 @@ def _document(
     )
 
 
-HEADER = "X-Request-ID"
-_NAME = HEADER.lower().encode()
+REQUEST_ID_HEADER = "X-Request-ID"
+_NAME = REQUEST_ID_HEADER.lower().encode()
 _ACCEPTED = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 

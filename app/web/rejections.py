@@ -11,7 +11,7 @@ from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from app.web.middleware import SECURITY_HEADERS
-from app.web.problems import HEADER, MEDIA_TYPE, request_id
+from app.web.problems import MEDIA_TYPE, REQUEST_ID_HEADER, request_id
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Rejection:
         }
         body = orjson.dumps(document)
         headers = SECURITY_HEADERS | {
-            HEADER: id_,
+            REQUEST_ID_HEADER: id_,
             "Content-Type": MEDIA_TYPE,
             "Content-Length": str(len(body)),
             "Connection": "close",

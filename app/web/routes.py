@@ -48,7 +48,7 @@ IMMUTABLE = "max-age=31536000, immutable"  # the LUT of a token never changes
 @image_router.post(
     "/enhance",
     tags=["photos"],
-    summary="Enhance a photo",
+    summary="Enhance an image",
     response_class=Response,
     responses=openapi.ENHANCED | openapi.IMAGE_PROBLEMS,
     openapi_extra=openapi.IMAGE_BODY,
@@ -60,7 +60,7 @@ async def enhance(
     state: StateDep,
     accept: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> Response:
-    """Enhance a photo with a 3D LUT that is predicted for it.
+    """Enhance an image with a 3D LUT that is predicted for it.
 
     ```
     curl --data-binary @photo.jpg 'localhost:8000/enhance?max_side=2048' -o better.jpg
@@ -84,7 +84,7 @@ async def enhance(
 @image_router.post(
     "/lut",
     tags=["looks"],
-    summary="Predict a photo's LUT",
+    summary="Predict an image's LUT",
     response_class=Response,
     responses=openapi.LUT_FILE | openapi.IMAGE_PROBLEMS,
     openapi_extra=openapi.IMAGE_BODY,
@@ -95,7 +95,7 @@ async def predict_lut(
     principal: RequireLutScope,
     state: StateDep,
 ) -> Response:
-    """Predict the LUT for a photo; a JPEG is not even decoded in full.
+    """Predict the LUT for an image; a JPEG is not even decoded in full.
 
     ```
     curl --data-binary @photo.jpg 'localhost:8000/lut?size=17' -o look.cube

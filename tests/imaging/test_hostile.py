@@ -9,8 +9,8 @@ import pytest
 
 from app.errors import DamagedImage, NotAnImage, Problem, TooManyPixels
 from app.imaging.codecs import jpeg
+from app.imaging.colour import reduce_profile
 from app.imaging.decode import prepare
-from app.imaging.icc import reduce_profile
 from app.imaging.metadata import read_orientation
 from app.imaging.probe import EncodedImage, probe
 from app.imaging.raster import Metadata

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from app.errors import Draining, Overloaded, TooManyPixels
+from app.errors import Draining, Overloaded, TooMuchMemory
 from app.policies import AdmissionPolicy
 from app.serving.admission import Admission
 from app.serving.permit import Permit
@@ -195,7 +195,7 @@ async def test_a_request_over_the_whole_budget_is_rejected() -> None:
     """It would never fit, so it does not wait."""
     admission = create(memory=100)
     with admission.acquire() as permit:
-        with pytest.raises(TooManyPixels, match="101 bytes of memory; 100 are allowed"):
+        with pytest.raises(TooMuchMemory, match="101 bytes of memory; 100 are allowed"):
             await permit.reserve_memory(101, 0.0)
         await permit.reserve_memory(100, 0.0)
         assert admission.reserved == 100

@@ -129,7 +129,7 @@ def test_limits() -> None:
     small = {"ADMISSION_MEMORY_BYTES": 8 << 20, "IMAGE_MAX_PIXELS": 200_000}
     with serving(**small) as server:  # less than the canvas and the result take
         many = tiny_gif(200, 400, 300)
-        problem(server.client.post("/enhance", content=many), 422, "too-many-pixels")
+        problem(server.client.post("/enhance", content=many), 422, "too-much-memory")
         assert server.client.post("/enhance", content=body).status_code == 200
 
 

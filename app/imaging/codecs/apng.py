@@ -55,7 +55,7 @@ class _Part:
 
 
 def matches(head: bytes) -> bool:
-    """Tell whether it is a PNG that announces an animation before its image."""
+    """Return whether it is a PNG that announces an animation before its image."""
     if not head.startswith(SIGNATURE):
         return False
     kinds = (kind for kind, _, _ in read_chunks(head))

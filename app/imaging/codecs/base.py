@@ -42,7 +42,7 @@ class Codec:
         name: the value of the query parameter `format`.
         media_type: the registered media type.
         suffixes: of file names, with the dot; the first is the one that is written.
-        matches: tells from the first `MAX_HEAD` bytes whether a file is of this format.
+        matches: returns from the first `MAX_HEAD` bytes whether a file is of this format.
         read_header: reads everything but the pixels.
         decode: decodes the only, or the primary, image.
         decode_reduced: decodes at the smallest scale whose short side has at least the given

@@ -63,7 +63,7 @@ def _hide_properties(body: bytes, iprp: Box) -> dict[int, bytes]:
 
 
 def _is_damaged(kind: bytes, payload: bytes, largest: tuple[int, int]) -> bool:
-    """Tell whether a property is too short, or shows more than the largest image has."""
+    """Return whether a property is too short, or shows more than the largest image has."""
     if kind == b"colr":
         return len(payload) < _LEAST_COLOUR_BYTES.get(payload[:4], len(payload) + 1)
     if kind == b"clap":

@@ -134,7 +134,7 @@ def _is_iso(segment: Segment) -> bool:
 
 
 def _is_kept(segment: Segment) -> bool:
-    """Tell whether a segment of a gain map stays: no EXIF, comments or other images."""
+    """Return whether a segment of a gain map stays: no EXIF, comments or other images."""
     application = 0xE0 <= segment.marker <= 0xEF or segment.marker == 0xFE
     return not application or _has_parameters([segment]) or segment.payload.startswith(_ICC_OR_JFIF)
 

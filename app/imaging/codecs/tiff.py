@@ -118,7 +118,7 @@ def _block(page: TiffPage, tag: int) -> bytes | None:
 
 
 def _has_further_pages(tiff: TiffFile) -> bool:
-    """Tell whether there is a page that is no preview or mask of another one."""
+    """Return whether there is a page that is no preview or mask of another one."""
     others = [_page(tiff, number) for number in range(1, _PAGES_LOOKED_AT)]
     return any(it is not None and not it.subfiletype & _PREVIEW_OR_MASK for it in others)
 

@@ -53,7 +53,7 @@ def _sizes(page: TiffPage) -> Iterator[bytes]:
 
 
 def holds_ycbcr(page: TiffPage) -> bool:
-    """Tell whether decoded samples are YCbCr.
+    """Return whether decoded samples are YCbCr.
 
     libvips writes YCbCr with the compression 33004 and states RGB. Its files have an orientation
     and never name their software; those of Bio-Formats, which hold RGB, do.
@@ -71,7 +71,7 @@ def holds_ycbcr(page: TiffPage) -> bool:
 
 
 def _is_subsampled(page: TiffPage) -> bool:
-    """Tell whether the second component has fewer samples: imagecodecs makes RGB of these."""
+    """Return whether the second component has fewer samples: imagecodecs makes RGB of these."""
     size = next(_sizes(page), b"")
     return len(size) > _SECOND_COMPONENT + 2 and size[_SECOND_COMPONENT + 1] > 1
 

@@ -19,6 +19,7 @@ const TITLES = {
 const TITLES_OF_TYPES = {
   "/problems#bad-parameter": "errorOther",
   "/problems#too-many-pixels": "errorLarge",
+  "/problems#too-much-memory": "errorLarge",
 };
 
 /** Tell screen readers, and nobody else, what has happened. */

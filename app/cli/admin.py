@@ -1,4 +1,4 @@
-"""API keys: make, list and revoke them."""
+"""The commands `settings` and `keys`: the settings as a table; make, list and revoke API keys."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import typer
 
 from app.access_policies import Scope
 from app.cli.console import exit_on_error
+from app.settings import Settings
 from app.web.api_keys import dump_keys, new_key, read_keys, write_keys
 
-cli = typer.Typer(
+keys = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -22,7 +23,16 @@ Name = Annotated[str, typer.Argument(help="The holder of the key, for logs and q
 Keys = Annotated[Path, typer.Option("--file", help="The file that CLUT_AUTH_FILE names.")]
 
 
-@cli.command()
+def settings() -> None:
+    """Print every setting as a Markdown table.
+
+    The columns are the environment variable, its default and its effect.
+    """
+    for variable, default, description in Settings.variables():
+        typer.echo(f"| `{variable}` | `{default}` | {description} |")
+
+
+@keys.command()
 def new(
     name: Name,
     scope: Annotated[list[Scope], typer.Option(help="What the key allows; may be repeated.")],
@@ -43,7 +53,7 @@ def new(
         typer.echo(dump_keys([key]), err=True)
 
 
-@cli.command("list")
+@keys.command("list")
 def list_keys(file: Keys) -> None:
     """List the keys of a file."""
     with exit_on_error():
@@ -51,7 +61,7 @@ def list_keys(file: Keys) -> None:
             typer.echo(f"{key.name}\t{','.join(sorted(key.scopes))}")
 
 
-@cli.command()
+@keys.command()
 def revoke(name: Name, file: Keys) -> None:
     """Remove a key from a file; a running server rejects it at once."""
     with exit_on_error():
