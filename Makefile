@@ -20,8 +20,9 @@ PIP_INSTALL_LOCKED := $(PIP) install --no-deps --require-hashes $(PIP_ARGS)
 serve: .venv/server
 	$(BIN)/clut-enhance serve
 
-# A process per core, at most 4: many tests wait. Tests of one file share a server.
-PYTEST := $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+# A process per core, at most 4: many tests wait. Tests of one file share a server. The slow files
+# come first; pytest-xdist would begin with those of the most tests.
+PYTEST := $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # The numeric tests run twice: rounding depends on the instruction set and the number of threads.
 test: .venv/dev tools

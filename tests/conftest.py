@@ -91,13 +91,14 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of whole folders, and skip the comparisons whose data is not at hand."""
+    """Mark the tests of whole folders, begin with slow ones, skip those whose data is missing."""
     reason = "the folder of published results, ../shared, is missing"
     for item in items:
         if SLOW_FOLDERS & set(item.path.parts):
             item.add_marker(pytest.mark.slow)
         if item.get_closest_marker("reference") and not SHARED.is_dir():
             item.add_marker(pytest.mark.skip(reason=reason))
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)  # so that no process waits
 
 
 @pytest.fixture
