@@ -220,8 +220,8 @@ def _check(source: EncodedImage, limits: Limits) -> None:
     _check_blocks(source, limits)
     if header.frames > 1:
         raise AnimatedImage(
-            f"The {name} holds {header.frames} images. Animations are enhanced in GIF, WebP and "
-            "APNG; send one image.",
+            f"The {name} holds {header.frames} images. Animations are enhanced in GIF, WebP, APNG "
+            "and AVIF of 8 bits; send one image.",
             frames=header.frames,
         )
 

@@ -89,8 +89,8 @@ class EnhanceOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False
     format: OutputFormat = Field(
         default=None,
         description="auto is what Accept prefers, else the image's own format; HEIC and other "
-        "formats that are only read become JPEG. Animations stay animations in gif, webp "
-        "and apng; other formats receive the first frame.",
+        "formats that are only read become JPEG. Animations stay animations in gif, webp, "
+        "apng and avif; other formats receive the first frame.",
     )
     quality: int | None = Field(
         default=None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from app.imaging.animation import (
     convert_animation,
     find_representative,
 )
-from app.imaging.codecs import ImageFormat
+from app.imaging.codecs import ImageFormat, avif_sequence
 from app.imaging.codecs.frames import (
     AnimationSettings,
     Clock,
@@ -30,7 +31,7 @@ from app.imaging.codecs.frames import (
 )
 from app.imaging.metadata import MetadataPolicy
 from app.imaging.probe import probe
-from app.imaging.raster import Metadata
+from app.imaging.raster import Animation, Metadata
 from app.imaging.resize import make_thumbnail
 from app.policies import Limits
 from tests.helpers.animations import (
@@ -45,7 +46,9 @@ from tests.helpers.animations import (
     tiny_gif,
 )
 from tests.helpers.files import saved, source
+from tests.helpers.videos import streams
 
+AVIF_DURATIONS = [40.0, 1.0, 100.0, 250.0, 40.0]  # no picture has none
 EXACT = {"apng": 0.0, "webp": 6.0, "gif": 6.0}  # mean levels that writing a format costs
 
 
@@ -108,6 +111,70 @@ def test_conversion_keeps_the_animation(image_format: str, own: str, transparent
     visible = before.frames[..., 3] > 0
     change = np.abs(after.frames.astype(int) - before.frames)[visible].mean()
     assert change <= EXACT[image_format]
+
+
+@pytest.mark.parametrize("transparent", [False, True])
+def test_avif_sequences_are_read(transparent: bool) -> None:
+    """Frames, durations and plays; Pillow stores 0 ms as 1, and repeats without end."""
+    body = animation("avif", transparent=transparent)
+    probed, expected = source(body), read_animation(body)
+    assert probed.header.animation == Animation(5, pytest.approx(0.431), 0)
+    assert expected.milliseconds == AVIF_DURATIONS
+    frames = list(compose(avif_sequence.read(body), WIDTH, HEIGHT))
+    assert [float(seconds) * 1000 for _, seconds in frames] == pytest.approx(AVIF_DURATIONS)
+    shown = [it.pixels for it in avif_sequence.read(body)]
+    np.testing.assert_array_equal(np.stack(shown), expected.frames)
+    for found, original in zip(shown, moving_frames(), strict=True):
+        visible = found[..., 3] == 255
+        assert np.abs(found[visible][:, :3].astype(int) - original[visible]).mean() < 8
+    assert bool(np.stack(shown)[..., 3].min() < 5) is transparent
+
+
+@pytest.mark.slow  # runs ffprobe
+@pytest.mark.parametrize("transparent", [False, True])
+@pytest.mark.parametrize("own", [*FORMATS, "avif"])
+def test_conversion_to_avif(own: str, transparent: bool, tmp_path: Path) -> None:
+    """Frames, durations, plays and alpha survive; ffprobe reads the file as well."""
+    body = animation(own, transparent=transparent)
+    before, probed = read_animation(body), source(body)
+    made = convert_animation(probed, Unchanged, plan("avif", opaque=not transparent))
+    after, header = read_animation(made), source(made).header
+    assert after.milliseconds == AVIF_DURATIONS
+    assert probed.header.animation is not None
+    assert header.animation == Animation(5, pytest.approx(0.431), probed.header.animation.plays)
+    assert np.abs(after.frames[..., 3].astype(int) - before.frames[..., 3]).mean() < 0.1
+    visible = before.frames[..., 3] > 0
+    assert np.abs(after.frames.astype(int) - before.frames)[visible].mean() < 6
+    (tmp_path / "made.avif").write_bytes(made)
+    video = [it for it in streams(tmp_path / "made.avif") if int(it["nb_read_packets"]) > 1]
+    assert [int(it["nb_read_packets"]) for it in video] == [5] * (1 + transparent)
+
+
+def test_avif_without_an_edit_list_plays_once() -> None:
+    """Nor does one repeat whose edit list does not state it."""
+    body = animation("avif")
+    for edited in (body.replace(b"edts", b"skip"), body.replace(b"elst\1\0\0\1", b"elst\1\0\0\0")):
+        assert edited != body
+        found = source(edited).header.animation
+        assert found is not None
+        assert found.plays == 1
+
+
+@pytest.mark.parametrize("box", [b"stts", b"mdhd", b"hdlr"])
+def test_damaged_tracks_of_avif(box: bytes) -> None:
+    """They are rejected, or enhanced as far as they are whole: no other error."""
+    body, statuses = animation("avif"), []
+    place = body.rindex(box)
+    for length in (4, 12, 24, 32):
+        for value in (b"\0", b"\xff"):
+            edited = body[: place + 4] + length * value + body[place + 4 + length :]
+            try:
+                probed = source(edited)
+                assert probed.header.animation is not None
+                convert_animation(probed, Unchanged, plan("webp"))
+            except Problem as problem:
+                statuses.append(problem.status)
+    assert set(statuses) == {422}
 
 
 def test_a_gif_stays_as_it_is_but_for_its_palettes() -> None:

@@ -42,6 +42,26 @@ def test_animations_stay_animations(
     assert np.abs(after.frames.astype(int) - before.frames).mean() > 2  # the look
 
 
+@pytest.mark.parametrize("query", ["", "&format=avif", "&format=webp&max_side=30"])
+@pytest.mark.parametrize("own", ["avif", "webp"])
+def test_avif_sequences(client: httpx.Client, own: str, query: str) -> None:
+    """They are read and written as the other animations, lossy in alpha as well."""
+    body = animation(own, transparent=True)
+    response = client.post(f"/enhance?model=vivid{query}", content=body)
+    assert response.status_code == 200, response.text
+    expected = "avif" if "avif" in query else "webp" if query else own
+    assert response.headers["content-type"] == f"image/{expected}"
+    before, after = read_animation(body), read_animation(response.content)
+    assert after.milliseconds == pytest.approx(before.milliseconds, abs=1)
+    if "max_side" in query:
+        assert after.frames.shape[1:] == (20, 30, 4)
+        return
+    assert np.abs(after.frames[..., 3].astype(int) - before.frames[..., 3]).mean() < 0.1
+    assert np.abs(after.frames.astype(int) - before.frames).mean() > 2  # the look
+    lut = client.post("/lut?model=vivid", content=body)
+    assert lut.headers["X-Look"] == response.headers["X-Look"]
+
+
 @pytest.mark.parametrize("own", ["webp", "apng"])
 def test_one_look_for_all_frames(client: httpx.Client, own: str) -> None:
     """What does not move has one colour; the look of the response is that of POST /lut."""

@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 from PIL.AvifImagePlugin import AvifImageFile
 
-from app.imaging.codecs import video_headers
-from app.imaging.codecs.base import Codec
+from app.imaging.codecs import avif_sequence, video_headers
+from app.imaging.codecs.base import AnimationCodec, Codec
 from app.imaging.codecs.bmff import (
     Properties,
     check_boxes,
@@ -64,23 +64,30 @@ def read_header(body: bytes) -> Header:
     profile = image.info.get("icc_profile")
     code_points = _code_points(body)
     properties = primary_properties(body)
+    bits, frames = _bits(body), image.n_frames
+    hdr = None if profile else read_hdr_coding(*code_points)
+    animation = None
+    if frames > 1 and bits == 8 and hdr is None:  # frames are decoded to 8 bits
+        with suppress(FormatError, struct.error, IndexError):
+            animation = avif_sequence.read_animation(body, frames)
     return Header(
         width=image.width,
         height=image.height,
         channels=4,
-        bits=_bits(body),
-        frames=image.n_frames,
+        bits=bits,
+        frames=1 if animation else frames,
+        animation=animation,
         orientation=read_orientation(properties),  # whatever EXIF says
         crop=_crop(properties, image.width, image.height),
         pixel_aspect=read_pixel_aspect(properties),
         profile=profile or cicp_profile(*code_points),
-        hdr=None if profile else read_hdr_coding(*code_points),
+        hdr=hdr,
         metadata=metadata,
     )
 
 
 def decode(body: bytes) -> Raster:
-    """Decode the only frame; 10 and 12 bits become 16."""
+    """Decode the only frame, or the first one; 10 and 12 bits become 16."""
     samples = imagecodecs.avif_decode(repair(body), index=0, numthreads=1)
     return to_raster(samples if samples.dtype == np.uint8 else scale_to_16bit(samples, _bits(body)))
 
@@ -139,6 +146,7 @@ CODEC = Codec(
     matches=lambda head: not _BRANDS.isdisjoint(ftyp_brands(head)),
     read_header=read_header,
     decode=decode,
+    animation=AnimationCodec(read=avif_sequence.read, write=avif_sequence.write),
     encode=encode,
     default_quality=75,
     max_side=32_768,
