@@ -39,7 +39,7 @@ _CMYK = 4  # channels of a JPEG
 # Bytes for each pixel, by the bits of a sample: what `benchmarks.peak` measured for the most
 # expensive kinds of images (8 bits: reduced; 16 bits: with alpha, an ICC profile, and reduced).
 _PEAK_BYTES = {8: 18, 16: 24}
-_ANIMATION_BYTES = 72  # for each pixel of the canvas, whatever the number of frames
+_ANIMATION_BYTES = 120  # for each pixel of the canvas: AVIF with alpha; others take half of it
 _RESULT_COPIES = 3  # of an animation: it grows in the sandbox, and is received from there
 _FRAME_BYTES = 2048  # that the container of a frame takes at most, with a palette
 _BODY_COPIES = 3  # sent to the sandbox, received there, and read by a library
