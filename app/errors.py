@@ -78,6 +78,10 @@ class UploadTooSlow(Problem):
     status, code, title = 408, "upload-too-slow", "The request body did not arrive in time"
 
 
+class MappedLook(Problem):
+    status, code, title = 409, "mapped-look", "The look differs within the image"
+
+
 class BodyTooLarge(Problem):
     status, code, title = 413, "body-too-large", "The request body is too large"
 
@@ -163,6 +167,7 @@ PROBLEMS: tuple[type[Problem], ...] = (
     UnknownModel,
     UnknownLook,
     UploadTooSlow,
+    MappedLook,
     BodyTooLarge,
     NotAnImage,
     UnsupportedEncoding,

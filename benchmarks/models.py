@@ -20,7 +20,8 @@ from PIL import Image
 
 from app.imaging.resize import make_thumbnail
 from app.luts.apply import apply, prepare
-from app.luts.lut3d import Interpolation, Lut3D
+from app.luts.local_lut import AnyLut
+from app.luts.lut3d import Interpolation
 from app.networks.store import Model, read_store
 from app.policies import DevicePolicy
 from app.serving.device import Device
@@ -50,7 +51,7 @@ def thumbnail_for(photo: NDArray[np.uint8], model: Model) -> NDArray[np.float32]
     return make_thumbnail(photo, model.card.thumbnail.size, model.card.thumbnail.antialias)
 
 
-async def predict(device: Device, model: Model, photo: NDArray[np.uint8]) -> Lut3D:
+async def predict(device: Device, model: Model, photo: NDArray[np.uint8]) -> AnyLut:
     """Predict the LUT of an image."""
     (prediction,) = await device.predict(model.network, 1, [thumbnail_for(photo, model)])
     return prediction.lut

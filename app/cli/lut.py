@@ -21,7 +21,7 @@ Format: TypeAlias = Annotated[
 Options = TypeVar("Options", bound=LutOptions)
 
 
-@with_options(LutOptions, without={"format"})
+@with_options(LutOptions, without={"format", "flatten"})
 def convert(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A LUT file.")],
     output: Output,

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from app.luts import kernels, local_kernels
-from app.luts.local_lut import LUMA, LUMA_ONE, LocalLut, Places
+from app.luts.local_lut import LUMA, LUMA_ONE, AnyLut, LocalLut, Places
 from app.luts.lut3d import Interpolation, Lut3D
 
 Pixels: TypeAlias = NDArray[np.uint8 | np.uint16]
+Applier: TypeAlias = Callable[[Pixels, Places], None]
 Loop: TypeAlias = Callable[[NDArray[Any]], None]
 LocalLoop: TypeAlias = Callable[[NDArray[np.uint64], NDArray[np.float64], NDArray[Any]], None]
-Look: TypeAlias = Lut3D | LocalLut
 
 # A packed table has 13 bits per value: 4096 steps per unit, with head-room for overshoot.
 _VALUES, _STEPS, _LOWEST = 8192, 4096, -0.5
@@ -90,7 +90,7 @@ class PreparedLocalLut:
 Prepared: TypeAlias = PreparedLut | PreparedLocalLut
 
 
-def prepare(lut: Look, interpolation: Interpolation, dtype: DTypeLike) -> Prepared:
+def prepare(lut: AnyLut, interpolation: Interpolation, dtype: DTypeLike) -> Prepared:
     """Precompute the tables for `PreparedLut.apply`, in 1 to 2 ms for each.
 
     8-bit pixels use a packed table, within one level of double precision. 16-bit pixels, and
@@ -109,7 +109,7 @@ def prepare(lut: Look, interpolation: Interpolation, dtype: DTypeLike) -> Prepar
     return PreparedLut(dtype, _make_float_loop(lut, interpolation, int(np.iinfo(dtype).max)))
 
 
-def apply(pixels: Pixels, lut: Look, interpolation: Interpolation = "tetrahedral") -> None:
+def apply(pixels: Pixels, lut: AnyLut, interpolation: Interpolation = "tetrahedral") -> None:
     """Apply a LUT to the pixels of an image in place; see `prepare` and `PreparedLut.apply`."""
     prepare(lut, interpolation, pixels.dtype).apply(pixels)
 

@@ -8,9 +8,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from app.errors import BadParameter
+from app.errors import BadParameter, MappedLook
 from app.luts.formats import LutFormat
 from app.luts.formats.base import Depth, GreenAxis, LutLayout, LutMetadata
+from app.luts.local_lut import AnyLut, LocalLut, flatten
 from app.luts.lut3d import FINE_SIZE, MAX_RESAMPLED_SIZE, Lut3D
 from app.luts.lut_error import ErrorStats, lut_error
 
@@ -48,6 +49,12 @@ class LutOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     strength: Strength = 1.0
     title: str | None = Field(
         default=None, max_length=200, description="The LUT's name in the file."
+    )
+    flatten: bool = Field(
+        default=False,
+        description="Of a look that differs within the image, write the one LUT that is nearest "
+        "to it; X-Lut-Error is its error. Without it, such looks are rejected: no LUT file holds "
+        "a map.",
     )
     clamp: bool = Field(
         default=False,
@@ -101,18 +108,32 @@ class EncodedLut:
 
     Attributes:
         body: the bytes of the file.
-        error: how far the file is from the exact LUT, or None if it holds the exact LUT.
+        error: how far the file is from the exact LUT, or None if it holds the exact LUT. Of a
+            local LUT it is at most so far.
     """
 
     body: bytes
     error: ErrorStats | None
 
 
-def encode_lut(lut: Lut3D, options: LutOptions, metadata: LutMetadata) -> EncodedLut:
+def require_one_table(model: str, *, is_local: bool, options: LutOptions) -> None:
+    """Require that a LUT file can hold the looks of a model, or the best approximation.
+
+    Raises:
+        MappedLook: the looks have a map, and are not to be flattened.
+    """
+    if is_local and not options.flatten:
+        raise MappedLook(
+            f"A look of {model} mixes several LUTs by a map of the image. The format "
+            f"{options.format.codec.name} holds one LUT; flatten=true writes the nearest one."
+        )
+
+
+def encode_lut(lut: AnyLut, options: LutOptions, metadata: LutMetadata) -> EncodedLut:
     """Encode a LUT, in 10 ms to seconds.
 
     Args:
-        lut: at full strength.
+        lut: at full strength. A local LUT is flattened; see `require_one_table`.
         options: how to write it.
         metadata: its title is replaced by that of the options, if they have one; its strength
             and error are filled in.
@@ -121,9 +142,12 @@ def encode_lut(lut: Lut3D, options: LutOptions, metadata: LutMetadata) -> Encode
         BadParameter: as `LutOptions.require_supported`.
     """
     options.require_supported()
-    exact = lut.at_strength(options.strength)
+    asked = lut.at_strength(options.strength)
+    exact = flatten(asked)
     fitted = _fit(exact, options)
     error = None if fitted is exact else lut_error(exact, fitted)
+    if isinstance(asked, LocalLut):
+        error = asked.flattening_error() + (error or ErrorStats(0.0, 0.0))
     metadata = replace(
         metadata,
         title=options.title or metadata.title,

@@ -61,6 +61,11 @@ class Lut3D:
         """The number of lattice positions on each axis of the table."""
         return len(self.table)
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of memory of the table."""
+        return self.table.nbytes
+
     def coordinates(self, inputs: NDArray[Any], channel: int) -> NDArray[np.float64]:
         """Map inputs of one channel to positions on its axis of the table.
 

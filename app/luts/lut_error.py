@@ -23,6 +23,10 @@ class ErrorStats:
     worst: float
     mean: float
 
+    def __add__(self, other: ErrorStats) -> ErrorStats:
+        """Return the most that two errors in turn make."""
+        return ErrorStats(self.worst + other.worst, self.mean + other.mean)
+
     def __str__(self) -> str:
         return f"max={self.worst:.1f}, mean={self.mean:.2f}"
 

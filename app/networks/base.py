@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from itertools import pairwise
+from math import prod
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class LutBatch(NamedTuple):
@@ -79,6 +81,11 @@ class Network(nn.Module, ABC):
         self.code_size, self.lut_size = code_size, d
         self.hparams: dict[str, float | None] = {**hparams, "d": d}
 
+    @property
+    def map_size(self) -> int:
+        """The number of cells of a map; 0 where there are none."""
+        return prod(self.map_shape) if self.map_shape else 0
+
     def encode(self, thumbnails: Tensor) -> Tensor:
         """Map thumbnails float32 (B, 3, 256, 256) in 0..1 to codes float32 (B, K)."""
         return self.codes(self.features(thumbnails))
@@ -95,6 +102,18 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def decode(self, codes: Tensor) -> LutBatch:
         """Map codes float32 (B, K) to tables."""
+
+    def quantise(self, codes: Tensor) -> Tensor:
+        """Round codes to those that look tokens hold: maps to 255ths."""
+        weights, cells = codes[:, : self.code_size], codes[:, self.code_size :]
+        if self.half_codes:
+            weights = weights.half().float()
+        if self.map_shape is None:
+            return weights
+        # Of sums of shares, whose differences never exceed 1 in all.
+        sums = cells.view(len(codes), self.map_shape[0], -1).cumsum(dim=1).clamp(0.0, 1.0)
+        levels: Tensor = functional.pad((sums * 255.0).round(), (0, 0, 1, 0)).diff(dim=1)
+        return torch.cat((weights, levels.flatten(1) / 255.0), dim=1)
 
     def forward(self, thumbnails: Tensor) -> LutBatch:
         """Map thumbnails to tables."""

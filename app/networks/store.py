@@ -136,19 +136,17 @@ def read_store(root: Path) -> list[Model]:
 
 
 def read_registry(root: Path, default: str) -> ModelRegistry:
-    """Read the models that can be served; the others are logged and left out.
-
-    Those are the damaged models, and the local ones: nothing but training applies these yet.
+    """Read the models that can be served; the damaged ones are logged and left out.
 
     Raises:
-        BadModel: the default model is one of those; the message names the file.
+        BadModel: the default model is one of these; the message names the file.
         UnknownModel: the default model is not in the store.
     """
     models: list[Model] = []
     bad: dict[str, BadModel] = {}
     for folder in model_folders(root, "look"):
         try:
-            models.append(_require_one_table(read_model(folder)))
+            models.append(read_model(folder))
         except BadModel as error:
             bad[f"{folder.parent.name}@{folder.name}"] = error
     resolved = _resolve([*bad, *(model.card.model_ref for model in models)], default)
@@ -157,12 +155,6 @@ def read_registry(root: Path, default: str) -> ModelRegistry:
     for model_ref, reason in bad.items():
         log.error("model %s is left out: %s", model_ref, reason.detail)
     return ModelRegistry(models, default)
-
-
-def _require_one_table(model: Model) -> Model:
-    if model.network.map_shape is not None:
-        raise BadModel(f"{model.card.model_ref}: looks that differ within an image are not served")
-    return model
 
 
 def read_model(folder: Path) -> Model:

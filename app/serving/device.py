@@ -17,7 +17,8 @@ from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
 from app.luts import apply
-from app.luts.apply import Pixels
+from app.luts.apply import Applier, Pixels
+from app.luts.local_lut import AnyLut, LocalLut, Places
 from app.luts.lut3d import Interpolation, Lut3D
 from app.networks.base import LutBatch, Network
 from app.networks.lut_ops import tetrahedral, trilinear
@@ -34,13 +35,13 @@ class Prediction:
     """The output of a network for one thumbnail.
 
     Attributes:
-        code: float32 (K,).
+        code: float32 (K,), with the cells of the map at its end.
         lut: the LUT that the code decodes to.
         seconds: the time of the batch on the device.
     """
 
     code: NDArray[np.float32]
-    lut: Lut3D
+    lut: AnyLut
     seconds: float
 
 
@@ -106,18 +107,18 @@ class Device:
         self._failures = 0
         return predictions
 
-    async def decode(self, network: Network, code: NDArray[np.float32]) -> Lut3D:
-        """Rebuild the LUT of a code (K,)."""
+    async def decode(self, network: Network, code: NDArray[np.float32]) -> AnyLut:
+        """Rebuild the LUT of a code (K,), with the cells of the map at its end."""
         return await self._call(self._decode, network, code)
 
-    def applier(self, lut: Lut3D, dtype: DTypeLike) -> Callable[[Pixels], None]:
+    def applier(self, lut: AnyLut, dtype: DTypeLike) -> Applier:
         """Prepare a LUT for pixels of a dtype, uint8 or uint16.
 
         Blocks, and so does the function that is returned, which passes pixels (H, W, 3) through
-        the LUT, in place: call both on threads of the pool. Strips of an image may be passed at
-        the same time.
+        the LUT, in place, given their places: call both on threads of the pool. Strips of an image
+        may be passed at the same time. The CPU applies local LUTs, whatever the device.
         """
-        if self._device.type == "cpu":
+        if self._device.type == "cpu" or isinstance(lut, LocalLut):
             return apply.prepare(lut, self.interpolation, dtype).apply
         return partial(apply_on, self._device, lut, self.interpolation)
 
@@ -131,7 +132,7 @@ class Device:
         for size in padded_sizes(max_batch):
             prediction = self._predict(network, max_batch, [thumbnail] * size)[0]
         for dtype in (np.uint8, np.uint16):
-            self.applier(prediction.lut, dtype)(np.zeros((1, 1, 3), dtype))
+            self.applier(prediction.lut, dtype)(np.zeros((1, 1, 3), dtype), Places.of_image(1, 1))
 
     @torch.inference_mode()
     def _predict(
@@ -139,11 +140,8 @@ class Device:
     ) -> list[Prediction]:
         begun = perf_counter()
         batch = _pad_batch(thumbnails, max_batch)
-        codes = network.encode(_upload(torch.from_numpy(batch), self._device))
-        if network.half_codes:
-            codes = (
-                codes.half().float()
-            )  # the token holds half precision, and must hold the look that is applied
+        # What is applied must be what the look token holds.
+        codes = network.quantise(network.encode(_upload(torch.from_numpy(batch), self._device)))
         luts = _to_luts(network.decode(codes))
         seconds = perf_counter() - begun
         return [
@@ -152,7 +150,7 @@ class Device:
         ][: len(thumbnails)]
 
     @torch.inference_mode()
-    def _decode(self, network: Network, code: NDArray[np.float32]) -> Lut3D:
+    def _decode(self, network: Network, code: NDArray[np.float32]) -> AnyLut:
         codes = torch.from_numpy(code)[None].to(self._device)
         return _to_luts(network.decode(codes))[0]
 
@@ -172,8 +170,9 @@ def apply_on(
     lut: Lut3D,
     interpolation: Interpolation,
     pixels: Pixels,
+    _: Places | None = None,
 ) -> None:
-    """Pass pixels (H, W, 3) through a LUT on a torch device, in place.
+    """Pass pixels (H, W, 3) through a LUT on a torch device, in place, whatever their places.
 
     The pixels are copied as integers through pinned memory, a strip at a time.
     """
@@ -213,9 +212,17 @@ def _pad_batch(thumbnails: Sequence[NDArray[np.float32]], max_batch: int) -> NDA
     return batch
 
 
-def _to_luts(tables: LutBatch) -> list[Lut3D]:
-    """Convert tables (B, 3, D, D, D) to B LUTs whose tables are (D, D, D, 3)."""
-    arrays = tables.table.permute(0, 2, 3, 4, 1).contiguous().cpu().numpy()
+def _to_luts(tables: LutBatch) -> list[AnyLut]:
+    """Convert tables (B, 3K, D, D, D) to B LUTs whose tables are (D, D, D, 3)."""
+    table = tables.table
+    stacked = table.view(len(table), -1, 3, *table.shape[2:]).permute(0, 1, 3, 4, 5, 2).contiguous()
+    if tables.maps is not None:
+        maps = (tables.maps * 255.0).round().byte().cpu().numpy()
+        return [
+            LocalLut(tuple(map(Lut3D, arrays)), shares)
+            for arrays, shares in zip(stacked.cpu().numpy(), maps, strict=True)
+        ]
+    arrays = stacked[:, 0].cpu().numpy()
     if tables.shaper is None:
         return [Lut3D(array) for array in arrays]
     shapers = tables.shaper.cpu().numpy()

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 from functools import partial
 from time import monotonic
 from typing import TypeAlias
 
 import numpy as np
 from cachetools import LRUCache
+from numpy.typing import NDArray
 
-from app.errors import BadParameter, CorruptedLook
-from app.luts.export import LutOptions, choose_size, encode_lut
+from app.errors import BadParameter, CorruptedLook, MappedLook
+from app.luts.export import LutOptions, choose_size, encode_lut, require_one_table
 from app.luts.formats.base import LutMetadata
-from app.luts.lut3d import FINE_SIZE, Lut3D
+from app.luts.local_lut import AnyLut, LocalLut
+from app.luts.lut3d import FINE_SIZE
 from app.luts.token import LookToken
 from app.networks.store import Model, ModelCard, ModelRegistry
 from app.policies import BYTES_PER_PIXEL, LutPolicy
@@ -40,32 +43,45 @@ def find_token_model(registry: ModelRegistry, token: str) -> tuple[Model, LookTo
             f"The token holds {content.code.size} numbers; "
             f"{model.card.model_ref} takes {model.network.code_size}."
         )
+    if content.map is not None and content.map.shape != model.network.map_shape:
+        raise CorruptedLook(f"The token holds a map that {model.card.model_ref} does not take.")
     return model, content
 
 
-async def rebuild_look(models: ModelRunners, token: str) -> Look:
+async def rebuild_look(models: ModelRunners, token: str, *, with_map: bool = False) -> Look:
     """Rebuild the look of a token.
 
+    Args:
+        models: on the device.
+        token: a look token.
+        with_map: whether the map of a local look is needed, too.
+
     Raises:
+        MappedLook: the token lacks the map that is needed.
         CorruptedLook: the numbers of the token are out of range.
         Problem: as `find_token_model`.
     """
     model, content = find_token_model(models.registry, token)
+    if with_map and content.map is None and model.network.map_shape is not None:
+        raise MappedLook("The token holds the LUTs of the look without their map.")
     await models.wait_until_warm()
     return Look(model.card, token, await decode_token(models.device, model, content))
 
 
-async def decode_token(device: Device, model: Model, content: LookToken) -> Lut3D:
+async def decode_token(device: Device, model: Model, content: LookToken) -> AnyLut:
     """Rebuild the LUT of a look token, whose model is on the device.
+
+    If the token lacks the map of a local look, the first table has all shares.
 
     Raises:
         CorruptedLook: the numbers of the token are out of range.
     """
     try:
-        lut = await device.decode(model.network, content.code)
+        lut = await device.decode(model.network, full_code(model, content))
     except ValueError as error:  # the numbers overflow
         raise CorruptedLook("The token's numbers make no LUT: they overflow.") from error
-    if np.abs(lut.table).max() > MAX_TABLE_VALUE:
+    tables = lut.tables if isinstance(lut, LocalLut) else (lut,)
+    if max(np.abs(it.table).max() for it in tables) > MAX_TABLE_VALUE:
         raise CorruptedLook("The token's numbers make no LUT: its entries are out of range.")
     return lut
 
@@ -85,10 +101,35 @@ def check_model_of_look(registry: ModelRegistry, card: ModelCard, model: str | N
         )
 
 
-def to_look(model: Model, prediction: Prediction) -> Look:
-    """Name a predicted LUT by its look token."""
-    token = LookToken(model.card.fingerprint, prediction.code)
-    return Look(model.card, token.encode(half=model.network.half_codes), prediction.lut)
+def full_code(model: Model, content: LookToken) -> NDArray[np.float32]:
+    """Return the code of a look token with the cells of the map, zeros if it has none."""
+    cells = np.zeros(model.network.map_size, np.float32)
+    if content.map is not None:
+        cells[:] = content.map.ravel() / np.float32(255)
+    return np.concatenate((content.code, cells))
+
+
+def make_token(model: Model, code: NDArray[np.float32]) -> LookToken:
+    """Make the look token of a code with the cells of its map, as `full_code` returns it."""
+    weights, cells = np.split(code, [model.network.code_size])
+    shape = model.network.map_shape
+    shares = np.rint(cells * 255).astype(np.uint8).reshape(shape) if shape else None
+    return LookToken(model.card.fingerprint, weights, shares)
+
+
+def to_look(model: Model, code: NDArray[np.float32], lut: AnyLut) -> Look:
+    """Name a LUT by its look token."""
+    token = make_token(model, code).encode(half=model.network.half_codes)
+    return Look(model.card, token, lut)
+
+
+def adapt_look(given: Look, model: Model, prediction: Prediction) -> Look:
+    """Mix the tables of a local look by the map that is predicted for another image."""
+    if not isinstance(given.lut, LocalLut) or not isinstance(prediction.lut, LocalLut):
+        raise TypeError("the look has no map")
+    content = LookToken.decode(given.token)
+    code = np.concatenate((content.code, prediction.code[content.code.size :]))
+    return to_look(model, code, replace(prediction.lut, tables=given.lut.tables))
 
 
 GZIP_LEVEL = 1  # 970 KB of .cube become 430 KB in 11 ms; at level 9, 380 KB in 230 ms
@@ -120,7 +161,13 @@ def export_lut(look: Look, options: LutOptions, *, gzipped: bool = False) -> Exp
 
 
 def export_memory(model: Model, options: LutOptions) -> int:
-    """Return the most bytes of memory that `export_lut` takes for a look of a model."""
+    """Return the most bytes of memory that `export_lut` takes for a look of a model.
+
+    Raises:
+        MappedLook: as `require_one_table`.
+    """
+    is_local = model.network.map_shape is not None
+    require_one_table(model.card.model_ref, is_local=is_local, options=options)
     has_shaper = model.network.has_shaper
     size = choose_size(model.card.lut_size, has_shaper, options)
     if has_shaper and options.strength != 1:  # `Lut3D.at_strength` may resample the LUT first
@@ -129,7 +176,7 @@ def export_memory(model: Model, options: LutOptions) -> int:
 
 
 def _size_in_memory(file: ExportedLut) -> int:
-    return len(file.body) + file.look.lut.table.nbytes
+    return len(file.body) + file.look.lut.nbytes
 
 
 class LutExporter:
@@ -170,7 +217,7 @@ class LutExporter:
             memory = self.memory(token, options)
             priority = priority_of(monotonic(), memory // BYTES_PER_PIXEL)
             await permit.reserve_memory(memory, priority)
-            look = await rebuild_look(self._models, token)
+            look = await rebuild_look(self._models, token, with_map=True)
             file = await self.encode(permit, look, options, priority, gzipped=gzipped)
             self._cache.put((token, options, gzipped), file)
             return file

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from app.imaging.codecs import ImageFormat
 from app.luts.formats import LutFormat
-from app.luts.lut3d import Lut3D
+from app.luts.local_lut import AnyLut
 from app.luts.lut_error import ErrorStats
 from app.networks.store import ModelCard
 from app.restoration.damage import Damage
@@ -58,11 +58,11 @@ class Timings:
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """A LUT, and the model and token that it comes from."""
+    """A LUT, local or not, and the model and token that it comes from."""
 
     card: ModelCard
     token: str
-    lut: Lut3D
+    lut: AnyLut
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,14 @@ from app.imaging.decode import TruncatedPolicy
 from app.imaging.probe import probe
 from app.imaging.sandbox import Sandbox
 from app.luts.export import LutOptions
+from app.luts.lut3d import Lut3D
 from app.networks.store import Model
 from app.policies import Limits
 from app.serving.admission import Admission
 from app.serving.looks import (
     LutCache,
     LutExporter,
+    adapt_look,
     check_model_of_look,
     rebuild_look,
     to_look,
@@ -118,7 +120,7 @@ class EnhancementService:
             given = None if look is None else await rebuild_look(self.models, look)
             if given is not None:
                 check_model_of_look(self.models.registry, given.card, model)
-            chosen = self.models.registry.get(model)
+            chosen = self.models.registry.get(model if given is None else given.card.model_ref)
             permit.keep(self.models.use(chosen))
             probing = partial(probe, body, self._limits, self.sandbox, permit.expires_at)
             source = await permit.run(self._workers, monotonic(), probing)
@@ -137,7 +139,7 @@ class EnhancementService:
             await permit.reserve_memory(plan.memory, priority)
             decoding = partial(decode, plan)
             decoded = await permit.run_stage(self._workers, priority, "decode", decoding)
-            look = plan.look or await self._predict(permit, plan.model, decoded.thumbnail)
+            look = await self._find_look(permit, plan.model, decoded.thumbnail, plan.look)
             parallel_map = partial(self._workers.parallel_map, priority)
             finishing = partial(
                 apply_and_encode, plan, decoded, look, self.models.device, parallel_map
@@ -178,12 +180,19 @@ class EnhancementService:
             await permit.reserve_memory(opened.predict_memory(options), priority)
             decoding = partial(decode_thumbnail, source, recipe, truncated)
             thumbnail, notes = await permit.run_stage(self._workers, priority, "decode", decoding)
-            look = await self._predict(permit, opened.model, thumbnail)
+            look = await self._find_look(permit, opened.model, thumbnail)
             file = await self.luts.encode(permit, look, options, priority, gzipped=gzipped)
             return PredictedLut(file, permit.timings(), notes)
 
-    async def _predict(self, permit: Permit, model: Model, thumbnail: Thumbnail) -> Look:
+    async def _find_look(
+        self, permit: Permit, model: Model, thumbnail: Thumbnail, given: Look | None = None
+    ) -> Look:
+        """Return the look that is given; predict it, or its map, where that is missing."""
+        if given is not None and isinstance(given.lut, Lut3D):
+            return given
         permit.stage = "predict"
         prediction = await self.models.predict(model, thumbnail)
         permit.record("predict", prediction.seconds)
-        return to_look(model, prediction)
+        if given is not None:
+            return adapt_look(given, model, prediction)
+        return to_look(model, prediction.code, prediction.lut)

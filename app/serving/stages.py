@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -25,7 +25,8 @@ from app.imaging.probe import FIRST_FRAME, EncodedImage
 from app.imaging.raster import Note
 from app.imaging.types import Image
 from app.luts import apply
-from app.luts.apply import Pixels
+from app.luts.apply import Applier, Pixels
+from app.luts.local_lut import AnyLut, Places, flatten
 from app.luts.lut3d import Lut3D
 from app.luts.lut_error import mean_difference
 from app.networks.base import ThumbnailRecipe
@@ -37,6 +38,7 @@ from app.serving.restoration import clean_image
 from app.serving.results import Cleaning, Look
 
 T = TypeVar("T")
+Strip: TypeAlias = tuple[Pixels, Places]
 
 SAMPLES = 1024  # pixels whose change is measured
 _SPREAD = (0.7548776662466927, 0.5698402909980532)  # 1/g and 1/g^2, where g^3 = g + 1
@@ -121,7 +123,8 @@ def apply_and_encode(
     """
     lut = look.lut.at_strength(plan.options.strength)
     if isinstance(decoded.content, Representative):
-        return _finish_animation(plan, decoded.content, lut, device)
+        # The frames move below a map, which would be that of one frame.
+        return _finish_animation(plan, decoded.content, flatten(lut), device)
     permit = plan.permit
 
     def map_parts(function: Callable[[T], None], parts: Sequence[T]) -> None:
@@ -131,7 +134,7 @@ def apply_and_encode(
 
 
 def _finish_image(
-    plan: EnhancePlan, image: Image, lut: Lut3D, device: Device, map_parts: ParallelMap
+    plan: EnhancePlan, image: Image, lut: AnyLut, device: Device, map_parts: ParallelMap
 ) -> Outcome:
     permit, cleaning = plan.permit, None
     if plan.cleaner is not None:
@@ -142,7 +145,7 @@ def _finish_image(
         change = measure_change(image.pixels, applier)
         applied = change >= plan.options.min_change
         if applied:
-            map_parts(applier, split_strips(image.pixels, STRIP))
+            map_parts(lambda strip: applier(*strip), split_strips(image.pixels, STRIP))
     cleaned = cleaning is not None and cleaning.strength > 0
     if not (applied or cleaned) and is_as_asked(plan, image):
         return Outcome(plan.source.body, change, applied, cleaning)
@@ -173,31 +176,31 @@ def _finish_animation(
         return Outcome(convert_animation(plan.source, prepare, conversion), change, applied)
 
 
-def measure_change(pixels: Pixels, applier: Callable[[Pixels], None]) -> float:
+def measure_change(pixels: Pixels, applier: Applier) -> float:
     """Return the mean CIEDE2000 difference that a LUT makes to pixels (H, W, 3).
 
     At most `SAMPLES` pixels are measured, in 0.3 ms; on 63 photographs the result was within 2 %
     of that of all pixels.
     """
-    before = sample_pixels(pixels)
+    before, places = sample_pixels(pixels)
     after = before.copy()
-    applier(after[None])
-    return mean_difference(before, after)
+    applier(after, places)
+    return mean_difference(before[:, 0], after[:, 0])
 
 
-def sample_pixels(pixels: Pixels) -> Pixels:
-    """Return (N, 3) of the pixels (H, W, 3): all, or `SAMPLES` that are spread evenly.
+def sample_pixels(pixels: Pixels) -> Strip:
+    """Return (N, 1, 3) of the pixels (H, W, 3): all, or `SAMPLES` that are spread evenly.
 
     The positions are a sequence of low discrepancy, which has no period that an image may share:
     Roberts, "The unreasonable effectiveness of quasirandom sequences" (2018).
     """
     height, width = pixels.shape[:2]
     if height * width <= SAMPLES:
-        return pixels.reshape(-1, 3).copy()
-    places = np.outer(_SPREAD, np.arange(SAMPLES) + 0.5) % 1
-    rows, columns = (places * ((height,), (width,))).astype(np.intp)
-    sampled: Pixels = pixels[rows, columns]
-    return sampled
+        rows, columns = np.divmod(np.arange(height * width), width)
+    else:
+        spread = np.outer(_SPREAD, np.arange(SAMPLES) + 0.5) % 1
+        rows, columns = (spread * ((height,), (width,))).astype(np.intp)
+    return pixels[rows, columns][:, None], Places.of_pixels(rows, columns, (height, width))
 
 
 def encode_image(image: Image, image_format: ImageFormat, options: EnhanceOptions) -> bytes:
@@ -225,8 +228,11 @@ def is_as_asked(plan: EnhancePlan, image: Image | None = None) -> bool:
     return decoded and source.format is plan.format and fits and keeps and options.upscale == 1
 
 
-def split_strips(pixels: Pixels, size: int) -> list[Pixels]:
+def split_strips(pixels: Pixels, size: int) -> list[Strip]:
     """Cut pixels (H, W, 3) into strips of rows with about `size` pixels; views, not copies."""
     height, width = pixels.shape[:2]
     rows = max(1, size // width)
-    return [pixels[top : top + rows] for top in range(0, height, rows)]
+    places = Places.of_image(height, width)
+    return [
+        (pixels[top : top + rows], places.rows(top, top + rows)) for top in range(0, height, rows)
+    ]

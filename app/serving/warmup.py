@@ -15,6 +15,7 @@ import numpy as np
 from app.imaging.resize import make_thumbnail
 from app.luts import apply
 from app.luts.formats.cube import write_cube
+from app.luts.local_lut import LocalLut
 from app.luts.lut3d import Interpolation, Lut3D
 from app.luts.lut_error import mean_difference
 from app.restoration.apply import compile_loops as compile_restoration
@@ -77,6 +78,7 @@ def _report_failure(task: asyncio.Task[None]) -> None:
 
 
 STEEP, SMOOTH = Lut3D.identity(2), Lut3D.identity(33)  # the first is too steep to pack
+LOCAL = LocalLut((SMOOTH, SMOOTH), np.zeros((1, 1, 1, 1), np.uint8))
 
 
 def compile_loops(interpolations: Iterable[Interpolation]) -> None:
@@ -88,6 +90,7 @@ def compile_loops(interpolations: Iterable[Interpolation]) -> None:
         for interpolation in interpolations:
             apply.apply(pixel, SMOOTH, interpolation)
             apply.apply(pixel, STEEP, interpolation)
+        apply.apply(pixel, LOCAL)
     write_cube(STEEP, title="")
     compile_restoration()
 

@@ -11,12 +11,19 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from app.luts.apply import Pixels
+from app.luts.local_lut import Places, flatten
 from app.luts.lut3d import Lut3D
 from app.luts.token import LookToken
 from app.networks.base import ThumbnailRecipe
 from app.networks.store import Model, ModelRegistry, read_registry
 from app.serving.device import Device
-from app.serving.looks import check_model_of_look, decode_token, find_token_model
+from app.serving.looks import (
+    check_model_of_look,
+    decode_token,
+    find_token_model,
+    full_code,
+    make_token,
+)
 from app.settings import Settings
 
 
@@ -70,24 +77,25 @@ class LookNetwork:
         return np.stack([it.code for it in predictions])
 
     def decode(self, code: NDArray[np.float32]) -> Lut3D:
-        """Return the LUT of a code (K,).
+        """Return the LUT of a code (K,); that of a local look is flattened.
 
         Raises:
             CorruptedLook: the numbers make no LUT.
         """
         content = self._token(code)
-        return self._run(decode_token(self._device, self._model, content))
+        return flatten(self._run(decode_token(self._device, self._model, content)))
 
     def applier(self, lut: Lut3D, dtype: DTypeLike) -> Callable[[Pixels], None]:
         """Prepare a LUT for pixels; see `Device.applier`."""
-        return self._device.applier(lut, dtype)
+        apply = self._device.applier(lut, dtype)
+        return lambda pixels: apply(pixels, Places.of_image(*pixels.shape[:2]))
 
     def token(self, code: NDArray[np.float32]) -> str:
         """Return the look token of a code (K,)."""
         return self._token(code).encode(half=self._model.network.half_codes)
 
     def _token(self, code: NDArray[np.float32]) -> LookToken:
-        return LookToken(self._model.card.fingerprint, code)
+        return make_token(self._model, code)
 
 
 def open_network(
@@ -116,4 +124,4 @@ def _choose(
         return registry.get(model), None
     found, content = find_token_model(registry, look)
     check_model_of_look(registry, found.card, model)
-    return found, content.code
+    return found, full_code(found, content)

@@ -55,8 +55,8 @@ ENHANCED: dict[int | str, dict[str, Any]] = {
 LUT_FILE: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The LUT; `X-Look` is the token of the look. `X-Lut-Error` is the error of "
-        "the file in 8-bit levels, where the LUT had to be resampled or clamped. `POST /lut` also "
-        "returns `X-Image-Notes`, as `POST /enhance` does.",
+        "the file in 8-bit levels, where the LUT had to be resampled, clamped or flattened. "
+        "`POST /lut` also returns `X-Image-Notes`, as `POST /enhance` does.",
         "content": {
             media_type: {"schema": {"type": "object"}} if media_type.endswith("json") else _BINARY
             for media_type in (it.codec.media_type.partition(";")[0] for it in LutFormat)
@@ -97,6 +97,7 @@ IMAGE_PROBLEMS = problems(
     _403="The API key has not the scope, or a page of another site sent the request.",
     _404="The model does not exist, or the model of the look is not served.",
     _408="The body did not arrive in time.",
+    _409="The looks of the model differ within an image, and `flatten` is not set.",
     _413="The body is too large.",
     _415="The body is not a supported image, or its content encoding is not supported.",
     _421="The Host header names a host that is not served.",
@@ -110,6 +111,7 @@ TOKEN_PROBLEMS = problems(
     _401="An API key is required.",
     _403="The API key has not the scope, or a page of another site sent the request.",
     _404="The model of the look is not served.",
+    _409="The look differs within the image, and `flatten` is not set.",
     _429="The API key's quota is used up; `Retry-After` is when to retry.",
 )
 

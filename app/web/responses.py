@@ -11,6 +11,7 @@ from fastapi import Request, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.luts.export import LutOptions
+from app.luts.lut3d import Lut3D
 from app.serving.admission import Admission
 from app.serving.results import EnhancedImage, ExportedLut, Look, Timings
 
@@ -67,12 +68,11 @@ def is_gzipped(request: Request, options: LutOptions) -> bool:
 
 
 def look_headers(look: Look) -> dict[str, str]:
-    """Return the headers that name a look and its model."""
-    return {
-        "X-Look": look.token,
-        "X-Model": look.card.model_ref,
-        "Link": f'</lut/{look.token}>; rel="describedby"',
-    }
+    """Return the headers that name a look and its model, and the LUT that describes the look."""
+    headers = {"X-Look": look.token, "X-Model": look.card.model_ref}
+    if isinstance(look.lut, Lut3D):
+        headers["Link"] = f'</lut/{look.token}>; rel="describedby"'
+    return headers
 
 
 def change_headers(enhanced: EnhancedImage) -> dict[str, str]:

@@ -189,7 +189,11 @@ async def models(
         "default": default,
         "models": [
             model.card.model_dump(mode="json", exclude={"training": {"photos"}})
-            | {"fingerprint": model.card.fingerprint.hex(), "shaper": model.network.has_shaper}
+            | {
+                "fingerprint": model.card.fingerprint.hex(),
+                "shaper": model.network.has_shaper,
+                "local": model.network.map_shape is not None,
+            }
             for model in state["service"].models.registry.models
         ],
         "restoration": [

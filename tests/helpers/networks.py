@@ -23,7 +23,7 @@ SMALL = {
     "lut4d": {"n": 2, "s": 2, "w": 3, "d": 5, "levels": 2, "width": 4},
 }
 LOCAL = ("slut", "lut4d")
-SERVED = [architecture for architecture in SMALL if architecture not in LOCAL]
+GLOBAL = [architecture for architecture in SMALL if architecture not in LOCAL]
 
 
 def make_network(architecture: str = "clutnet") -> Network:

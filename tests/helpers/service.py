@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
 
 from numpy.typing import DTypeLike
 
-from app.luts.apply import Pixels
+from app.luts.apply import Applier
 from app.luts.export import LutOptions
-from app.luts.lut3d import Lut3D
+from app.luts.local_lut import AnyLut
 from app.policies import DevicePolicy
 from app.serving.device import Device
 from app.serving.results import ExportedLut
@@ -38,7 +37,7 @@ class GatedDevice(Device):
         """Wait until a thread stands at the gate."""
         assert await asyncio.to_thread(self.reached.wait, 60)
 
-    def applier(self, lut: Lut3D, dtype: DTypeLike) -> Callable[[Pixels], None]:
+    def applier(self, lut: AnyLut, dtype: DTypeLike) -> Applier:
         """Wait for the gate to open, then do as any device."""
         if not self._opened.is_set():
             self.reached.set()

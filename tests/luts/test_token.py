@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
 from app.errors import CorruptedLook, MalformedLook, TruncatedLook
-from app.luts.token import LookToken
+from app.luts.token import MAX_TEXT, LookToken
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
@@ -104,7 +104,7 @@ def test_anything_after_the_end_is_rejected(token: LookToken, half: bool, tail: 
         LookToken.decode(token.encode(half=half) + tail)
 
 
-@pytest.mark.parametrize("text", ["a.b", "AQ==", "ключ", "AQ\n", " ", "A" * 6000, "AwAA", "____"])
+@pytest.mark.parametrize("text", ["a.b", "AQ==", "ключ", "AQ\n", " ", "A" * 9000, "CwAA", "____"])
 def test_other_texts_are_malformed(text: str) -> None:
     """Other characters, an unknown kind, and texts longer than any token are malformed."""
     with pytest.raises(MalformedLook):
@@ -153,3 +153,52 @@ def test_invalid_fields_are_rejected(fingerprint: bytes, code: NDArray[np.float3
     """A token that could not be decoded cannot be made."""
     with pytest.raises(ValueError, match=r"fingerprint|code"):
         LookToken(fingerprint, code)
+
+
+maps = npst.arrays(np.uint8, st.tuples(*[st.integers(1, 5)] * 4))
+
+
+@given(token=tokens, cells=maps, half=st.booleans())
+def test_a_map_is_decoded_as_it_was(token: LookToken, cells: NDArray[np.uint8], half: bool) -> None:
+    """The cells of a map come back exactly, and the code as without a map."""
+    text = LookToken(token.fingerprint, token.code, cells).encode(half=half)
+    decoded = LookToken.decode(text)
+    assert decoded.map is not None
+    np.testing.assert_array_equal(decoded.map, cells)
+    expected = LookToken.decode(token.encode(half=half)).code
+    np.testing.assert_array_equal(decoded.code, expected)
+
+
+def test_a_map_that_is_too_large_is_left_out(token: LookToken) -> None:
+    """A text never exceeds 8 KB: the tables alone remain, which albums need."""
+    noise = np.random.default_rng(0).integers(0, 256, (9, 8, 16, 16), np.uint8)
+    text = LookToken(token.fingerprint, token.code, noise).encode()
+    assert text == token.encode()
+    assert len(LookToken(token.fingerprint, token.code, noise[:1]).encode()) < MAX_TEXT
+
+
+@pytest.mark.parametrize(
+    ("shape", "cells"),
+    [
+        ((1, 2, 3, 4), zlib.compress(bytes(23))),
+        ((1, 2, 3, 4), zlib.compress(bytes(25))),
+        ((1, 2, 3, 4), zlib.compress(bytes(24)) + b"x"),
+        ((1, 2, 3, 4), zlib.compress(bytes(24))[:-1]),
+        ((1, 2, 3, 4), b"no deflate"),
+        ((0, 2, 3, 4), zlib.compress(b"")),
+        ((255, 255, 255, 255), zlib.compress(bytes(1 << 22), 9)),
+    ],
+)
+def test_maps_of_other_sizes_are_corrupted(shape: tuple[int, ...], cells: bytes) -> None:
+    """A map that does not have its cells is rejected, and never decompressed beyond them."""
+    values = struct.pack("<f4BH", 1.0, *shape, len(cells)) + cells
+    with pytest.raises(CorruptedLook):
+        LookToken.decode(seal(3, values, 1))
+
+
+def test_each_part_of_a_mapped_token_is_truncated(token: LookToken) -> None:
+    """A token with a map is truncated wherever it is cut."""
+    text = LookToken(token.fingerprint, token.code, np.zeros((1, 2, 2, 2), np.uint8)).encode()
+    for end in range(len(text)):
+        with pytest.raises(TruncatedLook):
+            LookToken.decode(text[:end])

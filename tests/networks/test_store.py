@@ -19,7 +19,7 @@ from app.networks.store import (
     read_registry,
     read_store,
 )
-from tests.helpers.networks import LOCAL, make_network, write_network
+from tests.helpers.networks import make_network, write_network
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -40,17 +40,6 @@ def test_round_trip(tmp_path: Path, architecture: str) -> None:
     cells = math.prod(network.map_shape or (0,))
     assert model.network.code_size + cells == network.encode(thumbnails).shape[1]
     assert output.table.shape[2] == model.network.lut_size == card.lut_size
-
-
-@pytest.mark.parametrize("architecture", LOCAL)
-def test_local_networks_are_not_served(tmp_path: Path, architecture: str) -> None:
-    """A network with a map is stored and read, but a server leaves it out, or does not start."""
-    write_network(tmp_path, make_network())
-    write_network(tmp_path, make_network(architecture), "local")
-    assert [it.card.name for it in read_store(tmp_path)] == ["a", "local"]
-    assert [it.card.name for it in read_registry(tmp_path, "a").models] == ["a"]
-    with pytest.raises(BadModel, match="not served"):
-        read_registry(tmp_path, "local")
 
 
 def test_versions_rise(tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ import torch
 from PIL import Image
 
 from app.luts import apply
+from app.luts.local_lut import LocalLut
 from app.luts.lut3d import Interpolation, Lut3D
 from app.networks.base import Network
 from app.policies import DevicePolicy
 from app.serving.device import Device, apply_on, padded_sizes
-from tests.helpers.networks import SERVED, make_network
+from tests.helpers.networks import GLOBAL, LOCAL, make_network
 
 pytestmark = pytest.mark.anyio
 
@@ -44,7 +45,7 @@ def rough_lut(size: int = 9, *, shaped: bool = False) -> Lut3D:
 
 
 @pytest.mark.parametrize("hardware", HARDWARE)
-@pytest.mark.parametrize("architecture", SERVED)
+@pytest.mark.parametrize("architecture", GLOBAL)
 async def test_a_batch_gives_the_results_of_single_runs(architecture: str, hardware: str) -> None:
     """Codes and tables of a padded batch are those of its members alone."""
     network: Network = make_network(architecture)
@@ -59,6 +60,23 @@ async def test_a_batch_gives_the_results_of_single_runs(architecture: str, hardw
         np.testing.assert_allclose(batched.code, single.code, atol=1e-5)
         np.testing.assert_allclose(batched.lut.table, single.lut.table, atol=1e-5)
         np.testing.assert_allclose(decoded.table, single.lut.table, atol=1e-6)
+
+
+@pytest.mark.parametrize("hardware", HARDWARE)
+@pytest.mark.parametrize("architecture", LOCAL)
+async def test_a_code_gives_the_tables_and_the_map_again(architecture: str, hardware: str) -> None:
+    """The map that is applied is that of the code, in 255ths; its shares never exceed 1."""
+    network: Network = make_network(architecture)
+    async with Device(DevicePolicy(name=hardware)) as device:
+        await device.warm_up(network, 256, max_batch=2)
+        predictions = await device.predict(network, 2, thumbnails(2))
+        again = [await device.decode(network, prediction.code) for prediction in predictions]
+    for prediction, decoded in zip(predictions, again, strict=True):
+        assert isinstance(prediction.lut, LocalLut)
+        assert prediction.lut.map.shape == network.map_shape
+        np.testing.assert_array_equal(decoded.map, prediction.lut.map)
+        for one, other in zip(decoded.tables, prediction.lut.tables, strict=True):
+            np.testing.assert_allclose(one.table, other.table, atol=1e-6)
 
 
 def test_few_batch_sizes_are_in_use() -> None:

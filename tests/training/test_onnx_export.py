@@ -22,7 +22,7 @@ from app.policies import STORE
 from app.training.data import photo_files, read_photo
 from app.training.ensemble import Ensemble
 from app.training.onnx_export import OPSET, OnnxNetwork, Precision, compare, export_onnx
-from tests.helpers.networks import SERVED, make_network, write_network
+from tests.helpers.networks import GLOBAL, make_network, write_network
 from tests.helpers.paths import PHOTOS, ROOT, SHARED
 
 pytestmark = [
@@ -47,7 +47,7 @@ def exported() -> bytes:
     return export_onnx(embedded(), "float32", [])
 
 
-@pytest.mark.parametrize("architecture", SERVED)
+@pytest.mark.parametrize("architecture", GLOBAL)
 def test_every_architecture_is_exported(tmp_path: Path, architecture: str) -> None:
     """ONNX Runtime answers as torch does, with standard operators of one opset alone."""
     write_network(tmp_path, make_network(architecture))
