@@ -31,6 +31,7 @@ COMMANDS = {  # name: (function or group, summary); the summary is the first lin
         "train.distil",
         "Train a CLUT-Net on photos alone, to undo damage and to reproduce other models.",
     ),
+    "gate": ("train.gate", "Join a global and a local model by a gate between them."),
     "export": ("train.export", "Add the latest checkpoint of a run to the model store."),
     "evaluate": ("train.evaluate", "Compare the output of a model with an expert's."),
     "survey": ("train.survey", "Measure artifacts on photos that nobody retouched."),

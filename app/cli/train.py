@@ -21,6 +21,7 @@ from app.training.data import good_photos, spread
 from app.training.ensemble import Ensemble
 from app.training.evaluation import Recovery, Score
 from app.training.figures import draw_figures
+from app.training.gate import GateConfig, fit_gate
 from app.training.restoration import trainer
 from app.training.restoration.config import RestorationConfig
 
@@ -54,6 +55,12 @@ def distil(recipe: Recipe) -> None:
     with exit_on_error():
         config = read_config(recipe, distillation.DistilConfig)
         _announce(distillation.distil(config))
+
+
+def gate(recipe: Recipe) -> None:
+    """Join a global and a local model by a gate between them."""
+    with exit_on_error():
+        _announce(fit_gate(read_config(recipe, GateConfig)))
 
 
 def export(

@@ -10,6 +10,7 @@ from app.networks.adaint import AdaInt
 from app.networks.base import Network
 from app.networks.checkpoints import Checkpoint
 from app.networks.clutnet import ClutNet
+from app.networks.gated import GatedSlut
 from app.networks.ia3dlut import ImageAdaptive3DLut
 from app.networks.lut4d import Lut4D
 from app.networks.lutwithbgrid import LutWithBGrid
@@ -28,6 +29,7 @@ ARCHITECTURES: dict[str, Callable[..., Network]] = {
         LutWithBGrid,
         Slut,
         Lut4D,
+        GatedSlut,
     )
 }
 

@@ -20,9 +20,10 @@ SMALL = {
     "svdlut": {"r": 2, "k": 2, "v": 3, "d": 5},
     "lutwithbgrid": {"r": 2, "v": 3, "g": 2, "d": 5},
     "slut": {"t": 2, "m": 3, "s": 2, "w": 3, "d": 5, "colours": 3, "levels": 2, "width": 4},
+    "gated_slut": {"n": 2, "t": 2, "m": 2, "s": 2, "w": 3, "d": 5, "levels": 2, "width": 4},
     "lut4d": {"n": 2, "s": 2, "w": 3, "d": 5, "levels": 2, "width": 4},
 }
-LOCAL = ("slut", "lut4d")
+LOCAL = ("slut", "lut4d", "gated_slut")
 GLOBAL = [architecture for architecture in SMALL if architecture not in LOCAL]
 
 

@@ -10,6 +10,7 @@ from app.luts.local_lut import LocalLut, Places
 from app.luts.lut3d import Lut3D
 from app.networks.base import LutBatch, identity_table
 from app.networks.clutnet import ClutNet
+from app.networks.gated import GatedSlut
 from app.networks.lut4d import Lut4D
 from app.networks.lut_ops import apply_local, tables_at
 from app.networks.slut import Slut
@@ -104,3 +105,39 @@ def test_tables_at_a_place_answer_as_that_place() -> None:
     expected = apply_local(batch, colours, places[:, None].expand(-1, 64, -1))
     table = LutBatch(tables_at(batch, places))
     torch.testing.assert_close(apply_local(table, colours, colours[..., :2]), expected)
+
+
+@pytest.mark.parametrize("bias", [-40.0, 40.0])
+def test_a_gate_shuts_out_one_of_two_networks(bias: float) -> None:
+    """A closed gate gives the tables of the global network, an open one those of the local."""
+    network = make_network("gated_slut")
+    assert isinstance(network, GatedSlut)
+    thumbnails = torch.rand(2, 3, SIZE, SIZE)
+    with torch.no_grad():
+        network.gate.weight.zero_()
+        network.gate.bias.fill_(bias)
+        tables = network(thumbnails)
+        if bias < 0:
+            overall = network.overall(thumbnails).table
+            expected = overall.repeat(1, network.local.m, 1, 1, 1)
+        else:
+            expected = network.local(thumbnails).table
+    torch.testing.assert_close(tables.table, expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(tables.maps, network.local(thumbnails).maps, rtol=0, atol=1e-5)
+
+
+def test_a_gate_compares_the_networks_on_the_thumbnail() -> None:
+    """The traces are those that the whole thumbnail gives, at every fourth pixel."""
+    network = make_network("gated_slut")
+    assert isinstance(network, GatedSlut)
+    torch.nn.init.normal_(network.local.psi, std=5.0)
+    thumbnails = torch.rand(1, 3, SIZE, SIZE)
+    pixels = thumbnails[0, :, ::4, ::4].movedim(0, 2)
+    y, x = torch.meshgrid(*[(torch.arange(64) + 0.5) / 64] * 2, indexing="ij")
+    places = torch.stack((x, y), dim=2).view(1, -1, 2)
+    with torch.no_grad():
+        _, _, inputs = network.parts(network.features(thumbnails))
+        local = apply_local(network.local(thumbnails), pixels.reshape(1, -1, 3), places)
+        overall = apply_local(network.overall(thumbnails), pixels.reshape(1, -1, 3), places)
+    expected = (local.clamp(0, 1) - overall.clamp(0, 1)).square().mean().sqrt()
+    torch.testing.assert_close(inputs[0, -2].exp() - 1e-3, expected, rtol=1e-3, atol=1e-5)
