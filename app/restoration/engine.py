@@ -61,11 +61,13 @@ class Group:
         taps: one to four.
         table: int8 (L ** n, M * scale ** 2); M maps, each of scale x scale values in rows.
         rotations: in which it is looked up.
+        coarse: the table of twice the step that is read far from the diagonal; see `Stage`.
     """
 
     taps: tuple[Tap, ...]
     table: NDArray[np.int8]
     rotations: tuple[int, ...] = ROTATIONS
+    coarse: NDArray[np.int8] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +85,8 @@ class Stage:
         step: the distance of the grid's levels: 16, or 32 for coarse tables; a power of two.
         padding: of the input at the image's borders.
         residual: whether the pixel itself, of the first input map, is added to each output.
+        diagonal: where a tap differs from the first by more levels, `Group.coarse` is read
+            (DFC, SPF-LUT's compression); 0 where there are no coarse tables.
     """
 
     groups: tuple[Group, ...]
@@ -92,6 +96,7 @@ class Stage:
     step: int = 16
     padding: Padding = "edge"
     residual: bool = False
+    diagonal: int = 0
 
     def __post_init__(self) -> None:
         levels = grid_levels(self.step)
@@ -101,6 +106,11 @@ class Stage:
                 raise ValueError(f"a table of {group.table.shape[0]} rows, expected {rows}")
             if group.table.shape[1] % self.scale**2:
                 raise ValueError(f"a table of {group.table.shape[1]} values in a row")
+            coarse = (grid_levels(2 * self.step) ** len(group.taps), group.table.shape[1])
+            if (None if group.coarse is None else group.coarse.shape) != (
+                coarse if self.diagonal else None
+            ):
+                raise ValueError(f"coarse tables do not fit, expected {coarse}")
 
     @property
     def reach(self) -> int:
@@ -110,7 +120,12 @@ class Stage:
 
     @cached_property
     def _tables(self) -> NDArray[np.int8]:
-        return np.stack([group.table for group in self.groups])
+        return np.stack(
+            [
+                group.table if group.coarse is None else np.concatenate([group.table, group.coarse])
+                for group in self.groups
+            ]
+        )
 
     def __call__(self, maps: Maps) -> Maps:
         """Compute the output maps (M, scale * H, scale * W) of input maps (C, H, W)."""
@@ -124,7 +139,13 @@ class Stage:
             for turns in group.rotations
         ]
         luts, turns, offsets = zip(*lookups, strict=True)
-        strides = [grid_levels(self.step) ** n for n in range(len(self.groups[0].taps))][::-1]
+        taps = len(self.groups[0].taps)
+        levels, doubled = grid_levels(self.step), grid_levels(2 * self.step)
+        strides, coarse_strides = (
+            np.array(_fill([it**n for n in range(taps)][::-1], 0), np.int32)
+            for it in (levels, doubled)
+        )
+        unit = self.step * (2 if self.diagonal else 1)
         tables = self._tables
         count = tables.shape[2] // self.scale**2
         out = np.empty((count, height * self.scale, width * self.scale), np.uint8)
@@ -133,16 +154,19 @@ class Stage:
             row,
             reach * row + reach,
             np.array(offsets),
-            np.array(_fill(strides, 0), np.int32),
+            strides,
             np.int32(self.step.bit_length() - 1),
             np.array(luts),
             np.array(turns),
             tables,
             value_order(count, self.scale),
             self.scale,
-            float(self.denominator * self.step),
+            float(self.denominator * unit),
             float(self.bias),
             self.residual,
+            self.diagonal,
+            coarse_strides,
+            np.int32(levels**taps),
             out,
         )
         return out

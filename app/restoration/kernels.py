@@ -37,6 +37,9 @@ def simplex(
     denominator: float,
     bias: float,
     residual: bool,
+    diagonal: int,
+    coarse_strides: Ints,
+    coarse_start: np.int32,
     out: NDArray[np.uint8],
 ) -> None:
     """Compute a stage of interpolated LUTs of up to four taps.
@@ -56,18 +59,29 @@ def simplex(
         denominator: the weighted sum is divided by it.
         bias: added after the division; the result is clamped to 0..255 and rounded half to even.
         residual: whether the pixel of the first map is added, too.
+        diagonal: the largest difference of the taps that the fine entries hold; 0 for any.
+        coarse_strides: as of `strides`, for the entries that others are read from: their grid
+            has twice the step.
+        coarse_start: the first of these entries.
         out: (M, H * scale, W * scale), written.
     """
     count, height, width = out.shape[0], out.shape[1] // scale, out.shape[2] // scale
     values = tables.shape[2]
     entries = np.empty((CORNERS, width), np.int32)
     weights = np.empty((CORNERS, width), np.int32)
+    coarse_entries, coarse_weights = np.empty_like(entries), np.empty_like(weights)
+    twice = np.int32(shift + 1)
     sums = np.empty((4, width, values), np.int32)
     for y in range(height):
         sums[:] = 0
         for g in range(offsets.shape[0]):
             start = origin + y * row_length
             find_corners(maps, start, offsets[g], strides, shift, entries, weights)
+            if diagonal:
+                others, factors = coarse_entries, coarse_weights
+                find_corners(maps, start, offsets[g], coarse_strides, twice, others, factors)
+                others += coarse_start
+                _choose(maps, start, offsets[g], diagonal, entries, weights, others, factors)
             if values == 1:
                 _accumulate_one(tables[luts[g]], entries, weights, sums[turns[g]])
             else:
@@ -132,6 +146,31 @@ def find_corners(
         weights[2, x] = b - c
         weights[3, x] = c - d
         weights[4, x] = d
+
+
+@jit
+def _choose(
+    maps: NDArray[np.uint8],
+    start: int,
+    offsets: NDArray[np.int64],
+    diagonal: int,
+    entries: Ints,
+    weights: Ints,
+    coarse_entries: Ints,
+    coarse_weights: Ints,
+) -> None:
+    """Replace the corners of pixels far from the diagonal; double the weights of the others."""
+    for x in range(entries.shape[1]):
+        pixel, farthest = np.int32(maps[start + offsets[0] + x]), np.int32(0)
+        for t in range(1, len(offsets)):
+            difference = np.int32(maps[start + offsets[t] + x]) - pixel
+            farthest = max(farthest, difference, -difference)
+        for j in range(CORNERS):
+            if farthest > diagonal:
+                entries[j, x] = coarse_entries[j, x]
+                weights[j, x] = coarse_weights[j, x]
+            else:
+                weights[j, x] *= 2
 
 
 @jit

@@ -9,8 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 from app.errors import BadModel
+from app.restoration.engine import PATTERNS, Group, Stage
 from app.restoration.methods import METHODS
 from app.restoration.methods.base import Hparams, Tables
+from app.restoration.methods.stages import diagonal_rows
+from tests.restoration.oracles import interpolate
 
 LEVELS = np.arange(17)
 MIXED = {f"{m}_{c}": 4 for m in ("m1", "m2") for c in "rgb"} | {f"q_{c}": 3 for c in "rgb"}
@@ -104,6 +107,17 @@ def test_dnlut_mixes_each_channel_with_the_next() -> None:
         assert (abs(found[channel].astype(int) - expected) <= 2).all()
 
 
+def test_spf_lut_reads_compressed_tables() -> None:
+    """With DFC, all tables but the merge are of two parts; of equal entries the sum is the same."""
+    whole = make_spf(None)
+    rows = int(diagonal_rows(32).sum())
+    tables = {"merge": whole.pop("merge")}
+    tables |= {name: table[:rows] for name, table in whole.items()}
+    tables |= {f"coarse_{name}": table[: 9**4] for name, table in whole.items()}
+    found = METHODS["spf-lut"](tables, {"scale": 2, "diagonal": 32}).run(random_maps(1, 4, 5))
+    assert (found == 40).all()
+
+
 def test_rc_lut_squashes_the_mean_of_the_neighbourhood() -> None:
     """Tables whose entries are the level give tanh of the mean; the last ones pass it on."""
     scale, tables = 2, make_rc(np.random.default_rng(0))
@@ -164,3 +178,44 @@ def test_strips_are_as_the_whole(method: str, make, channels: int, hparams: Hpar
     name = next(iter(tables))
     with pytest.raises(BadModel, match=name):
         METHODS[method]({key: it for key, it in tables.items() if key != name}, hparams)
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_dfc_reads_fine_entries_near_the_diagonal(turns: int) -> None:
+    """Where taps differ by at most 32 levels the fine table is read, else the coarse one."""
+    fine = np.random.default_rng(0).integers(-127, 128, (17**4, 1)).astype(np.int8)
+    coarse = np.random.default_rng(1).integers(-127, 128, (9**4, 1)).astype(np.int8)
+    taps = PATTERNS["y"]
+    group = Group(taps, fine, (turns,), coarse)
+    stage = Stage((group,), denominator=1, bias=128, diagonal=32)
+    maps = random_maps(1, 12, 12) // 3 + 80
+    found = np.rot90(stage(maps)[0], turns)
+    turned = np.rot90(np.pad(maps[0], 2, "edge"), turns)
+    near = 0
+    for y, x in np.ndindex(found.shape):
+        levels = [int(turned[y + 2 + tap.dy, x + 2 + tap.dx]) for tap in taps]
+        close = all(abs(level - levels[0]) <= 32 for level in levels)
+        table, step = (fine, 16) if close else (coarse, 32)
+        expected = interpolate(table, levels, step)[0] / step + 128
+        assert found[y, x] == np.rint(np.clip(expected, 0, 255))
+        near += close
+    assert 20 < near < 124
+
+
+def test_dfc_stores_the_entries_near_the_diagonal() -> None:
+    """A compressed model computes what whole tables do, of a fraction of their size."""
+    rng = np.random.default_rng(0)
+    rows = diagonal_rows(32)
+    whole = rng.integers(-127, 128, (17**4, 4)).astype(np.int8)
+    coarse = rng.integers(-127, 128, (9**4, 4)).astype(np.int8)
+    hparams = {"denominators": [4.0], "biases": [100.0], "diagonal": 32}
+    tables = {"stage1_s": whole[rows], "coarse_stage1_s": coarse}
+    found = METHODS["mulut"](tables, hparams).run(random_maps(1, 30, 30))
+    group = Group(PATTERNS["s"], whole, coarse=coarse)
+    expected = Stage((group,), 4, 100, scale=2, diagonal=32)(random_maps(1, 30, 30))
+    np.testing.assert_array_equal(found, expected)
+    assert rows.sum() < 17**4 / 15
+    with pytest.raises(BadModel, match="stage 1"):
+        METHODS["mulut"]({"stage1_s": whole[rows]}, hparams)
+    with pytest.raises(BadModel, match="stage 1"):
+        METHODS["mulut"]({"stage1_s": whole[rows][1:], "coarse_stage1_s": coarse}, hparams)

@@ -6,12 +6,16 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from app.errors import BadModel
-from app.restoration.engine import PATTERNS, Group, Model, Stage, chain, grid_levels
+from app.restoration.engine import MAX_TAPS, PATTERNS, Group, Model, Stage, chain, grid_levels
 from app.restoration.methods.base import Hparams, Imported, Tables, read_table
 
 _MULUT = re.compile(r"LUT_.*_s(?P<stage>\d)_(?P<pattern>[sdy])\.npy")
 _SRLUT = re.compile(r"Model_(?P<pattern>S)_x\d_4bit_int8\.npy")
+_STEP = 16  # of compressed tables
 _STEPS = {grid_levels(step) ** 4: step for step in (16, 32, 64)}
 
 
@@ -20,12 +24,15 @@ def build(tables: Tables, hparams: Hparams) -> Model:
 
     Args:
         tables: int8 (L ** 4, V).
-        hparams: `denominators` and `biases` of the stages, `padding`, and `residual`.
+        hparams: `denominators` and `biases` of the stages, `padding`, and `residual`. With
+            `diagonal`, the tables are compressed as by DFC: `stageN_PATTERN` holds the entries
+            of `diagonal_rows`, and `coarse_stageN_PATTERN` a grid of twice the step.
 
     Raises:
         BadModel: a table is missing, or its shape does not fit.
     """
     denominators, biases = hparams["denominators"], hparams["biases"]
+    diagonal = int(hparams.get("diagonal", 0))
     stages = []
     try:
         for number, (denominator, bias) in enumerate(zip(denominators, biases, strict=True), 1):
@@ -34,20 +41,47 @@ def build(tables: Tables, hparams: Hparams) -> Model:
                 for name, table in tables.items()
                 if name.startswith(f"stage{number}_")
             }
+            if diagonal:
+                named = {name: expand_diagonal(table, diagonal) for name, table in named.items()}
             entries, values = next(iter(named.values())).shape
+            coarse = (tables.get(f"coarse_stage{number}_{name}") for name in named)
             stage = Stage(
-                tuple(Group(PATTERNS[name], table) for name, table in named.items()),
+                tuple(
+                    Group(PATTERNS[name], table, coarse=other)
+                    for (name, table), other in zip(named.items(), coarse, strict=True)
+                ),
                 denominator=denominator,
                 bias=bias,
                 scale=round(values**0.5),
                 step=_STEPS[entries],
                 padding=hparams.get("padding", "edge"),
                 residual=bool(hparams.get("residual", False)),
+                diagonal=diagonal,
             )
             stages.append(stage)
     except (StopIteration, KeyError, ValueError) as error:
         raise BadModel(f"the tables of stage {len(stages) + 1} do not fit: {error}") from error
     return chain(stages)
+
+
+def diagonal_rows(diagonal: int) -> NDArray[np.bool]:
+    """Return which entries of 17 ** 4 are corners of pixels within `diagonal` levels."""
+    grid = np.stack(np.meshgrid(*[np.arange(grid_levels(_STEP))] * MAX_TAPS, indexing="ij"))
+    distances = np.abs(grid - grid[0]).max(0)
+    rows: NDArray[np.bool] = (distances <= diagonal // _STEP + 1).ravel()
+    return rows
+
+
+def expand_diagonal(table: NDArray[np.int8], diagonal: int) -> NDArray[np.int8]:
+    """Return all 17 ** 4 entries of a table that holds those of `diagonal_rows`.
+
+    Raises:
+        ValueError: it holds another number.
+    """
+    rows = diagonal_rows(diagonal)
+    whole = np.zeros((len(rows), table.shape[1]), np.int8)
+    whole[rows] = table
+    return whole
 
 
 def import_mulut(files: Sequence[Path]) -> Imported | None:
