@@ -89,10 +89,10 @@ def decode_reduced(body: bytes, side: int) -> Raster:
     if frame[0] > 8:
         _check_end(body, segments)
         return _decode_12bit(body, frame)
-    for data in (body, body + _EOI):  # a file may lack nothing but the marker of its end
+    for end in (b"", _EOI):  # a file may lack nothing but the marker of its end
         try:
             samples = simplejpeg.decode_jpeg(
-                data, _COLORSPACES[space], min_height=side, min_width=side
+                body + end, _COLORSPACES[space], min_height=side, min_width=side
             )
         except (KeyError, ValueError):
             continue
