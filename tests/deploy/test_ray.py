@@ -23,55 +23,55 @@ from tests.helpers.tolerances import assert_same_look, assert_same_lut, assert_s
 
 pytestmark = pytest.mark.slow
 
-CROWD = 12  # two replicas let 8 in; Ray has room for 8 in each and 4 in its queue
+BURST = 12  # two replicas admit 8; Ray sends each at most 8, and queues 4
 PROBLEM = "application/problem+json"
-RAY_REFUSES = "Request dropped due to backpressure"
-DEPARTING = 8  # enough that each replica has some
-CALLERS = 4
-CUT = None  # the answer had begun when its node was lost: its length says that it is not whole
-ANSWERED = 20  # photographs before, and again after, a node is killed
+RAY_REJECTS = "Request dropped due to backpressure"
+DISCONNECTING = 8  # enough that each replica has some
+CLIENTS = 4
+CUT = None  # the response had begun when its node was lost; it is shorter than its Content-Length
+SUCCESSES = 20  # images enhanced before, and again after, a node is killed
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[ServedByRay]:
-    """Two nodes with a replica each, which lets four requests in."""
+    """Two nodes with a replica each, which admits four requests."""
     with served_by_ray(
         {"CLUT_ADMISSION_MAX_REQUESTS": "4"}, min_replicas=2, max_replicas=2
     ) as running:
         yield running
 
 
-def test_the_answer_is_the_same(cluster: ServedByRay, client: httpx.Client, photos: Path) -> None:
-    """A photo gets the pixels and the look that it gets without Ray, within rounding."""
+def test_the_response_is_the_same(cluster: ServedByRay, client: httpx.Client, photos: Path) -> None:
+    """An image has the pixels and the look that it has without Ray, within rounding."""
     photo = (photos / "lake.jpg").read_bytes()
-    answer = cluster.client.post("/enhance?format=png", content=photo)
+    response = cluster.client.post("/enhance?format=png", content=photo)
     plain = client.post("/enhance?format=png", content=photo)
-    assert (answer.status_code, plain.status_code) == (200, 200)
-    assert_same_pixels(answer.content, plain.content)
-    assert_same_look(answer.headers["X-Look"], plain.headers["X-Look"])
+    assert (response.status_code, plain.status_code) == (200, 200)
+    assert_same_pixels(response.content, plain.content)
+    assert_same_look(response.headers["X-Look"], plain.headers["X-Look"])
 
 
-def test_a_request_has_one_name(cluster: ServedByRay) -> None:
-    """The proxy and the service both name a request; the caller sees the name once."""
-    answer = cluster.client.get("/models", headers={"X-Request-ID": "mine"})
-    assert answer.headers.get_list("X-Request-ID") == ["mine"]
+def test_a_request_has_one_id(cluster: ServedByRay) -> None:
+    """The proxy and the service both add a request ID; the response has one."""
+    response = cluster.client.get("/models", headers={"X-Request-ID": "mine"})
+    assert response.headers.get_list("X-Request-ID") == ["mine"]
 
 
-def test_any_replica_recalls_a_look(cluster: ServedByRay, photos: Path) -> None:
+def test_any_replica_rebuilds_a_look(cluster: ServedByRay, photos: Path) -> None:
     """The token that one replica gave is the same LUT on both."""
     photo = (photos / "otters.jpg").read_bytes()
     token = cluster.client.post("/enhance", content=photo).headers["X-Look"]
-    recalled: set[float] = set()  # by which replicas, as when their processes began
+    recalled: set[float] = set()  # the start times of the replicas that did
     files: list[str] = []
     give_up = time.monotonic() + PATIENCE
     while len(recalled) < 2:
         assert time.monotonic() < give_up
-        # A cache is of each replica; the LUT has to be the same. Twice, since a proxy
-        # that lets them take turns would have one recall, and the other always say that it has not.
+        # Each replica has a cache of its own; the LUT has to be the same. Twice, since with a proxy
+        # that alternates, one replica would get every LUT and the other every read of the metrics.
         for _ in range(2):
-            answer = cluster.client.get(f"/lut/{token}")
-            assert answer.status_code == 200
-            files.append(answer.text)
+            response = cluster.client.get(f"/lut/{token}")
+            assert response.status_code == 200
+            files.append(response.text)
         seen = samples(cluster.client)
         if seen.get(response_series("GET", "/lut/{token}", 200)):
             recalled.add(seen["process_start_time_seconds", ()])
@@ -87,60 +87,59 @@ def test_any_replica_recalls_a_look(cluster: ServedByRay, photos: Path) -> None:
         ("/enhance", b"", 400, "bad-body"),
     ],
 )
-def test_refusals_are_ours(
+def test_rejections_are_ours(
     cluster: ServedByRay, path: str, body: bytes, status: int, code: str
 ) -> None:
-    """What is wrong comes back as our problem document."""
-    answer = cluster.client.post(path, content=body)
-    assert answer.status_code == status
-    assert answer.headers["Content-Type"] == PROBLEM
-    assert answer.json()["type"] == f"/problems#{code}"
+    """Bad requests are rejected with our problem documents."""
+    response = cluster.client.post(path, content=body)
+    assert response.status_code == status
+    assert response.headers["Content-Type"] == PROBLEM
+    assert response.json()["type"] == f"/problems#{code}"
 
 
-def test_a_full_house_refuses_by_itself(cluster: ServedByRay, photos: Path) -> None:
-    """Of a crowd, those who are too many get our 503, and are told when to come back."""
+def test_an_overloaded_replica_rejects(cluster: ServedByRay, photos: Path) -> None:
+    """Requests over the limit receive our 503 with Retry-After."""
     photo = (photos / "lake.jpg").read_bytes()
     give_up = time.monotonic() + 60
     while time.monotonic() < give_up:
-        with ThreadPoolExecutor(CROWD) as callers:
+        with ThreadPoolExecutor(BURST) as pool:
             calls = [
-                callers.submit(cluster.client.post, "/enhance", content=photo) for _ in range(CROWD)
+                pool.submit(cluster.client.post, "/enhance", content=photo) for _ in range(BURST)
             ]
-        answers = [call.result() for call in calls]
-        refused = [answer for answer in answers if answer.status_code != 200]
-        for answer in refused:
-            assert answer.status_code == 503
-            assert int(answer.headers["Retry-After"]) >= 1
-        # Ray refuses, too, and without a document, those for whom it has not yet found a replica
-        # while four others are looking for theirs.
-        ours = [answer for answer in refused if not answer.text.startswith(RAY_REFUSES)]
-        for answer in ours:
-            assert answer.headers["Content-Type"] == PROBLEM
-            assert answer.json()["type"] == "/problems#overloaded"
+        responses = [call.result() for call in calls]
+        rejected = [response for response in responses if response.status_code != 200]
+        for response in rejected:
+            assert response.status_code == 503
+            assert int(response.headers["Retry-After"]) >= 1
+        # Ray also rejects requests, without a document, while four others wait for a replica.
+        ours = [response for response in rejected if not response.text.startswith(RAY_REJECTS)]
+        for response in ours:
+            assert response.headers["Content-Type"] == PROBLEM
+            assert response.json()["type"] == "/problems#overloaded"
         if ours:
             return
-    pytest.fail("the crowd was never too large")
+    pytest.fail("no request was over the limit")
 
 
-def test_a_body_too_large_is_refused_before_it_is_sent(cluster: ServedByRay) -> None:
-    """What a body announces is enough for a 413."""
-    with socket.create_connection(("127.0.0.1", cluster.port), timeout=30) as caller:
-        caller.sendall(
+def test_a_body_too_large_is_rejected_before_it_is_sent(cluster: ServedByRay) -> None:
+    """The Content-Length suffices for a 413."""
+    with socket.create_connection(("127.0.0.1", cluster.port), timeout=30) as sock:
+        sock.sendall(
             b"POST /enhance HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999999\r\n\r\n"
         )
-        assert caller.recv(1000).startswith(b"HTTP/1.1 413 ")
+        assert sock.recv(1000).startswith(b"HTTP/1.1 413 ")
 
 
-def test_a_departure_reaches_the_replica(cluster: ServedByRay) -> None:
-    """Callers who hang up in the middle of a body are noticed behind the proxy, too."""
+def test_a_disconnect_reaches_the_replica(cluster: ServedByRay) -> None:
+    """Clients that disconnect in the middle of a body are noticed behind the proxy as well."""
     give_up = time.monotonic() + PATIENCE
-    with ExitStack() as callers:
-        for _ in range(DEPARTING):
-            caller = callers.enter_context(socket.create_connection(("127.0.0.1", cluster.port)))
-            caller.sendall(
+    with ExitStack() as clients:
+        for _ in range(DISCONNECTING):
+            sock = clients.enter_context(socket.create_connection(("127.0.0.1", cluster.port)))
+            sock.sendall(
                 b"POST /enhance HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n..."
             )
-        # Until then it may be that no replica knows of them.
+        # Before that, no replica may have received any of them.
         while not samples(cluster.client)["clut_in_flight_bytes", ()]:
             assert time.monotonic() < give_up
     while True:
@@ -157,7 +156,7 @@ def test_a_departure_reaches_the_replica(cluster: ServedByRay) -> None:
 
 
 def test_a_lost_node_is_survived(cluster: ServedByRay, photos: Path) -> None:
-    """A node is killed while requests run: none hangs, and the service goes on."""
+    """A node is killed while requests run: none hangs, and later ones succeed."""
     photo = (photos / "lake.jpg").read_bytes()
     lost = Event()
     statuses: list[int | None] = []
@@ -165,7 +164,7 @@ def test_a_lost_node_is_survived(cluster: ServedByRay, photos: Path) -> None:
     def call() -> None:
         after = 0
         with httpx.Client(base_url=f"http://127.0.0.1:{cluster.port}", timeout=60) as client:
-            while after < ANSWERED / CALLERS:
+            while after < SUCCESSES / CLIENTS:
                 killed = lost.is_set()
                 try:
                     status = client.post("/enhance", content=photo).status_code
@@ -174,21 +173,21 @@ def test_a_lost_node_is_survived(cluster: ServedByRay, photos: Path) -> None:
                 statuses.append(status)
                 after += killed and status == 200
 
-    with ThreadPoolExecutor(CALLERS) as callers:
-        calls = [callers.submit(call) for _ in range(CALLERS)]
-        while statuses.count(200) < ANSWERED:
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        calls = [pool.submit(call) for _ in range(CLIENTS)]
+        while statuses.count(200) < SUCCESSES:
             time.sleep(0.05)
         cluster.kill_node()
         lost.set()
         for ended in calls:
             ended.result(timeout=120)
-    # The requests that were on the node are lost, and told so: 500 from Ray's proxy, or cut off.
+    # Requests on the node fail: with 500 from Ray's proxy, or cut off.
     assert set(statuses) <= {200, 500, 503, CUT}
-    assert len(statuses) - statuses.count(200) <= 2 * CALLERS
+    assert len(statuses) - statuses.count(200) <= 2 * CLIENTS
 
 
 def test_the_configuration_is_of_this_application() -> None:
-    """The YAML's arguments, settings and timeout are those that the code knows."""
+    """The YAML's arguments, settings and timeout are those that the code has."""
     configuration = yaml.safe_load((ROOT / "deploy/ray/serve.yaml").read_text())
     (described,) = configuration["applications"]
     assert described["import_path"] == f"{application.__module__}:{application.__name__}"
