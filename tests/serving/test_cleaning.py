@@ -33,7 +33,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def service(anyio_backend: str, store: Path) -> AsyncIterator[EnhancementService]:
     """Run a service with that store; without a deadline, since the machine may be busy."""
     settings = Settings(models=ModelsPolicy(store=store), admission=AdmissionPolicy(deadline=None))

@@ -46,7 +46,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_store(tmp_path_factory.mktemp("store"), 2)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def service(anyio_backend: str, store: Path) -> AsyncIterator[EnhancementService]:
     """Run a service whose model doubles by repeating pixels."""
     async with create(store) as service:
