@@ -154,7 +154,8 @@ class LutCache(LRUCache[Key, ExportedLut]):
 def export_lut(look: Look, options: LutOptions, *, gzipped: bool = False) -> ExportedLut:
     """Encode the LUT of a look, in 10 ms to seconds: call it on a worker thread."""
     card = look.card
-    metadata = LutMetadata(title=f"{card.name} look", model=card.model_ref, look=look.token)
+    exact = None if isinstance(look.lut, LocalLut) else look.token  # of which look it is the LUT
+    metadata = LutMetadata(title=f"{card.name} look", model=card.model_ref, look=exact)
     file = encode_lut(look.lut, options, metadata)
     body = gzip.compress(file.body, GZIP_LEVEL) if gzipped else file.body
     return ExportedLut(look, body, options.format, file.error)
