@@ -2,6 +2,9 @@
 
 import { Lut } from "./lut.js";
 
+// Of a look that differs within the image, flattened is the nearest LUT.
+const FORMAT = { format: "bin", flatten: "true" };
+
 /** An error response: a problem document (RFC 9457), or another response without one. */
 export class ServiceError extends Error {
   /**
@@ -48,14 +51,14 @@ export class ClutService {
   }
 
   /**
-   * Predict the look of an image.
+   * Predict the look of an image. Of a look that differs within the image, the LUT is the nearest.
    *
    * @param {Blob} thumbnail of `makeThumbnail`, or an image file
    * @param {{model?: string, signal?: AbortSignal}} options
    * @returns {Promise<Look>}
    */
   async predictLook(thumbnail, { model, signal } = {}) {
-    const query = new URLSearchParams({ format: "bin", ...(model && { model }) });
+    const query = new URLSearchParams({ ...FORMAT, ...(model && { model }) });
     const options = { method: "POST", body: thumbnail, signal };
     return readLook(await this.request(`lut?${query}`, options));
   }
@@ -68,7 +71,8 @@ export class ClutService {
    * @returns {Promise<Look>}
    */
   async getLook(token, { signal } = {}) {
-    return readLook(await this.request(`lut/${encodeURIComponent(token)}?format=bin`, { signal }));
+    const path = `lut/${encodeURIComponent(token)}?${new URLSearchParams(FORMAT)}`;
+    return readLook(await this.request(path, { signal }));
   }
 }
 

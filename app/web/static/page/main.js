@@ -180,7 +180,8 @@ async function refresh(isCurrent = () => true) {
   const turn = ++state.preview;
   const { selected } = state;
   if (!selected || !state.look) return;
-  if (!Object.keys(options.changedExtras()).length) {
+  const isMapped = state.models.get(state.look.model)?.isMapped;
+  if (!isMapped && !Object.keys(options.changedExtras()).length) {
     viewer.setOther(null);
     setBusy(false);
     return;

@@ -12,7 +12,7 @@ export function listModels({ default: standard, models }, label) {
   for (const model of models) {
     const ref = `${model.name}@${model.version}`;
     const { size, antialias } = model.thumbnail;
-    refs.set(ref, { ref, thumbnail: { size, antialias } });
+    refs.set(ref, { ref, thumbnail: { size, antialias }, isMapped: model.local === true });
     const text = count(model.name) > 1 ? ref : model.name;
     $("model").append(html("option", { value: ref, textContent: text }));
   }
