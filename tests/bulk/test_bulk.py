@@ -16,7 +16,7 @@ from PIL import Image
 
 from tests.helpers.cli import PATIENCE, invoke, run
 from tests.helpers.paths import PHOTOS
-from tests.helpers.ray_cluster import LOCAL
+from tests.helpers.ray_cluster import ALONE
 from tests.helpers.tolerances import assert_same_pixels
 
 NAME = "manifest.jsonl"
@@ -46,7 +46,7 @@ def outputs(target: Path) -> set[str]:
 def test_a_folder(engine: str, source: Path, tmp_path: Path) -> None:
     """Photos are enhanced, files that are no images are skipped, damaged ones are reported."""
     target = tmp_path / "target"
-    result = run("bulk", source, target, "--engine", engine, "--max-side", 100, **LOCAL)
+    result = run("bulk", source, target, "--engine", engine, "--max-side", 100, **ALONE)
     assert result.returncode == 1, result.stderr
     assert "5 files: 3 done, 1 failed, 1 skipped" in result.stdout
     assert "damaged.jpg: failed: The image is damaged: " in result.stderr

@@ -15,7 +15,7 @@ import pytest
 from tests.helpers.animations import FORMATS, animation, read_animation
 from tests.helpers.cli import run
 from tests.helpers.paths import PHOTOS
-from tests.helpers.ray_cluster import LOCAL
+from tests.helpers.ray_cluster import ALONE
 from tests.helpers.videos import decode, frame_times, make_shot, streams, write_clip
 
 pytestmark = pytest.mark.slow  # runs ffmpeg and whole programs
@@ -53,7 +53,7 @@ def test_moving_pictures_among_photos(engine: str, mixed: Path, tmp_path: Path) 
     """Each is enhanced as what it is: frames and their times stay, colours change."""
     target = tmp_path / "target"
     command = ("bulk", mixed, target, "--engine", engine, "--model", "vivid")
-    ended = run(*command, **LOCAL)
+    ended = run(*command, **ALONE)
     assert ended.returncode == 1, ended.stderr
     assert ended.stdout == "7 files: 6 done, 1 failed, 0 skipped\n", ended.stderr
     assert "damaged.mp4: failed: it is no video, or damaged" in ended.stderr

@@ -14,7 +14,7 @@ from app.bulk.job import Job, Status
 from app.serving.options import EnhanceOptions
 from tests.bulk.workers import DeadlyWorker, DyingWorker, FailingWorker
 from tests.helpers.paths import ROOT
-from tests.helpers.ray_cluster import LOCAL
+from tests.helpers.ray_cluster import ALONE
 
 NAMES = [
     *(f"{number}.jpg" for number in range(17)),
@@ -64,7 +64,7 @@ for result in run_on_ray(make_job(Path({str(tmp_path)!r})), NAMES, DeadlyWorker)
 """
     ended = subprocess.run(
         [sys.executable, "-c", code],
-        env=os.environ | LOCAL | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | ALONE | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=250,
