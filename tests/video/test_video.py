@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -348,6 +349,15 @@ def test_static_shots_do_not_flicker(flag: str, shots: NDArray[np.uint8], tmp_pa
     assert steps.max() < (0.01 if flag == "--per-scene" else 0.3)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Receive SIGINT as in a terminal; processes of pytest-xdist ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_interruption_leaves_no_file(lossless: Path, tmp_path: Path) -> None:
     """After SIGINT in the middle of writing, the folder of the output is as before."""
     written: list[int] = []
@@ -365,6 +375,7 @@ def test_interruption_leaves_no_file(lossless: Path, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_the_command(lossless: Path, tmp_path: Path) -> None:
     """The program ends without a traceback and without a file."""
     endless = tmp_path / "endless.mkv"
