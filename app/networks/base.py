@@ -82,6 +82,11 @@ class Network(nn.Module, ABC):
         self.hparams: dict[str, float | None] = {**hparams, "d": d}
 
     @property
+    def is_local(self) -> bool:
+        """Whether the LUTs have maps."""
+        return self.map_shape is not None
+
+    @property
     def map_size(self) -> int:
         """The number of cells of a map; 0 where there are none."""
         return prod(self.map_shape) if self.map_shape else 0

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from app.errors import BadModel
 from app.networks.base import Backbone
@@ -83,6 +83,16 @@ class Checkpoint:
             layer, kind = own.split(".")
             taken[f"trunk.{own}"] = self.take(f"{name_of(int(layer))}.{kind}", *parameter.shape)
         return taken
+
+    def load_into(self, module: nn.Module) -> None:
+        """Load all tensors into a module whose submodules are named as in the checkpoint.
+
+        Raises:
+            BadModel: as `take` and `finish`.
+        """
+        state = module.state_dict()
+        module.load_state_dict({name: self.take(name, *own.shape) for name, own in state.items()})
+        self.finish()
 
     def finish(self) -> None:
         """Require that every tensor was taken.

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from app.networks.base import LutBatch, Network
 from app.networks.clutnet import ClutNet
-from app.networks.lut_ops import apply_local
+from app.networks.lut_ops import apply_local, image_places
 from app.networks.slut import DEEP, MIDDLE, SIDE, Slut
 
 _STEP = 4  # of the pixels of the thumbnail on which the two networks are compared
@@ -103,10 +103,7 @@ class GatedSlut(Network):
         """
         batch, _, height, width = shown.shape
         colours = shown.flatten(2).transpose(1, 2)
-        y = (torch.arange(height, device=shown.device) + 0.5) / height
-        x = (torch.arange(width, device=shown.device) + 0.5) / width
-        places = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).view(1, -1, 2)
-        places = places.expand(batch, -1, -1)
+        places = image_places(height, width).to(shown.device).expand(batch, -1, -1)
         mixed = self.local.decode(local)
         if mixed.maps is None:
             raise TypeError("a gate needs a map")

@@ -140,3 +140,9 @@ def _apply_shaper(shaper: Tensor | None, colours: Tensor) -> Tensor:
     """Map each channel of (B, P, 3) by its curve of (B, 3, M), and clamp to 0..1."""
     colours = colours.clamp(0.0, 1.0)
     return colours if shaper is None else apply_curves(shaper, colours).clamp(0.0, 1.0)
+
+
+def image_places(height: int, width: int) -> Tensor:
+    """Return the places (x, y) in 0..1 of the pixels of an image, by rows: (1, H W, 2)."""
+    y, x = ((torch.arange(size) + 0.5) / size for size in (height, width))
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).view(1, -1, 2)

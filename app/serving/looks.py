@@ -62,7 +62,7 @@ async def rebuild_look(models: ModelRunners, token: str, *, with_map: bool = Fal
         Problem: as `find_token_model`.
     """
     model, content = find_token_model(models.registry, token)
-    if with_map and content.map is None and model.network.map_shape is not None:
+    if with_map and content.map is None and model.network.is_local:
         raise MappedLook("The token holds the LUTs of the look without their map.")
     await models.wait_until_warm()
     return Look(model.card, token, await decode_token(models.device, model, content))
@@ -167,8 +167,7 @@ def export_memory(model: Model, options: LutOptions) -> int:
     Raises:
         MappedLook: as `require_one_table`.
     """
-    is_local = model.network.map_shape is not None
-    require_one_table(model.card.model_ref, is_local=is_local, options=options)
+    require_one_table(model.card.model_ref, is_local=model.network.is_local, options=options)
     has_shaper = model.network.has_shaper
     size = choose_size(model.card.lut_size, has_shaper, options)
     if has_shaper and options.strength != 1:  # `Lut3D.at_strength` may resample the LUT first

@@ -15,7 +15,7 @@ from torch import Tensor
 from app.errors import BadParameter
 from app.imaging.resize import make_thumbnail
 from app.networks.base import LutBatch, ThumbnailRecipe
-from app.networks.lut_ops import apply_guard, apply_local
+from app.networks.lut_ops import apply_guard, apply_local, image_places
 from app.networks.store import Model, ModelCard, ModelRegistry, read_store
 from app.policies import STORE
 from app.training.augment import colours_at
@@ -201,11 +201,7 @@ def _places(colours: NDArray[Any]) -> Tensor:
     """Return the places of colours (H, W, 3) of an image: (1, H W, 2). Others lie in the middle."""
     if colours.ndim != 3:
         return torch.full((1, colours.size // 3, 2), 0.5)
-    height, width = colours.shape[:2]
-    y, x = torch.meshgrid(
-        (torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width, indexing="ij"
-    )
-    return torch.stack((x, y), dim=-1).view(1, -1, 2)
+    return image_places(*colours.shape[:2])
 
 
 def _at(images: Tensor, indices: Tensor) -> Tensor:

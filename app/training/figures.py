@@ -60,7 +60,7 @@ def draw_figures(model: Model, files: Sequence[Path], folder: Path) -> list[Path
         Problem: a photograph cannot be read.
     """
     network = model.network
-    if not isinstance(network, ClutNet) or network.map_shape is not None:
+    if not isinstance(network, ClutNet) or network.is_local:
         raise BadParameter(f"{model.card.model_ref} is no CLUT-Net: it has no compressed basis")
     photos = [read_photo(file) for file in files]
     weights = _predict(model, photos)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from app.errors import BadModel
+from app.networks.base import Network
 from app.networks.clutnet import ClutNet
 from app.networks.gated import GatedSlut
 from app.networks.lut_ops import apply_local
@@ -47,13 +48,14 @@ def fit_gate(config: GateConfig) -> ModelCard:
         BadModel: the models have other architectures or sizes.
         Problem: a model or a photograph cannot be read.
     """
-    network = _join(config)
+    overall, local = read_model(config.overall), read_model(config.local)
+    network = _join(overall.network, local.network)
     photos, teachers = Photos(config.photos), Teachers(config.teachers)
     dataset = make_dataset(config, photos, teachers, config.run)
     torch.manual_seed(config.seed)
     found = [_measure(network, dataset.batch(step)) for step in range(config.schedule.steps)]
     _fit(network, *map(torch.cat, zip(*found, strict=True)))
-    cards = [read_model(folder).card for folder in (config.overall, config.local)]
+    cards = [overall.card, local.card]
     return write_model(
         config.store,
         network.half(),
@@ -70,8 +72,7 @@ def fit_gate(config: GateConfig) -> ModelCard:
     )
 
 
-def _join(config: GateConfig) -> GatedSlut:
-    overall, local = (read_model(it).network for it in (config.overall, config.local))
+def _join(overall: Network, local: Network) -> GatedSlut:
     if not isinstance(overall, ClutNet) or not isinstance(local, Slut):
         raise BadModel("a gate joins a clutnet and an slut")
     sizes = local.hparams | {key: overall.hparams[key] for key in ("n", "restraint")}

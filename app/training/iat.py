@@ -50,12 +50,8 @@ class Iat(nn.Module):
         Raises:
             BadModel: it cannot be read, or a tensor is missing, left over or of another shape.
         """
-        state = Checkpoint.read([path])
         network = cls()
-        network.load_state_dict(
-            {name: state.take(name, *own.shape) for name, own in network.state_dict().items()}
-        )
-        state.finish()
+        Checkpoint.read([path]).load_into(network)
         return network.eval().requires_grad_(requires_grad=False)
 
 

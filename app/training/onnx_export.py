@@ -53,7 +53,7 @@ def export_onnx(model: Model, precision: Precision, thumbnails: Thumbnails) -> b
         BadParameter: int8 without thumbnails; or the extra "onnx" is not installed; or the network
             is local.
     """
-    if model.network.map_shape is not None:
+    if model.network.is_local:
         raise BadParameter(f"{model.card.model_ref}: local networks have no ONNX form")
     if precision == "int8" and not thumbnails:
         raise BadParameter("int8 takes its ranges from photographs: name a folder of some")

@@ -192,7 +192,7 @@ async def models(
             | {
                 "fingerprint": model.card.fingerprint.hex(),
                 "shaper": model.network.has_shaper,
-                "local": model.network.map_shape is not None,
+                "local": model.network.is_local,
             }
             for model in state["service"].models.registry.models
         ],

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -392,15 +393,20 @@ def test_ctrl_c_ends_the_command(lossless: Path, tmp_path: Path) -> None:
         while b"finding scenes" not in shown:
             shown += os.read(ours, 65536)
         process.send_signal(signal.SIGINT)
-        try:
-            while chunk := os.read(ours, 65536):
-                shown += chunk
-        except OSError:  # the end of a terminal
-            pass
+        shown += read_to_end(ours)
     os.close(ours)
     assert process.returncode == 130
     assert b"Traceback" not in shown
     assert list(folder.iterdir()) == []
+
+
+def read_to_end(terminal: int) -> bytes:
+    """Read what is written to a terminal until its other side is closed."""
+    shown = b""
+    with suppress(OSError):  # the end of a terminal
+        while chunk := os.read(terminal, 65536):
+            shown += chunk
+    return shown
 
 
 def test_progress(lossless: Path, tmp_path: Path) -> None:
@@ -410,12 +416,7 @@ def test_progress(lossless: Path, tmp_path: Path) -> None:
     environment = os.environ | {"COLUMNS": "100", "TERM": "xterm"}
     with subprocess.Popen([*map(str, command)], stderr=theirs, env=environment) as process:
         os.close(theirs)
-        shown = b""
-        try:
-            while chunk := os.read(ours, 65536):
-                shown += chunk
-        except OSError:  # the end of a terminal
-            pass
+        shown = read_to_end(ours)
     os.close(ours)
     assert process.returncode == 0
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
