@@ -1,10 +1,11 @@
 """Quality and speed of `restore` and `upscale`.
 
-    python -m benchmarks.restoration PHOTOS INVENTORY [--set5 FOLDER] [--jpegqs PROGRAM]
+    python -m benchmarks.restoration PHOTOS INVENTORY [--set5 FOLDER [--mulut FOLDER]]
+        [--jpegqs PROGRAM]
 
 Prints Markdown tables: the PSNR of luma, in dB, on the photographs that training holds out, and
 milliseconds for each megapixel of output on one core. `--set5 FOLDER` adds NAME-hr.png and
-NAME-lr-xN.png.
+NAME-lr-xN.png, in studio range, `--mulut FOLDER` the tables of MuLUT.
 OpenCV's non-local means and the program `jpegqs` are measured where they are installed.
 """
 
@@ -27,6 +28,9 @@ from PIL import Image
 from app.policies import STORE
 from app.restoration.apply import clean, upscale
 from app.restoration.damage import LUMA, certain_damage, measure_bands
+from app.restoration.methods import METHODS
+from app.restoration.methods.cleaner import Cleaner
+from app.restoration.methods.stages import import_mulut
 from app.restoration.store import Restorers, read_restorers
 from app.training.data import Photos, PhotosConfig, read_photo
 from app.training.restoration.patches import add_noise
@@ -48,6 +52,7 @@ CASES: tuple[tuple[str, int | None, float], ...] = (
     ("clean", None, 0),
 )
 BORDER = 4  # pixels that Set5 is measured without
+STUDIO_RANGE = 219 / 255
 PERFECT = 60.0  # dB that equal images count as
 
 
@@ -66,8 +71,10 @@ def run_serially(function: Callable[[T], None], parts: Sequence[T]) -> None:
 
 
 def psnr(found: Bytes, expected: Bytes, border: int = 0) -> float:
-    """Compute the PSNR of luma."""
+    """Compute the PSNR of luma; with a border left out, of the studio range, as papers do."""
     difference = (found.astype(float) - expected) @ np.array(LUMA)
+    if border:
+        difference *= STUDIO_RANGE
     inner = difference[border : difference.shape[0] - border, border : difference.shape[1] - border]
     return min(PERFECT, float(10 * np.log10(255**2 / max(float(np.square(inner).mean()), 1e-9))))
 
@@ -235,6 +242,19 @@ def with_jpegs(pairs: list[tuple[Bytes, Bytes]]) -> dict[str, list[tuple[Bytes, 
     }
 
 
+def mulut(folder: Path) -> Method:
+    """Read the tables of the authors of MuLUT, which enlarge by 4."""
+    imported = import_mulut(sorted(folder.glob("*.npy")))
+    assert imported is not None
+    model = METHODS["mulut"](imported.tables, imported.hparams)
+    assert not isinstance(model, Cleaner)
+
+    def enlarge(small: Bytes, _: int | None) -> Bytes:
+        return upscale(small, model, 4, run_serially).astype(np.uint8)
+
+    return enlarge
+
+
 def read_set5(folder: Path, scale: int) -> list[tuple[Bytes, Bytes]]:
     """Read the pairs of Set5."""
     pairs = []
@@ -270,6 +290,7 @@ def main() -> None:
     parser.add_argument("photos", type=Path)
     parser.add_argument("inventory", type=Path)
     parser.add_argument("--set5", type=Path)
+    parser.add_argument("--mulut", type=Path, help="folder of the tables of MuLUT x4")
     parser.add_argument("--jpegqs", default=shutil.which("jpegqs"))
     parser.add_argument("--count", type=int, default=54)
     options: Any = parser.parse_args()
@@ -292,7 +313,10 @@ def main() -> None:
         if options.set5:
             print("\nSet5\n")
             pairs = read_set5(options.set5, scale)
-            measure_upscaling(with_jpegs(pairs), scale, upscaling_methods(restorers, scale), BORDER)
+            methods = upscaling_methods(restorers, scale)
+            if options.mulut and scale == 4:
+                methods["MuLUT"] = mulut(options.mulut)
+            measure_upscaling(with_jpegs(pairs), scale, methods, BORDER)
     print()
     list_choices(photos[:20], np.random.default_rng(0))
 

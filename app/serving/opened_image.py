@@ -37,7 +37,7 @@ class EnhancePlan:
         look: the look of a token, or None.
         options: of the request.
         format: of the result.
-        cleaner: the model that cleans, or None where that is not asked for.
+        cleaner: the model that cleans, or None where nothing is to be cleaned.
         enlargement: how the result is enlarged.
         memory: the most bytes that it takes.
     """
@@ -122,7 +122,7 @@ class OpenedImage:
         return max(thumbnail, export_memory(self.model, options))
 
     def _animation_memory(self, options: EnhanceOptions) -> int:
-        if options.restore != OFF or options.upscale != 1:
+        if options.cleaning != OFF or options.upscale != 1:
             detail = "Animations are neither restored nor enlarged; first=true takes a still image."
             raise BadParameter(detail)
         check_animation(self.source, self.limits.image)

@@ -43,7 +43,7 @@ OutputFormat = Annotated[
 
 
 def _parse_restore(value: object) -> object:
-    if value in (OFF, AUTO):
+    if value in (None, OFF, AUTO):
         return value
     try:
         strength = float(str(value))
@@ -55,7 +55,7 @@ def _parse_restore(value: object) -> object:
 
 
 Restore = Annotated[
-    Literal["off", "auto"] | float,
+    Literal["off", "auto"] | float | None,
     BeforeValidator(_parse_restore),
     WithJsonSchema(
         {
@@ -63,7 +63,6 @@ Restore = Annotated[
                 {"type": "string", "enum": [OFF, AUTO]},
                 {"type": "number", "minimum": 0, "maximum": 1},
             ],
-            "default": OFF,
             "examples": [OFF, AUTO, 0.5],
         }
     ),
@@ -102,10 +101,11 @@ class EnhanceOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False
         default=None, ge=1, le=65535, description="Reduce the longer side to this many pixels."
     )
     restore: Restore = Field(
-        default=OFF,
+        default=None,
         description="Remove JPEG artefacts and noise before the colours are changed. auto decides "
         "by the quality of the JPEG and the noise that is measured, and leaves images alone that "
         "need nothing; a number, 0 to 1, is the share of the correction that is made in any case. "
+        "By default off, but auto with upscale, where the server has a model that cleans. "
         "The response has the header X-Restore: what was measured, and how strongly it was "
         "corrected.",
     )
@@ -147,6 +147,13 @@ class EnhanceOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False
         description="A look token (the X-Look of an earlier response) to apply instead of "
         "predicting a look: the same look for a whole album or burst.",
     )
+
+    @property
+    def cleaning(self) -> Literal["off", "auto"] | float:
+        """What `restore` means: artefacts that would be enlarged are removed by default."""
+        if self.restore is None:
+            return OFF if self.upscale == 1 else AUTO
+        return self.restore
 
 
 class PredictLutOptions(LutOptions):

@@ -33,14 +33,16 @@ _REDUCED_COPIES = 3  # of the enlarged image while it is reduced
 
 
 def find_cleaner(restorers: Restorers, options: EnhanceOptions) -> Cleaner | None:
-    """Return the model that cleans, or None where that is not asked for.
+    """Return the model that cleans, or None where nothing is to be cleaned.
 
     Raises:
-        BadParameter: none is installed.
+        BadParameter: `restore` asks for one, and none is installed.
     """
-    if options.restore == OFF:
+    if options.cleaning == OFF:
         return None
     if restorers.cleaner is None:
+        if options.restore is None:
+            return None
         detail = (
             f"restore={options.restore} needs a restoration model that cleans; none is installed."
         )
@@ -69,10 +71,10 @@ def clean_image(
     quality = source.header.quality if reduction(source, options) == 1 else None
     bands = measure_bands(image.pixels)
     damage = Damage(quality, bands.noise)
-    if options.restore == AUTO:
+    if options.cleaning == AUTO:
         strength, treated = 1.0, certain_damage(quality, bands)
     else:
-        strength = float(options.restore)
+        strength = float(options.cleaning)
         treated = damage._replace(quality=min(quality or _FORCED_QUALITY, _FORCED_QUALITY))
     model = cleaner.for_damage(treated) if strength else None
     if model is None:

@@ -129,12 +129,22 @@ async def test_the_blocks_of_a_reduced_jpeg_are_gone(service: EnhancementService
     assert (found.cleaning.damage.quality, found.cleaning.strength) == (None, 0)
 
 
-async def test_cleaning_comes_before_upscale(service: EnhancementService) -> None:
-    """Both options together: the cleaned pixels are enlarged."""
-    found = await clean(service, jpeg(30), restore="auto", upscale=2, format="png")
+@pytest.mark.parametrize("restore", [{"restore": "auto"}, {}])
+async def test_cleaning_comes_before_upscale(
+    service: EnhancementService, restore: dict[str, str]
+) -> None:
+    """The cleaned pixels are enlarged, also where only `upscale` is given."""
+    found = await clean(service, jpeg(30), **restore, upscale=2, format="png")
     expected = (read(jpeg(30)) - 9).repeat(2, 0).repeat(2, 1)
     np.testing.assert_array_equal(read(found.body), expected)
     assert found.enlarged_by == ("tiny-2@1",)
+
+
+async def test_enlarging_may_leave_artefacts(service: EnhancementService) -> None:
+    """restore=off enlarges what is there."""
+    found = await clean(service, jpeg(30), restore="off", upscale=2, format="png")
+    np.testing.assert_array_equal(read(found.body), read(jpeg(30)).repeat(2, 0).repeat(2, 1))
+    assert found.cleaning is None
 
 
 async def test_without_a_cleaner_the_option_is_rejected(tmp_path: Path) -> None:

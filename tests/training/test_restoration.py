@@ -15,7 +15,7 @@ from app.errors import BadParameter
 from app.restoration.damage import KNOTS, Damage
 from app.restoration.engine import chain
 from app.restoration.methods.cleaner import Cleaner
-from app.restoration.store import read_restorer
+from app.restoration.store import read_restorer, read_restorers
 from app.training.config import read_config
 from app.training.data import Photos
 from app.training.restoration.config import RestorationConfig
@@ -226,7 +226,7 @@ def test_each_embedded_model_has_its_recipe(recipe: Path) -> None:
 
     config = read_config(recipe, RestorationConfig)
     assert config.name == recipe.stem
-    card = read_restorer(Path(STORE) / config.name / "1").card
+    card = read_restorers(STORE).get(config.name).card
     kept = config.model_dump(
         mode="json", exclude={"run": True, "store": True, "photos": {"folder", "inventory"}}
     )
@@ -238,7 +238,7 @@ def test_photographs_without_a_free_licence_are_not_trained_on() -> None:
     from app.policies import STORE
 
     for recipe in RECIPES:
-        card = read_restorer(Path(STORE) / recipe.stem / "1").card
+        card = read_restorers(STORE).get(recipe.stem).card
         licences = {photo["licence"].lower() for photo in card.training["photos"]}
         assert len(card.training["photos"]) > 100
         for words in ("unsplash", "middlebury", "not stated"):

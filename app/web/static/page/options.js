@@ -2,6 +2,7 @@
 
 import { $, html } from "./dom.js";
 
+const OFF = "off";
 const CLEANER = "cleaner"; // the method of models for restore
 const FACTORS = [2, 3, 4]; // of upscale
 
@@ -62,10 +63,14 @@ export function listExtras(parameters, restorers, t, onChange) {
   const choices = { restore: restoreChoices(restorers), upscale: upscaleChoices(restorers) };
   for (const [name, values] of Object.entries(choices)) {
     if (!(name in parameters) || !values.length) continue;
-    const off = html("option", { value: "", textContent: t("off") });
+    const off = html("option", { value: OFF, textContent: t("off") });
     off.dataset.text = "off";
     const options = values.map(([value, textContent]) => html("option", { value, textContent }));
-    const properties = { id: `extra-${name}`, name, onchange: onChange };
+    const onchange = () => {
+      if (name === "upscale" && control.value !== OFF) cleanBeforeEnlarging();
+      onChange();
+    };
+    const properties = { id: `extra-${name}`, name, onchange };
     const control = html("select", properties, off, ...options);
     const label = html("label", { htmlFor: control.id, textContent: t(name) });
     label.dataset.text = name;
@@ -85,8 +90,22 @@ function upscaleChoices(restorers) {
   return FACTORS.filter((factor) => factor <= largest).map((factor) => [factor, `${factor}×`]);
 }
 
+function extras() {
+  return [...$("extras").querySelectorAll("select")];
+}
+
+/** Show what the service does by default. */
+function cleanBeforeEnlarging() {
+  const restore = extras().find(({ name }) => name === "restore");
+  if (restore?.value === OFF) restore.value = "auto";
+}
+
 /** Return the options that were chosen, as {name: value}. */
 export function changedExtras() {
-  const controls = [...$("extras").querySelectorAll("select")];
-  return Object.fromEntries(controls.filter((it) => it.value).map((it) => [it.name, it.value]));
+  const chosen = Object.fromEntries(extras().map(({ name, value }) => [name, value]));
+  if (!chosen.upscale || chosen.upscale === OFF) {
+    delete chosen.upscale;
+    if (chosen.restore === OFF) delete chosen.restore;
+  }
+  return chosen;
 }
