@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ def read(shared: Path, name: str) -> NDArray[np.uint8]:
     return read_pixels(shared / "spatial" / "set5" / f"{name}.png")
 
 
+@cache  # computing the tables of SP-LUT takes seconds
 def load(shared: Path, pattern: str) -> Model | Resampler:
     """Import published files."""
     imported = import_tables(sorted((shared / "spatial").glob(pattern)))
@@ -87,6 +89,7 @@ def test_sp_lut_is_within_a_level(shared: Path, name: str) -> None:
     assert (difference > 0).sum() <= 6
 
 
+@pytest.mark.slow
 def test_sp_lut_large(shared: Path) -> None:
     """SP-LUT L has the published gain over S: 0.5 dB."""
     means = []

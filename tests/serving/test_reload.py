@@ -20,20 +20,21 @@ from app.policies import ModelsPolicy
 from app.serving.files import enhance_file, predict_lut_of_file
 from app.serving.options import EnhanceOptions, PredictLutOptions
 from app.serving.service import EnhancementService
-from app.settings import STORE, Settings
-from tests.helpers.networks import make_network, write_other
+from app.settings import Settings
+from tests.helpers.networks import make_network, write_network, write_other
+from tests.helpers.restoration import make_store
 from tests.helpers.service import GatedDevice, get_lut
 
 pytestmark = pytest.mark.anyio
 
+BAD_SIZES = {"none": 0, "negative": -5, "small": 16, "huge": 10**6}  # of thumbnails
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """Copy the store with the embedded model, and add one named `other`."""
-    shutil.copytree(STORE, tmp_path, dirs_exist_ok=True)
-    shutil.rmtree(tmp_path / "other", ignore_errors=True)
+    """Make a store of the default model and one named `other`."""
     write_other(tmp_path)
-    return tmp_path
+    return make_store(tmp_path)
 
 
 @pytest.fixture
@@ -144,23 +145,27 @@ async def test_reloading_under_load(store: Path, photo: bytes) -> None:
         assert "other@4" in list_models(service)
 
 
-@pytest.mark.parametrize("size", [0, -5, 16, 10**6])
-async def test_a_bad_extra_model_is_left_out(store: Path, photo: bytes, size: int) -> None:
-    """A card that is not valid, or a network that cannot run, stops neither start nor reload."""
-    card = store / "other" / "1" / "card.json"
-    text = card.read_text()
-    card.write_text(json.dumps(json.loads(text) | {"thumbnail": {"size": size}}))
+async def test_bad_extra_models_are_left_out(store: Path, photo: bytes) -> None:
+    """Cards that are not valid and networks that cannot run stop neither start nor reload."""
+    valid: dict[Path, str] = {}
+    for name, size in BAD_SIZES.items():
+        write_network(store, make_network(), name)
+        card = store / name / "1" / "card.json"
+        valid[card] = card.read_text()
+        card.write_text(json.dumps(json.loads(valid[card]) | {"thumbnail": {"size": size}}))
     async with create(store) as service:
         await service.models.wait_until_warm()
         assert service.ready
-        assert "other@1" not in list_models(service)
+        assert set(list_models(service)) == {"default@2", "other@1"}
         await service.reload()
-        assert "other@1" not in list_models(service)
+        assert set(list_models(service)) == {"default@2", "other@1"}
         assert service.ready
         await predict_token(service, photo, "default")
-        card.write_text(text)
+        for card, text in valid.items():
+            card.write_text(text)
         await service.reload()
-        await predict_token(service, photo, "other")
+        for name in BAD_SIZES:
+            await predict_token(service, photo, name)
 
 
 async def test_reloading_does_not_wait_for_requests(store: Path, photo: bytes) -> None:

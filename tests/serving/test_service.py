@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -54,9 +54,9 @@ async def closed_gate(device: GatedDevice, **admission: float) -> AsyncIterator[
         yield service
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def service(anyio_backend: str) -> AsyncIterator[EnhancementService]:
-    """Run a service."""
+    """Run a service for all tests that leave it as it was."""
     async with create() as service:
         yield service
 
@@ -146,10 +146,16 @@ async def test_everything_is_given_back(service: EnhancementService, photo: byte
 
 async def test_a_burst_is_batched(service: EnhancementService, photo: bytes) -> None:
     """Every image of a burst is run exactly once, alone or in a batch."""
-    files = await asyncio.gather(*(predict(service, photo) for _ in range(16)))
     sizes = service.models.batchers["default@2"].sizes
-    assert sum(size * count for size, count in sizes.items()) == 16
+    before = count_images(sizes)
+    files = await asyncio.gather(*(predict(service, photo) for _ in range(16)))
+    assert count_images(sizes) - before == 16
     assert len({file.look.card.model_ref for file in files}) == 1
+
+
+def count_images(sizes: Mapping[int, int]) -> int:
+    """Sum the images of all batches, given the number of batches of each size."""
+    return sum(size * count for size, count in sizes.items())
 
 
 async def test_a_look_belongs_to_its_model(service: EnhancementService, photo: bytes) -> None:
@@ -197,6 +203,7 @@ async def test_the_deadline_does_not_wait_for_the_thread(photo: bytes) -> None:
         await settle(service)
 
 
+@pytest.mark.slow
 async def test_a_call_that_never_ends_fails_liveness(photo: bytes) -> None:
     """A thread that works far beyond the deadline of its request is lost until a restart."""
     device = GatedDevice()
@@ -257,15 +264,14 @@ async def test_exported_luts_need_memory_too(photo: bytes) -> None:
         assert (service.admission.requests, service.admission.reserved) == (0, 0)
 
 
-async def test_a_repeated_token_is_read_from_the_cache(
-    service: EnhancementService, photo: bytes
-) -> None:
+async def test_a_repeated_token_is_read_from_the_cache(photo: bytes) -> None:
     """The file is written once; the cache needs no permit."""
-    token = (await predict(service, photo)).look.token
-    first = await get_lut(service, token, LutOptions())
-    assert await get_lut(service, token, LutOptions(strength=0.5)) is not first
-    service.admission.closed = True
-    assert await get_lut(service, token, LutOptions()) is first
+    async with create() as service:
+        token = (await predict(service, photo)).look.token
+        first = await get_lut(service, token, LutOptions())
+        assert await get_lut(service, token, LutOptions(strength=0.5)) is not first
+        service.admission.closed = True
+        assert await get_lut(service, token, LutOptions()) is first
 
 
 @pytest.mark.parametrize("forged", [3.4e38, 1e6, -1e6])

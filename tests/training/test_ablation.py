@@ -17,7 +17,7 @@ from app.training.ablation import (
     count_cost,
     multiply_adds,
 )
-from app.training.ablation_report import compare
+from app.training.ablation_report import Results, compare
 from app.training.augment import DegradeConfig
 from app.training.checkpoint import new_network
 from app.training.config import NetworkConfig, ScheduleConfig, read_config
@@ -25,25 +25,40 @@ from app.training.data import PhotosConfig
 from app.training.dataset import MixtureConfig
 from app.training.distil import DistilConfig
 from app.training.ensemble import TeachersConfig
+from tests.training.conftest import make_pairs, make_small_photos, write_teacher
 
 RECIPE = Path(app.training.__file__).parent / "recipes" / "compare.toml"
 
 
 @pytest.fixture
-def config(teacher, small_photos: Path, pairs: Path, tmp_path: Path) -> AblationConfig:
+def config(photos: Path, tmp_path: Path) -> AblationConfig:
+    """Describe a comparison that has yet to be made."""
+    return describe(photos, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def finished(photos: Path, tmp_path_factory) -> tuple[AblationConfig, Results]:
+    """Make a comparison once; return it with its results."""
+    config = describe(photos, tmp_path_factory.mktemp("finished"))
+    return config, compare(config)
+
+
+def describe(photos: Path, folder: Path) -> AblationConfig:
     """Describe a CLUT, plain LUTs, these after PCA, and matrices that are fixed; D = 5."""
+    teacher = write_teacher(folder / "teachers")
+    small_photos = make_small_photos(photos, folder / "small")
     return AblationConfig(
         distil=DistilConfig(
             name="clut",
             licence="CC0-1.0",
-            run=tmp_path / "run",
-            store=tmp_path / "store",
+            run=folder / "run",
+            store=folder / "store",
             network=NetworkConfig(n=2, s=2, w=3, d=5),
             thumbnail=teacher.card.thumbnail,
             batch=2,
             colours=32,
             schedule=ScheduleConfig(steps=6, rate=0.01, report=3),
-            teachers=TeachersConfig(store=tmp_path / "teachers", models={"bright": 1.0}),
+            teachers=TeachersConfig(store=folder / "teachers", models={"bright": 1.0}),
             photos=PhotosConfig(folder=small_photos, held_out=3),
             mixture=MixtureConfig(taught=DegradeConfig(exposure=(-2, 0)), taught_size=64, cached=3),
         ),
@@ -52,8 +67,8 @@ def config(teacher, small_photos: Path, pairs: Path, tmp_path: Path) -> Ablation
             "pca": Variant(n=2, s=2, w=3, d=5, pca_of="plain"),
             "fixed": Variant(n=2, s=2, w=3, d=5, fixed_matrices=True),
         },
-        pairs=pairs,
-        report=tmp_path / "docs" / "it.md",
+        pairs=make_pairs(small_photos, folder / "pairs"),
+        report=folder / "docs" / "it.md",
     )
 
 
@@ -68,9 +83,9 @@ def prose(config: AblationConfig) -> str:
     return " ".join(config.report.read_text().split())
 
 
-def test_each_network_has_its_row(config):
+def test_each_network_has_its_row(finished):
     """Given four networks, each is in the table with its exact counts, and in the plot."""
-    results = compare(config)
+    config, results = finished
 
     assert list(results) == ["clut", "plain", "pca", "fixed"]
     table = config.report.read_text()
@@ -116,9 +131,9 @@ def test_more_steps_continue_the_runs(alone):
     assert after[:2] == before
 
 
-def test_what_is_finished_is_not_made_again(config):
+def test_what_is_finished_is_not_made_again(finished):
     """Given a finished comparison, it stays as it is and needs no photos any more."""
-    results = compare(config)
+    config, results = finished
 
     again = compare(config.with_data(photos=config.pairs / "nowhere"))
 
