@@ -99,6 +99,7 @@ def test_each_network_has_its_row(finished):
         assert plot.size == (1440, 600)
 
 
+@pytest.mark.slow
 def test_seeds_are_compared_by_mean_and_spread(config):
     """Given two seeds, and one for a network, the report has their mean, spread and curves."""
     variants = {"plain": Variant(n=2, d=5, seeds=1), "fixed": config.variants["fixed"]}

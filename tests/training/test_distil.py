@@ -140,7 +140,7 @@ def local(config, tmp_path) -> DistilConfig:
     network = NetworkConfig(architecture="slut", n=3, m=2, s=3, w=3, d=9, levels=2)
     light = LocalLightConfig(exposure=(-3, 0), difference=2, second=0, drawn=0, damaged=0)
     mixture = MixtureConfig(local=1.0, light=light, taught_size=64)
-    schedule = ScheduleConfig(steps=20, rate=0.01, decay=True, averaging=0.5, report=10)
+    schedule = ScheduleConfig(steps=30, rate=0.01, decay=True, averaging=0.5, report=10)
     return config.model_copy(
         update={
             "thumbnail": whole,
@@ -152,6 +152,7 @@ def local(config, tmp_path) -> DistilConfig:
     )
 
 
+@pytest.mark.slow
 def test_a_local_student_learns_local_light(local):
     """Given light that differs within photographs, held-out ones come nearer to what they were."""
     distil(local)

@@ -95,6 +95,7 @@ def test_the_embedded_networks_are_worth_serving(shared, name, version, least):
 
 
 @pytest.mark.reference
+@pytest.mark.slow
 def test_the_default_network_leaves_finished_photos_alone(shared):
     """Given good photographs, it changes them by less than 4 dE76, and mends dark ones."""
     folder = shared / "photos"

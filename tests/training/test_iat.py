@@ -12,6 +12,7 @@ from app.training.iat import Iat
 
 
 @pytest.mark.reference
+@pytest.mark.slow
 @pytest.mark.parametrize(("stops", "share"), [(-2.0, 0.5), (-1.0, 0.7), (1.5, 0.7)])
 def test_exposure_is_corrected(shared, photos, stops, share):
     """Given a photograph in wrong exposure, less than a share of the difference is left.
