@@ -24,6 +24,9 @@ serve: .venv/server
 # come first; pytest-xdist would begin with those of the most tests.
 PYTEST := $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
+# The tests start many processes of Python: each module is compiled once, not by every process.
+test test-fast coverage: export PYTHONDONTWRITEBYTECODE :=
+
 # The numeric tests run twice: rounding depends on the instruction set and the number of threads.
 test: .venv/dev tools
 	TEST_PROCESSOR=generic TEST_THREADS=2 $(BIN)/pytest -m 'not slow' $(NUMERIC_TESTS)

@@ -84,7 +84,7 @@ def test_a_shaper_is_read_back(
 
 
 OWN_READERS = [LutFormat.CUBE, LutFormat.VLT, LutFormat.JSON, LutFormat.BIN, LutFormat.HALD]
-OWN_READERS += [LutFormat.STRIP, LutFormat.ICC]
+OWN_READERS += [LutFormat.STRIP, pytest.param(LutFormat.ICC, marks=pytest.mark.slow)]
 
 
 @cache
