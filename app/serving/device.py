@@ -142,7 +142,7 @@ class Device:
         batch = _pad_batch(thumbnails, max_batch)
         # What is applied must be what the look token holds.
         codes = network.quantise(network.encode(_upload(torch.from_numpy(batch), self._device)))
-        luts = _to_luts(network.decode(codes))
+        luts = to_luts(network.decode(codes))
         seconds = perf_counter() - begun
         return [
             Prediction(code, lut, seconds)
@@ -152,7 +152,7 @@ class Device:
     @torch.inference_mode()
     def _decode(self, network: Network, code: NDArray[np.float32]) -> AnyLut:
         codes = torch.from_numpy(code)[None].to(self._device)
-        return _to_luts(network.decode(codes))[0]
+        return to_luts(network.decode(codes))[0]
 
 
 def padded_sizes(max_batch: int) -> list[int]:
@@ -212,7 +212,7 @@ def _pad_batch(thumbnails: Sequence[NDArray[np.float32]], max_batch: int) -> NDA
     return batch
 
 
-def _to_luts(tables: LutBatch) -> list[AnyLut]:
+def to_luts(tables: LutBatch) -> list[AnyLut]:
     """Convert tables (B, 3K, D, D, D) to B LUTs whose tables are (D, D, D, 3)."""
     table = tables.table
     stacked = table.view(len(table), -1, 3, *table.shape[2:]).permute(0, 1, 3, 4, 5, 2).contiguous()

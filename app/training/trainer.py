@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from itertools import islice
 from pathlib import Path
@@ -25,7 +25,7 @@ from torch.optim import Adam
 from torch.utils.data import DataLoader, Dataset
 
 from app.errors import TrainingDiverged
-from app.networks.base import Network
+from app.networks.base import LutBatch, Network
 from app.networks.clutnet import ClutNet
 from app.networks.lut_ops import apply_local
 from app.training.checkpoint import read_checkpoint, write_checkpoint
@@ -62,7 +62,7 @@ class Task(Protocol):
 
 
 @torch.no_grad()
-def psnr(network: Network, batches: Iterable[Batch]) -> float:
+def psnr(network: Callable[[Tensor], LutBatch], batches: Iterable[Batch]) -> float:
     """Compute the PSNR of the network's outputs to the targets, in dB, the mean over images."""
     errors = []
     for batch in batches:
