@@ -26,7 +26,7 @@ MEDIA_TYPE = "application/problem+json"
 # What clients sent is quoted up to these lengths, so that no request causes a large response.
 MAX_NAME = 100
 MAX_DETAIL = 4000
-MAX_INSTANCE = 16384
+MAX_INSTANCE = 200
 MAX_LISTED = 20  # wrong parameters
 
 

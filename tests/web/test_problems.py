@@ -46,6 +46,15 @@ def test_every_wrong_parameter_is_named(client: httpx.Client, otters: bytes) -> 
     assert {item["name"] for item in document["parameters"]} == {"strength", "qualty"}
 
 
+@pytest.mark.parametrize(("start", "status"), [("/", 404), ("/lut/", 400)])
+def test_a_long_path_is_not_repeated(client: httpx.Client, start: str, status: int) -> None:
+    """The instance is the start of the path, so that no request causes a large response."""
+    response = client.get(start + "a" * 60_000)
+    assert response.status_code == status
+    assert response.json()["instance"] == (start + "a" * 60_000)[:200]
+    assert len(response.content) < 1000
+
+
 def test_unknown_models_and_looks(client: httpx.Client, otters: bytes) -> None:
     """404 names the models; the model of a foreign look is not found."""
     document = problem(client.post("/enhance?model=x", content=otters), 404, "unknown-model")
