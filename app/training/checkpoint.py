@@ -77,6 +77,7 @@ def export(run: Path, store: Path) -> ModelCard:
     draft = CardDraft.model_validate_json((run / _DRAFT).read_bytes())
     network = draft.network.build()
     network.load_state_dict(network.state_dict() | state["average"])  # which lacks the restraint
+    smooth(network, draft.network.smoothing)
     network.set_restraint()
     return write_model(
         store,
@@ -87,6 +88,26 @@ def export(run: Path, store: Path) -> ModelCard:
         thumbnail=draft.thumbnail,
         training=draft.training | {"figures": state["rows"][-1]},
     )
+
+
+@torch.no_grad()
+def smooth(network: ClutNet, share: float) -> None:
+    """Smooth the columns of M_s and the surfaces of M_w, which all tables are made of.
+
+    Each lattice point but the first and the last of an axis moves by twice the share towards the
+    mean of its two neighbours. That keeps straight lines, and takes ripples of the period of two
+    points away entirely at a share of 1/4.
+
+    Raises:
+        BadModel: an axis is not compressed, and so has no matrix.
+    """
+    if share == 0:
+        return
+    if network.strong is None or network.weak is None:
+        raise BadModel("smoothing needs a network of which both axes are compressed")
+    surfaces = network.weak.view(-1, network.d, network.d)
+    for points in (network.strong, surfaces.movedim(1, 0), surfaces.movedim(2, 0)):
+        points[1:-1] += share * (points[:-2] - 2 * points[1:-1] + points[2:])
 
 
 def new_network(*, seed: int, **sizes: float | str | None) -> ClutNet:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import tomllib
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveInt,
@@ -38,6 +39,7 @@ class NetworkConfig(BaseModel):
         m: as in `Slut`, which alone has it.
         levels: as in `Slut`; local networks alone have it.
         restraint: as in `ClutNet`, which alone has it; it has no part in the training.
+        smoothing: of the matrices when the training has ended; see `checkpoint.smooth`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,6 +53,7 @@ class NetworkConfig(BaseModel):
     m: PositiveInt = 2
     levels: PositiveInt = 8
     restraint: NonNegativeFloat = 0.0
+    smoothing: Annotated[float, Field(ge=0, le=0.25)] = 0.0
 
     def build(self) -> ClutNet:
         """Make the network, with random weights."""

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
+from app.errors import BadModel
 from app.networks.base import identity_table
-from app.training.checkpoint import curves, new_network, start_from, surfaces
+from app.networks.clutnet import ClutNet
+from app.training.checkpoint import curves, new_network, smooth, start_from, surfaces
 from app.training.losses import curvature_loss
 
 
@@ -65,6 +68,30 @@ def test_features_of_the_colours_have_no_effect_on_a_network_that_starts_without
     again = new_network(n=2, s=2, w=3, d=5, seed=2, colours=4)
     start_from(again, network)
     torch.testing.assert_close(again(thumbnails).table, network(thumbnails).table)
+
+
+def test_smoothing_keeps_lines_and_removes_ripples():
+    """Given matrices of lines and zigzags, the lines stay and the zigzags become flat."""
+    network = ClutNet(2, 2, 2, 9)
+    line, zigzag = torch.linspace(-1, 2, 9), torch.tensor([1.0, -1.0] * 4 + [1.0])
+    plane = line[:, None] - 2 * line
+    ripples = zigzag[:, None] * zigzag
+    with torch.no_grad():
+        network.strong.copy_(torch.stack((line, zigzag), dim=1))
+        network.weak.copy_(torch.stack((plane, ripples)).flatten(1))
+
+    smooth(network, 0.25)
+
+    torch.testing.assert_close(network.strong[:, 0], line)
+    torch.testing.assert_close(network.weak[0].view(9, 9), plane)
+    assert network.strong[1:-1, 1].abs().max() < 1e-6
+    assert network.weak[1].view(9, 9)[1:-1, 1:-1].abs().max() < 1e-6
+
+
+def test_smoothing_needs_both_matrices():
+    """Given an axis that is not compressed, the network is rejected."""
+    with pytest.raises(BadModel, match="both axes"):
+        smooth(ClutNet(2, None, 2, 9), 0.1)
 
 
 def test_the_seed_decides_the_weights():

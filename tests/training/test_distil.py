@@ -9,7 +9,7 @@ import torch
 from app.networks.base import ThumbnailRecipe
 from app.networks.store import read_model, read_store
 from app.training.augment import DegradeConfig
-from app.training.checkpoint import export, new_network
+from app.training.checkpoint import export, new_network, smooth
 from app.training.config import NetworkConfig, ScheduleConfig
 from app.training.data import PhotosConfig
 from app.training.dataset import MixtureConfig
@@ -92,6 +92,21 @@ def test_a_checkpoint_can_be_exported_at_any_time(short):
     second = export(short.run, short.store)
 
     assert (second.version, second.sha256) == (2, first.sha256)
+
+
+def test_the_export_smooths_the_matrices(short, tmp_path):
+    """Given a recipe with a smoothing, the matrices of the run are smoothed in the model alone."""
+    network = short.network.model_copy(update={"smoothing": 0.2})
+    smoothed = short.model_copy(update={"network": network, "store": tmp_path / "smoothed"})
+    distil(smoothed)
+    distil(short)
+
+    (found,), (expected,) = (read_store(store) for store in (smoothed.store, short.store))
+
+    assert not torch.equal(found.network.strong, expected.network.strong)
+    smooth(expected.network.requires_grad_(False), 0.2)
+    for one, other in zip(found.network.matrices, expected.network.matrices, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_a_student_may_go_on_from_another(short, tmp_path):
