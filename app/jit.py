@@ -27,6 +27,15 @@ def jit(function: Function) -> Function:
         return cast("Function", njit(nogil=True)(function))
 
 
+def jit_reordered(function: Function) -> Function:
+    """Compile as `jit` does; sums of floats may be computed in any order, and so in vectors."""
+    options: dict[str, Any] = {"nogil": True, "fastmath": {"reassoc", "contract", "nsz"}}
+    try:
+        return cast("Function", njit(cache=True, **options)(function))
+    except RuntimeError:
+        return cast("Function", njit(**options)(function))
+
+
 class ShippedCacheLocator(UserProvidedCacheLocator):
     """Find code in NUMBA_CACHE_DIR, writable or not."""
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import statistics
 import sys
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ from torch import Tensor
 
 from app.imaging.resize import make_thumbnail
 from app.luts.apply import prepare
+from app.luts.local_lut import AnyLut, LocalLut
 from app.networks.base import LutBatch, Network
 from app.networks.gated import GatedSlut
 from app.networks.lut_ops import apply_local, image_places
@@ -40,7 +42,7 @@ from app.training.ensemble import Ensemble, Teachers
 from app.training.evaluation import enhance, mean_de76
 from app.training.gate import GateConfig
 from app.training.trainer import psnr
-from benchmarks.kernel import time_rounds
+from benchmarks.kernel import make_lut, median_ratio, time_rounds
 from benchmarks.models import compute_psnr, read_pairs
 from benchmarks.photos import SIZES, make_mosaic
 
@@ -49,6 +51,7 @@ KINDS = {"local": "local light", "recover": "damaged as a whole", "untouched": "
 BASELINE = STORE / "default" / "2"
 EMBEDDED = STORE / "local" / "1"
 ROUNDS = 7
+COUNTS = 2, 10  # LUTs of a look
 STEP, CROPS, KEPT = 8, 8, 3 / 4  # pixels between neighbouring crops, and their share of the width
 
 Predict: TypeAlias = Callable[[Tensor], LutBatch]  # thumbnails to tables
@@ -118,6 +121,25 @@ def print_ablation(models: list[Model], held_out: dict[str, list[Batch]], pairs:
         print(f"| {name} | {' | '.join(f'{it:.2f}' for it in scores)} | {taken:.0f} |", flush=True)
 
 
+def print_kernel() -> None:
+    """Print the processor time of K LUTs, all with a share everywhere, relative to one."""
+    look, photo, rng = make_lut(), make_mosaic(*SIZES[12]), np.random.default_rng(0)
+    luts: dict[int, AnyLut] = {1: look}
+    for count in COUNTS:
+        tables = tuple(look.at_strength(index / count) for index in range(count))
+        shares = rng.dirichlet(np.ones(count), (8, 16, 16)).transpose(3, 0, 1, 2)[1:]
+        luts[count] = LocalLut(tables, (shares * 255.0).astype(np.uint8))
+    taken: dict[int, list[float]] = {count: [] for count in luts}
+    for _ in range(1 + ROUNDS):
+        for count, lut in luts.items():
+            pixels, work = photo.copy(), prepare(lut, "tetrahedral", np.uint8).apply
+            begun = time.thread_time()
+            work(pixels)
+            taken[count].append(time.thread_time() - begun)
+    for count in COUNTS:
+        print(f"{count} LUTs: {median_ratio(taken[count][1:], taken[1][1:]):.1f} times one")
+
+
 def pan(model: Model, photo: NDArray[np.uint8]) -> tuple[float, float]:
     """Pan a crop over a photograph, to the right.
 
@@ -164,6 +186,8 @@ def main(folder: Path, inventory: Path, pairs: Path, *places: Path) -> None:
     print_ablation(models, held_out, pairs)
     print(f"\nCrops panned by {STEP} pixels, mean dE76\n")
     print_panned(models, photos.held_out)
+    print()
+    print_kernel()
 
 
 if __name__ == "__main__":

@@ -166,15 +166,18 @@ def _make_local_loop(lut: LocalLut, dtype: np.dtype[Any]) -> LocalLoop:
     scale = -(-(last << int(local_kernels.LUMA_BITS)) // (LUMA_ONE * top))
     red, green, blue = (np.uint64(int(it) * scale) for it in LUMA)
     rest = lut.map, (red, green, blue)
-    span = np.uint64(count * int(kernels.span_of(np.uint64(lut.size))))
-    if dtype == np.uint8 and all(_can_pack(it.table) for it in lut.tables):
+    span = kernels.span_of(np.uint64(lut.size))
+    if count == 2 and dtype == np.uint8 and all(_can_pack(it.table) for it in lut.tables):
         packed = np.stack([_pack(it) for it in lut.tables], axis=1).ravel()
         keys = _make_keys(lut.tables[0], top, kernels.WEIGHT_ONE, count)
-        loop = local_kernels.mix_two_packed if count == 2 else local_kernels.mix_packed
-        return partial(loop, keys, packed, _packed_levels(), span, *rest)
-    table = np.stack([it.table.reshape(-1, 3) for it in lut.tables], axis=1).reshape(-1, 3)
-    keys = _make_keys(lut.tables[0], top, kernels.FLOAT_ONE, count)
-    return partial(local_kernels.mix_float, keys, table, np.float32(top), span, *rest)
+        loop = local_kernels.mix_two_packed
+        return partial(loop, keys, packed, _packed_levels(), np.uint64(count) * span, *rest)
+    tables = np.stack([it.table.reshape(-1, 3) for it in lut.tables], axis=2)
+    steps = np.zeros((*tables.shape[:2], local_kernels.PADDED), np.float32)
+    steps[..., :count] = np.diff(tables, axis=2, prepend=0)
+    keys = _make_keys(lut.tables[0], top, kernels.FLOAT_ONE)
+    flat = steps.reshape(len(steps), -1)
+    return partial(local_kernels.mix_float, keys, flat, np.float32(top), span, *rest)
 
 
 def _make_keys(lut: Lut3D, top: int, one: np.uint64, tables: int = 1) -> NDArray[np.uint64]:

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from app.jit import jit
+from app.jit import jit, jit_reordered
 from app.luts.kernels import (
     FLOAT_ONE,
     LANES,
@@ -38,6 +38,7 @@ LUMA_BITS, PLACE_BITS = np.uint64(40), np.uint64(16)
 FRACTION_MASK, FINE_MASK = np.uint64(255), np.uint64(65535)
 LANE_MASK = VALUE_MASK * LANES
 ZERO = np.uint64(0)
+PADDED = 16  # tables: `local_lut.MAX_TABLES`, and a whole number of vectors
 
 
 @jit
@@ -81,47 +82,10 @@ def mix_two_packed(
         unpack(_mix_two(tables, pairs[0], colour, span, spot, depth), levels, line[width - 1])
 
 
-@jit
-def mix_packed(
-    keys: NDArray[np.uint64],
-    tables: NDArray[np.uint64],
-    levels: NDArray[np.uint8],
-    span: np.uint64,
-    cells: NDArray[np.uint8],
-    luma: Scale,
-    columns: NDArray[np.uint64],
-    rows: NDArray[np.float64],
-    pixels: NDArray[np.uint8],
-) -> None:
-    """Mix K tables (size ** 3 K,) by a map (K - 1, L, H', W'); see `mix_two_packed`."""
-    count = cells.shape[0]
-    depth = np.uint64(cells.shape[1])
-    pairs = np.empty((count, (cells.shape[3] + 1) * cells.shape[1]), np.uint64)
-    for i in range(pixels.shape[0]):
-        _interpolate_rows(cells, rows[i], pairs)
-        places, line = columns[i if len(columns) > 1 else 0], pixels[i]
-        for j in range(line.shape[0]):
-            pixel = line[j]
-            corners = tetrahedron(load_keys(keys, pixel), span)
-            spot = _locate(pixel, places[j], luma)
-            # Sums of shares are rounded, not shares, whose errors would add up.
-            summed, before, total, table = SHARE_HALF, ZERO, ZERO, ZERO
-            for k in range(count):
-                table += ONE
-                summed += _share(pairs[k], spot, depth)
-                after = min(summed >> SHARE_BITS, WEIGHT_ONE)
-                if after > before:
-                    total += _look_up(tables, corners, table) * (after - before)
-                before = after
-            if before < WEIGHT_ONE:
-                total += _look_up(tables, corners, ZERO) * (WEIGHT_ONE - before)
-            unpack(total, levels, pixel)
-
-
-@jit
+@jit_reordered
 def mix_float(
     keys: NDArray[np.uint64],
-    tables: NDArray[np.float32],
+    steps: NDArray[np.float32],
     top: np.float32,
     span: np.uint64,
     cells: NDArray[np.uint8],
@@ -130,14 +94,30 @@ def mix_float(
     rows: NDArray[np.float64],
     pixels: NDArray[Any],
 ) -> None:
-    """Mix K tables (size ** 3 K, 3), with fractions of 20 bits; see `mix_two_packed`."""
-    count = cells.shape[0]
+    """Mix up to `PADDED` tables, with fractions of 20 bits; see `mix_two_packed`.
+
+    All tables are computed at once, in the lanes of vectors, also those without a share: that is
+    faster than to choose. A mix is the sum of the steps from each table to the next, each times
+    the share of all tables from there on.
+
+    Args:
+        keys: (3, top + 1), fractions of 20 bits.
+        steps: (size ** 3, 3 PADDED), for each channel the first table, what each of the others
+            adds to the one before, and zeros.
+        top: the highest level.
+        span: from the near to the far corner of a cell.
+        cells: (K - 1, L, H', W'), the map.
+        luma: levels of luma for each level of a channel, in 2^-40.
+        columns: as in `mix_two_packed`.
+        rows: as in `mix_two_packed`.
+        pixels: (H, W, 3), changed in place.
+    """
     depth = np.uint64(cells.shape[1])
-    pairs = np.empty((count, (cells.shape[3] + 1) * cells.shape[1]), np.uint64)
-    scale = top / np.float32(FLOAT_ONE)
-    total = np.empty(3, np.float32)
+    # One more than the cells, which is read with a weight of 0.
+    shares = np.zeros(((cells.shape[3] + 1) * cells.shape[1] + 1, PADDED), np.float32)
+    scale, fine = top / np.float32(FLOAT_ONE), np.float32(1.0 / SHARE_ONE)
     for i in range(pixels.shape[0]):
-        _interpolate_rows(cells, rows[i], pairs)
+        _sum_shares(cells, rows[i], shares)
         places, line = columns[i if len(columns) > 1 else 0], pixels[i]
         for j in range(line.shape[0]):
             pixel = line[j]
@@ -148,22 +128,49 @@ def mix_float(
             w1 = scale * np.float32(largest - middle)
             w2 = scale * np.float32(middle - smallest)
             w3 = scale * np.float32(smallest)
-            spot = _locate(pixel, places[j], luma)
-            rest, table = np.float32(1), ZERO
-            total[:] = 0
-            for k in range(count + 1):
-                # The first table comes last: it has the rest.
-                part, table = rest, ZERO
-                if k < count:
-                    part = _fine_share(pairs[k], spot, depth)
-                    table = np.uint64(k + 1)
-                    rest -= part
-                for c in range(3):
-                    value = w0 * tables[near + table, c] + w1 * tables[second + table, c]
-                    value += w2 * tables[third + table, c] + w3 * tables[far + table, c]
-                    total[c] += part * value
-            for c in range(3):
-                pixel[c] = round_level(total[c], top)
+            t0, t1, t2, t3 = steps[near], steps[second], steps[third], steps[far]
+            base, place, level = _locate(pixel, places[j], luma)
+            along = fine * np.float32(place & FINE_MASK)
+            upward = fine * np.float32(level & FINE_MASK)
+            both = along * upward
+            u0, u1, u2 = np.float32(1) - along - upward + both, upward - both, along - both
+            s0, s1 = shares[base], shares[base + ONE]
+            s2, s3 = shares[base + depth], shares[base + depth + ONE]
+            red, green, blue = np.float32(0), np.float32(0), np.float32(0)
+            for k in range(PADDED):
+                share = u0 * s0[k] + u1 * s1[k] + u2 * s2[k] + both * s3[k]
+                red += share * (w0 * t0[k] + w1 * t1[k] + w2 * t2[k] + w3 * t3[k])
+                g = k + PADDED
+                green += share * (w0 * t0[g] + w1 * t1[g] + w2 * t2[g] + w3 * t3[g])
+                b = g + PADDED
+                blue += share * (w0 * t0[b] + w1 * t1[b] + w2 * t2[b] + w3 * t3[b])
+            pixel[0] = round_level(red, top)
+            pixel[1] = round_level(green, top)
+            pixel[2] = round_level(blue, top)
+
+
+@jit
+def _sum_shares(cells: NDArray[np.uint8], row: float, shares: NDArray[np.float32]) -> None:
+    """Interpolate a map (K - 1, L, H', W') to a row: for each table, the share from it on.
+
+    Args:
+        cells: the map.
+        row: a place in cells.
+        shares: ((W' + 1) L + 1, PADDED), written: 1, then K - 1 sums. The last column is repeated.
+    """
+    count, depth, height, width = cells.shape
+    upper = min(int(row), height - 1)
+    lower = min(upper + 1, height - 1)
+    part = row - upper
+    for x in range(width + 1):
+        column = min(x, width - 1)
+        for level in range(depth):
+            total = 0.0
+            for k in range(count - 1, -1, -1):
+                there, below = cells[k, level, upper, column], cells[k, level, lower, column]
+                total += (there * (1.0 - part) + below * part) / 255.0
+                shares[x * depth + level, k + 1] = total
+            shares[x * depth + level, 0] = 1.0
 
 
 @jit
@@ -213,19 +220,6 @@ def _share(pairs: NDArray[np.uint64], spot: Spot, depth: np.uint64) -> np.uint64
     low = both & LOW
     share: np.uint64 = (low << WEIGHT_BITS) + ((both >> HIGH) - low) * upward
     return share
-
-
-@jit
-def _fine_share(pairs: NDArray[np.uint64], spot: Spot, depth: np.uint64) -> np.float32:
-    """Return the share of a table, with fractions of 16 bits."""
-    base, place, level = spot
-    along = np.float32(place & FINE_MASK) / np.float32(SHARE_ONE)
-    upward = np.float32(level & FINE_MASK) / np.float32(SHARE_ONE)
-    left, right = pairs[base], pairs[base + depth]
-    low, high = np.float32(left & LOW), np.float32(left >> HIGH)
-    low += along * (np.float32(right & LOW) - low)
-    high += along * (np.float32(right >> HIGH) - high)
-    return (low + upward * (high - low)) / np.float32(SHARE_ONE)
 
 
 @jit

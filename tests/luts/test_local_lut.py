@@ -36,7 +36,7 @@ def make_pixels(dtype: DTypeLike, height: int = 61, width: int = 83) -> NDArray[
 
 
 @pytest.mark.parametrize("steep", [False, True])
-@pytest.mark.parametrize(("tables", "levels"), [(2, 1), (2, 8), (3, 4), (10, 1)])
+@pytest.mark.parametrize(("tables", "levels"), [(2, 1), (2, 8), (3, 4), (10, 1), (16, 8)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_the_loops_are_within_a_level_of_double_precision(
     dtype: DTypeLike, tables: int, levels: int, steep: bool
