@@ -172,9 +172,12 @@ def _make_local_loop(lut: LocalLut, dtype: np.dtype[Any]) -> LocalLoop:
         keys = _make_keys(lut.tables[0], top, kernels.WEIGHT_ONE, count)
         loop = local_kernels.mix_two_packed
         return partial(loop, keys, packed, _packed_levels(), np.uint64(count) * span, *rest)
-    tables = np.stack([it.table.reshape(-1, 3) for it in lut.tables], axis=2)
-    steps = np.zeros((*tables.shape[:2], local_kernels.PADDED), np.float32)
-    steps[..., :count] = np.diff(tables, axis=2, prepend=0)
+    steps = np.zeros((lut.size**3, 3, local_kernels.PADDED), np.float32)
+    before = np.zeros((1, 3), np.float32)
+    for index, it in enumerate(lut.tables):
+        table = it.table.reshape(-1, 3)
+        steps[..., index] = table - before
+        before = table
     keys = _make_keys(lut.tables[0], top, kernels.FLOAT_ONE)
     flat = steps.reshape(len(steps), -1)
     return partial(local_kernels.mix_float, keys, flat, np.float32(top), span, *rest)
