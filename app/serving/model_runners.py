@@ -21,6 +21,7 @@ from app.policies import BatchPolicy
 from app.restoration.store import Restorers
 from app.serving.batching import Batcher
 from app.serving.device import Device, Prediction
+from app.serving.thread_pool import run_in_daemon
 from app.serving.warmup import WarmUp, compile_loops
 
 log = logging.getLogger("clut")
@@ -158,8 +159,8 @@ class ModelRunners:
         try:
             async with asyncio.timeout(RELOAD_TIMEOUT), self._reloading:
                 await self.wait_until_warm()
-                loaded = await asyncio.to_thread(self._load)
-                restorers = await asyncio.to_thread(self._load_restorers)
+                loaded = await run_in_daemon(self._load)
+                restorers = await run_in_daemon(self._load_restorers)
                 await self._serve(loaded.reuse_loaded(self.registry.models))
                 self.restorers = restorers
         except TimeoutError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import time
@@ -64,3 +65,18 @@ def test_by_signal(tmp_path: Path, otters: bytes) -> None:
         hang_up_until("the SHA-256 does not match the card")
         assert server.client.post("/enhance", content=otters).is_success
         assert served(server.client) == {"default", "other"}
+
+
+def test_a_reload_that_hangs_does_not_keep_the_process(tmp_path: Path) -> None:
+    """A store that cannot be read to its end, here a pipe, does not delay the end."""
+    shutil.copytree(STORE / "default", tmp_path / "default")
+    write_other(tmp_path)
+    with serving(MODELS_STORE=tmp_path) as server:
+        card = tmp_path / "other" / "1" / "card.json"
+        card.unlink()
+        os.mkfifo(card)
+        server.process.send_signal(signal.SIGHUP)
+        with card.open("w"):  # returns when the reload has begun to read
+            server.client.close()
+            server.process.send_signal(signal.SIGTERM)
+            assert server.process.wait(PATIENCE) == 0
