@@ -55,6 +55,8 @@ class Worker:
     async def _enhance(self, name: str) -> Result:
         try:
             if is_video(name):
+                # Two threads that compile their first loops at once can fail inside Numba.
+                await self._service.models.wait_until_warm()
                 async with self._one_video:
                     return await asyncio.to_thread(self._enhance_video, name)
             body = await asyncio.to_thread(self._read, name)

@@ -274,7 +274,7 @@ def test_colour_encodings(
         tmp_path / "in.mkv", clip, *scale, "-c:v", "ffv1", "-pix_fmt", pixels, *tags
     )
     output, cubes = tmp_path / "out.mkv", tmp_path / "cubes"
-    enhance(source, output, "--per-scene", "--cube", cubes)
+    enhance(source, output, "--model", "vivid", "--per-scene", "--cube", cubes)
     assert video_stream(output)["color_space"] == matrix
     assert video_stream(output)["color_range"] == colour_range
     back = f"scale=in_color_matrix={name}:in_range={colour_range}:{flags}+full_chroma_inp"
