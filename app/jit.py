@@ -21,19 +21,19 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def jit(function: Function) -> Function:
     """Compile a function with Numba; it releases the GIL and keeps its signature for mypy."""
-    try:
-        return cast("Function", njit(nogil=True, cache=True)(function))
-    except RuntimeError:  # no writable cache folder: compile at every start
-        return cast("Function", njit(nogil=True)(function))
+    return _compile(function)
 
 
 def jit_reordered(function: Function) -> Function:
     """Compile as `jit` does; sums of floats may be computed in any order, and so in vectors."""
-    options: dict[str, Any] = {"nogil": True, "fastmath": {"reassoc", "contract", "nsz"}}
+    return _compile(function, fastmath={"reassoc", "contract", "nsz"})
+
+
+def _compile(function: Function, **options: Any) -> Function:
     try:
-        return cast("Function", njit(cache=True, **options)(function))
-    except RuntimeError:
-        return cast("Function", njit(**options)(function))
+        return cast("Function", njit(nogil=True, cache=True, **options)(function))
+    except RuntimeError:  # no writable cache folder: compile at every start
+        return cast("Function", njit(nogil=True, **options)(function))
 
 
 class ShippedCacheLocator(UserProvidedCacheLocator):

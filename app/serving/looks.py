@@ -113,8 +113,14 @@ def make_token(model: Model, code: NDArray[np.float32]) -> LookToken:
     """Make the look token of a code with the cells of its map, as `full_code` returns it."""
     weights, cells = np.split(code, [model.network.code_size])
     shape = model.network.map_shape
-    shares = np.rint(cells * 255).astype(np.uint8).reshape(shape) if shape else None
-    return LookToken(model.card.fingerprint, weights, shares)
+    if shape is None:
+        return LookToken(model.card.fingerprint, weights, None)
+    # Sums of shares are rounded, as `Network.quantise` does: each share rounded alone, those of a
+    # mean of codes could exceed 255 in all.
+    sums = np.rint(cells.reshape(shape).cumsum(axis=0).clip(0.0, 1.0) * 255)
+    return LookToken(
+        model.card.fingerprint, weights, np.diff(sums, axis=0, prepend=0).astype(np.uint8)
+    )
 
 
 def to_look(model: Model, code: NDArray[np.float32], lut: AnyLut) -> Look:

@@ -38,25 +38,6 @@ def priority_of(arrived: float, pixels: int) -> float:
     return arrived + AGING_PER_PIXEL * pixels
 
 
-async def run_in_daemon(function: Callable[[], R]) -> R:
-    """Run a function that may never return on a thread which does not keep the process alive.
-
-    Threads of the event loop's executor do, for five minutes and then until they end.
-    """
-    future: Future[R] = Future()
-
-    def run() -> None:
-        if not future.set_running_or_notify_cancel():
-            return
-        try:
-            future.set_result(function())
-        except BaseException as error:
-            future.set_exception(error)
-
-    Thread(target=run, daemon=True).start()
-    return await asyncio.wrap_future(future)
-
-
 class _Call(Future[R]):
     """A call, and the future of its result.
 
@@ -85,6 +66,16 @@ class _Call(Future[R]):
         if cancelled:
             self.function = None
         return cancelled
+
+
+async def run_in_daemon(function: Callable[[], R]) -> R:
+    """Run a function that may never return on a thread which does not keep the process alive.
+
+    Threads of the event loop's executor do, for five minutes and then until they end.
+    """
+    call = _Call(function)
+    Thread(target=call.run, daemon=True).start()
+    return await asyncio.wrap_future(call)
 
 
 class PriorityThreadPool:

@@ -318,6 +318,20 @@ def test_restore(enhanced: Page) -> None:
     assert "restore=1" in enhanced.locator("#curl").input_value()
 
 
+def test_enlarging_restores_unless_told_not_to(enhanced: Page) -> None:
+    """The page shows the service's default of `restore` beside `upscale`; Off is sent as such."""
+    upscale, restore = (enhanced.get_by_label(label) for label in ("Upscale", "Restore"))
+    expect(restore).to_have_value("off")
+    with enhanced.expect_response(re.compile(r"/enhance\?.*restore=auto.*upscale=2")):
+        upscale.select_option("2×")
+    expect(restore).to_have_value("auto")
+    wait_for_look(enhanced)
+    with enhanced.expect_response(re.compile(r"/enhance\?.*restore=off.*upscale=2")):
+        restore.select_option("Off")
+    wait_for_look(enhanced)
+    expect(enhanced.get_by_role("alert")).to_be_hidden()
+
+
 def test_without_restoration_models(browser: Browser, tmp_path: Path, otters: bytes) -> None:
     """A server without models for them offers neither, and draws nothing but the LUT."""
     with (
