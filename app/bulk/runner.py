@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from app.bulk import manifest
-from app.bulk.job import Job, Result, Status
-from app.bulk.manifest import Manifest
+from app.bulk.manifest import Job, Manifest, Result, Status
 from app.bulk.storage import PARTIAL, Storage, open_storage, possible_output_names
 
 Executor = Callable[[Job, Sequence[str]], Iterator[Result]]

@@ -1,19 +1,22 @@
-"""A worker of a bulk run: the service for files instead of requests."""
+"""A worker of a bulk run: the service for files instead of requests.
+
+Videos among the files need the extra `video`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
-from app.bulk.job import Job, Result, Status
+from app.bulk.manifest import Job, Result, Status
 from app.bulk.storage import open_storage, output_name
-from app.bulk.videos import enhance_video_file, is_video
 from app.errors import BadParameter, BadVideo, BodyTooLarge, NotAnImage, Problem
 from app.main import create_service
 from app.serving.files import enhance_file
+from app.serving.options import EnhanceOptions
 from app.serving.warmup import tune_process
 from app.settings import Settings
 
@@ -23,6 +26,11 @@ BATCH_SIZE = 4  # files of one thread: while one is computed, others are read, p
 
 Work = Callable[[Sequence[str]], list[Result]]  # enhances files by their names
 CreateWork = Callable[[Job], Work]  # runs in the process that does the work
+
+# Of containers that are read and written. Not .ts, which is more often the suffix of source code.
+_VIDEO_SUFFIXES = {
+    ".3gp", ".avi", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".webm",
+}  # fmt: skip
 
 
 class Worker:
@@ -54,7 +62,7 @@ class Worker:
 
     async def _enhance(self, name: str) -> Result:
         try:
-            if is_video(name):
+            if _is_video(name):
                 # Two threads that compile their first loops at once can fail inside Numba.
                 await self._service.models.wait_until_warm()
                 async with self._one_video:
@@ -78,7 +86,7 @@ class Worker:
         with TemporaryDirectory() as folder:
             path = self._source.fetch(name, Path(folder))
             made = Path(folder, f"enhanced{path.suffix}")
-            left_out = enhance_video_file(path, made, self._job.options, self._settings)
+            left_out = _enhance_video_file(path, made, self._job.options, self._settings)
             self._target.upload(name, made)
         reason = f"the container does not hold {', '.join(left_out)}" if left_out else None
         return Result(name, Status.DONE, target=name, reason=reason)
@@ -92,6 +100,42 @@ class Worker:
         if target != name and self._source.exists(target):
             raise BadParameter(f"{target} is the name of the result for another image.")
         self._target.write(target, body)
+
+
+def _is_video(name: str) -> bool:
+    """Return whether a file is a video, by its suffix, which sets the container of the result."""
+    return PurePosixPath(name).suffix.lower() in _VIDEO_SUFFIXES
+
+
+def _enhance_video_file(
+    source: Path, target: Path, options: EnhanceOptions, settings: Settings
+) -> list[str]:
+    """Enhance a video; of the options, the model, the strength and the look apply.
+
+    Args:
+        source: the video.
+        target: the video to write.
+        options: of the job.
+        settings: name the store, the device and the batches.
+
+    Returns:
+        The streams that the container does not hold, in words.
+
+    Raises:
+        BadVideo: the video is not supported, or the extra is missing.
+        Problem: the model or the look cannot be used.
+        OSError: a file cannot be read or written.
+    """
+    try:
+        from app.video.enhance import enhance_video  # here: an extra
+        from app.video.options import VideoOptions
+    except ModuleNotFoundError as error:
+        raise BadVideo("needs clut-enhance[video]") from error
+    chosen = VideoOptions(model=options.model, strength=options.strength, look=options.look)
+    try:
+        return enhance_video(source, target, chosen, settings)
+    except BadVideo as error:
+        raise BadVideo(str(error).removeprefix(f"{source}: ")) from error
 
 
 def _reason(error: Problem | OSError | BadVideo) -> str:

@@ -12,7 +12,7 @@ from loky import cpu_count
 
 from app.bulk import executors
 from app.bulk.executors import run_in_processes
-from app.bulk.job import Job, Status
+from app.bulk.manifest import Job, Status
 from app.bulk.runner import Executor, Runner
 from app.cli.console import exit_on_error, progress
 from app.cli.options import with_options

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from app.errors import BadLutFile
 from app.luts.apply import apply
-from app.luts.formats.cube import read_cube, write_cube
-from app.luts.formats.resolve import write_resolve_cube
+from app.luts.formats.cube import read_cube, write_cube, write_resolve_cube
 from app.luts.lut3d import Lut3D
 
 CORNERS = """\

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from app.luts.apply import apply
 from app.luts.formats.clf import write_clf
 from app.luts.formats.csp import write_csp
-from app.luts.formats.resolve import write_resolve_cube
+from app.luts.formats.cube import write_resolve_cube
 from app.luts.lut3d import Interpolation, Lut3D
 from tests.helpers.oracles import apply_opencolorio
 

@@ -13,15 +13,12 @@ from app.luts.formats import (
     clf,
     csp,
     cube,
-    hald,
     icc,
     json,
     look,
-    resolve,
+    png,
     spi3d,
-    strip,
     threedl,
-    vlt,
 )
 from app.luts.formats.base import LutCodec
 from app.luts.formats.opencolorio import read_with_opencolorio
@@ -43,17 +40,17 @@ class LutFormat(StrEnum):
         member.codec = codec
         return member
 
-    CUBE = cube.CODEC
-    RESOLVE = resolve.CODEC
+    CUBE = cube.CUBE_CODEC
+    RESOLVE = cube.RESOLVE_CODEC
     CSP = csp.CODEC
     CLF = clf.CODEC
     THREEDL = threedl.CODEC
     SPI3D = spi3d.CODEC
-    VLT = vlt.CODEC
+    VLT = cube.VLT_CODEC
     LOOK = look.CODEC
     ICC = icc.CODEC
-    HALD = hald.CODEC
-    STRIP = strip.CODEC
+    HALD = png.HALD_CODEC
+    STRIP = png.STRIP_CODEC
     BIN = binary.CODEC
     JSON = json.CODEC
 

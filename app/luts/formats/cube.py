@@ -1,9 +1,9 @@
-"""The .cube format: written for every program, read in the dialects of Adobe and of Resolve.
+"""The .cube format, its dialect of Resolve, and Panasonic's .vlt, a .cube of integers.
 
 Sources: Adobe, "Cube LUT Specification", version 1.0 (2013): TITLE, DOMAIN_MIN, DOMAIN_MAX and
-either LUT_1D_SIZE or LUT_3D_SIZE; and the LUT format of Blackmagic DaVinci Resolve, which has
+either LUT_1D_SIZE or LUT_3D_SIZE; the LUT format of Blackmagic DaVinci Resolve, which has
 LUT_1D_INPUT_RANGE and LUT_3D_INPUT_RANGE instead of a domain, and may put a 1D table before a
-3D one.
+3D one; files written by Panasonic's programs: 17 positions on an axis, 12-bit integers.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import BadLutFile
-from app.luts.formats.base import LutCodec
+from app.luts.formats.base import Depth, LutCodec, LutLayout, LutMetadata
 from app.luts.formats.text_format import (
     MAX_LINE,
     format_comment,
+    format_integers,
     format_triples,
     make_text_reader,
     make_text_writer,
@@ -38,6 +39,10 @@ _NUMBERS = {"TITLE": 0, "LUT_1D_SIZE": 1, "LUT_3D_SIZE": 1} | _DOMAIN | _RANGES
 _MAX_SUM = 1e6  # of the magnitudes in a line: no colour encoding reaches so far
 _MIN_DOMAIN = 1e-3  # a narrower domain is a mistake, and exceeds the precision of float32
 _EVERY_LEVEL = 65536  # samples of a curve that include each 16-bit and each 8-bit input
+
+# Cameras accept exactly these comments, and no title.
+_VLT_HEADER = '# panasonic vlt file version 1.0\n# source vlt file ""\n'
+_VLT_TOP = 4095
 
 Line: TypeAlias = tuple[int, list[str]]  # its number, and its words
 Keywords: TypeAlias = dict[str, tuple[int, list[float]]]  # the line's number, and its numbers
@@ -63,6 +68,23 @@ def write_cube(lut: Lut3D, *, title: str, comments: Iterable[str] = ()) -> str:
     return "\n".join(header) + "\n" + format_triples(lut.table.reshape(-1, 3))
 
 
+def write_resolve_cube(lut: Lut3D, *, title: str, comments: Iterable[str] = ()) -> str:
+    """Write a .cube file of Resolve's dialect; a shaper becomes the 1D table.
+
+    Args:
+        lut: with a shaper or without.
+        title: for the first comment; the dialect has no TITLE line.
+        comments: for the lines after it, as in `write_cube`.
+    """
+    header = [format_comment(line) for line in (title, *comments)]
+    entries = lut.table.reshape(-1, 3)
+    if lut.shaper is not None:
+        header += [f"LUT_1D_SIZE {lut.shaper.shape[1]}", "LUT_1D_INPUT_RANGE 0.0 1.0"]
+        entries = np.concatenate([lut.shaper.T, entries])
+    header += [f"LUT_3D_SIZE {lut.size}", "LUT_3D_INPUT_RANGE 0.0 1.0"]
+    return "\n".join(header) + "\n" + format_triples(entries)
+
+
 def read_cube(text: str) -> Lut3D:
     """Read a .cube file of either dialect.
 
@@ -85,13 +107,50 @@ def read_cube(text: str) -> Lut3D:
     return Lut3D(table, _apply_domain(_read_domain(keywords, "3D"), shaper))
 
 
-CODEC = LutCodec(
+def write_vlt(lut: Lut3D, _: LutMetadata, layout: LutLayout) -> bytes:
+    """Write a .vlt file of a LUT of 17 positions without a shaper."""
+    entries = layout.depth.to_integers(lut.table.reshape(-1, 3))
+    return f"{_VLT_HEADER}LUT_3D_SIZE {lut.size}\n\n{format_integers(entries)}".encode("ascii")
+
+
+def read_vlt(text: str) -> Lut3D:
+    """Read a .vlt file, which is a .cube file of integers.
+
+    Raises:
+        BadLutFile: with the number of the line, and what was expected there.
+    """
+    lut = read_cube(text)
+    return Lut3D(lut.table / np.float32(_VLT_TOP), lut.shaper)
+
+
+CUBE_CODEC = LutCodec(
     name="cube",
     suffix=".cube",
     media_type="text/plain; charset=us-ascii",
     description="Adobe Cube LUT 1.0, for nearly every program",
     write=make_text_writer(write_cube),
     read=make_text_reader(read_cube),
+)
+
+RESOLVE_CODEC = LutCodec(
+    name="resolve",
+    suffix=".cube",
+    media_type="text/plain; charset=us-ascii",
+    description=".cube of DaVinci Resolve: a 1D before a 3D table",
+    write=make_text_writer(write_resolve_cube),
+    read=CUBE_CODEC.read,  # one reader for both dialects
+    holds_shaper=True,
+)
+
+VLT_CODEC = LutCodec(
+    name="vlt",
+    suffix=".vlt",
+    media_type="text/plain; charset=us-ascii",
+    description=".vlt of Panasonic cameras, 12-bit integers",
+    write=write_vlt,
+    read=make_text_reader(read_vlt),
+    sizes=(17,),
+    depths=(Depth.UINT12,),
 )
 
 
