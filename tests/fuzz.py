@@ -28,7 +28,7 @@ COMPILED = [
 with atheris.instrument_imports(include=["app", "tifffile"], exclude=COMPILED):
     from app.errors import BadLutFile, Problem
     from app.imaging import xmp as xmp_packets
-    from app.imaging.codecs import bmff, bmff_items, bmff_repair, jpeg, jxl_header, video_headers
+    from app.imaging.codecs import bmff, bmff_items, bmff_repair, jpeg, jxl, video_headers
     from app.imaging.codecs.bmff_items import read_configuration
     from app.imaging.codecs.gain_map import read_gain_map
     from app.imaging.colour import reduce_profile
@@ -92,7 +92,7 @@ def boxes(data: bytes) -> None:
 
 def jxl(data: bytes) -> None:
     """Parse the header of a codestream."""
-    jxl_header.parse_codestream_header(jxl_header.SIGNATURE + data)
+    jxl.parse_codestream_header(jxl.SIGNATURE + data)
 
 
 def video_header(data: bytes) -> None:
@@ -184,7 +184,7 @@ def seeds(folder: Path) -> None:
             container(b"avif", [part, avif_item(scene(), rotated(1), box(b"clap", bytes(32)))]),
             container(b"heic", [heic_item(scene()), exif_item]),
         ],
-        "jxl": [it[2:] for it in files if it.startswith(jxl_header.SIGNATURE)],
+        "jxl": [it[2:] for it in files if it.startswith(jxl.SIGNATURE)],
         "video_header": [
             b"1" + avif_item(scene()).data,
             read_configuration(heic([scene()]), b"hvcC"),

@@ -10,9 +10,38 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from enum import IntEnum
 from typing import Literal, NamedTuple
 
-from app.imaging.exif_tags import DESCRIPTIVE, Tag
+
+class Tag(IntEnum):
+    """The tags of EXIF and TIFF that mean something to us (Exif 3.0, CIPA DC-008-2023)."""
+
+    IMAGE_WIDTH = 0x0100
+    IMAGE_LENGTH = 0x0101
+    DESCRIPTION = 0x010E
+    MAKE = 0x010F
+    MODEL = 0x0110
+    ORIENTATION = 0x0112
+    SOFTWARE = 0x0131
+    DATE_TIME = 0x0132
+    ARTIST = 0x013B
+    HOST_COMPUTER = 0x013C
+    XMP = 0x02BC
+    COPYRIGHT = 0x8298
+    IPTC = 0x83BB
+    PHOTOSHOP = 0x8649
+    EXIF = 0x8769
+    GPS = 0x8825
+    MAKER_NOTE = 0x927C
+    PIXEL_X_DIMENSION = 0xA002
+    PIXEL_Y_DIMENSION = 0xA003
+    INTEROPERABILITY = 0xA005
+    CAMERA_OWNER = 0xA430
+    BODY_SERIAL_NUMBER = 0xA431
+    LENS_SERIAL_NUMBER = 0xA435
+    DNG_SERIAL_NUMBER = 0xC62F
+
 
 Order = Literal["<", ">"]
 
@@ -23,6 +52,21 @@ _SIZES |= {13: 4, 16: 8, 18: 8, 129: 1}  # offsets of directories, 64 bits, UTF-
 _MAX_ENTRIES = 4096  # of a directory that are read; cameras write about a hundred
 _MAGICS = {"<": b"II*\0", ">": b"MM\0*"}
 _BIG_MAGICS = {"<": b"II+\0", ">": b"MM\0+"}
+
+# What a TIFF file's own directory says about the photo, not about the layout of its pixels.
+_DESCRIPTIVE = frozenset(
+    {
+        Tag.DESCRIPTION,
+        Tag.MAKE,
+        Tag.MODEL,
+        Tag.ORIENTATION,
+        Tag.SOFTWARE,
+        Tag.DATE_TIME,
+        Tag.ARTIST,
+        Tag.HOST_COMPUTER,
+        Tag.COPYRIGHT,
+    }
+)
 
 
 class _Layout(NamedTuple):
@@ -173,7 +217,7 @@ def descriptive_tags(directory: Directory) -> Directory:
     return {
         tag: value
         for tag, value in directory.items()
-        if tag in DESCRIPTIVE or isinstance(value, dict)
+        if tag in _DESCRIPTIVE or isinstance(value, dict)
     }
 
 

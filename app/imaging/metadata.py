@@ -9,12 +9,30 @@ from xml.dom.minidom import Document
 from xml.parsers.expat import ExpatError
 
 from app.imaging import xmp
-from app.imaging.exif import Exif
+from app.imaging.exif import Exif, Tag
 from app.imaging.exif import read_orientation as read_exif_orientation
-from app.imaging.exif_tags import DIMENSIONS, PERSONAL
 from app.imaging.raster import Metadata
 
 MAX_BLOCK = 1 << 18  # bytes; a larger block is dropped: a hostile one would be slow to parse
+
+# Stale once pixels are turned or resized.
+_DIMENSIONS = frozenset(
+    {Tag.IMAGE_WIDTH, Tag.IMAGE_LENGTH, Tag.PIXEL_X_DIMENSION, Tag.PIXEL_Y_DIMENSION}
+)
+# Who and where; the last four are containers that may repeat it.
+_PERSONAL = frozenset(
+    {
+        Tag.GPS,
+        Tag.CAMERA_OWNER,
+        Tag.BODY_SERIAL_NUMBER,
+        Tag.LENS_SERIAL_NUMBER,
+        Tag.DNG_SERIAL_NUMBER,
+        Tag.MAKER_NOTE,
+        Tag.XMP,
+        Tag.IPTC,
+        Tag.PHOTOSHOP,
+    }
+)
 
 # What an XMP packet says about the old pixels or about parts of the file that do not survive:
 # previews, gain maps, motion clips, and further packets.
@@ -56,7 +74,7 @@ def reset_orientation(metadata: Metadata) -> Metadata:
     """
 
     def exif(block: Exif) -> Exif:
-        return block.filtered(lambda tag: tag not in DIMENSIONS).upright()
+        return block.filtered(lambda tag: tag not in _DIMENSIONS).upright()
 
     return Metadata(_edit_exif(metadata.exif, exif), _edit_xmp(metadata.xmp, _make_upright))
 
@@ -69,7 +87,7 @@ def filter_metadata(metadata: Metadata, policy: MetadataPolicy) -> Metadata:
         return Metadata()
 
     def exif(block: Exif) -> Exif:
-        return block.filtered(lambda tag: tag not in PERSONAL)
+        return block.filtered(lambda tag: tag not in _PERSONAL)
 
     return Metadata(_edit_exif(metadata.exif, exif), _edit_xmp(metadata.xmp, _make_safe))
 

@@ -23,13 +23,13 @@ from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
 from app.errors import DamagedImage, DeadlineExceeded
-from app.imaging.fork_server import ForkServer
 from app.imaging.sandbox_messages import (
     BrokenMessageError,
     pack_request,
     receive_reply,
     send_request,
 )
+from app.imaging.sandbox_process import ForkServer
 
 P = ParamSpec("P")
 R = TypeVar("R")

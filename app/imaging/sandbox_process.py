@@ -12,11 +12,13 @@ import resource
 import signal
 import socket
 import struct
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from app.errors import DamagedImage
@@ -50,6 +52,61 @@ _LOADED_ON_FIRST_USE = (
     "zstd_decode",
 )
 _STATM = Path("/proc/self/statm")
+
+
+class ForkServer:
+    """The process that forks the others; see `main`.
+
+    `multiprocessing` has one, too, but its processes import the main module of the program, which
+    may be a script without a guard, or belong to a framework.
+    """
+
+    def __init__(self, preload: str = "") -> None:
+        self._lock = Lock()
+        self._control, theirs = socket.socketpair()
+        with theirs:
+            self._popen = subprocess.Popen(  # noqa: S603 -- our own module
+                [sys.executable, "-m", __name__, str(theirs.fileno()), preload],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+            )
+
+    @property
+    def pid(self) -> int:
+        """The ID of the process."""
+        return self._popen.pid
+
+    def fork(self, connection: socket.socket) -> int:
+        """Fork a process that serves a connection; return its ID.
+
+        Raises:
+            EOFError, OSError: the server has ended.
+        """
+        with self._lock:
+            socket.send_fds(self._control, [NUMBER.pack(0)], [connection.fileno()])
+            return self._receive()
+
+    def wait(self, process: int) -> int:
+        """Wait until a process has ended; return its exit code, negative for a signal.
+
+        Raises:
+            EOFError, OSError: the server has ended.
+        """
+        with self._lock:
+            self._control.sendall(NUMBER.pack(process))
+            return self._receive()
+
+    def end(self) -> None:
+        """End the server; its processes end by themselves."""
+        self._control.close()
+        self._popen.wait()
+
+    def _receive(self) -> int:
+        reply = self._control.recv(NUMBER.size)
+        if not reply:
+            raise EOFError
+        (number,) = NUMBER.unpack(reply)
+        return int(number)
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from PIL import Image as PilImage
 
 from app.errors import DamagedImage, NotAnImage
 from app.imaging.codecs import ImageFormat, detect_format, formats_by_cost, formats_by_suffix
-from app.imaging.codecs.jxl_header import parse_codestream_header
+from app.imaging.codecs.jxl import parse_codestream_header
 from app.imaging.encode import encode
 from app.imaging.raster import FormatError, Metadata
 from tests.helpers.files import XMP, exif, photo, ramp, saved, scene, source

@@ -8,8 +8,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from app.imaging.exif import Exif, Value, read_orientation
-from app.imaging.exif_tags import Tag
+from app.imaging.exif import Exif, Tag, Value, read_orientation
 from tests.helpers.files import exif, read_exif
 
 

@@ -1,21 +1,26 @@
 """Gain maps: the second image of a JPEG, which makes an HDR image of it on an HDR display.
 
 Layouts: Google, "Ultra HDR Image Format v1.1"; ISO 21496-1; CIPA DC-007, "Multi-Picture Format".
+Apple's gain maps are converted to those of both standards. Source: Apple, "Applying Apple HDR
+effect to your photos". Its gain map, coded by the curve of BT.709, stands for light that is
+1 + (headroom - 1) g times that of the image, where g is its light.
 """
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
 
+import numpy as np
 import simplejpeg
 
 from app.imaging import xmp
-from app.imaging.codecs import apple_gain_map, jpeg_segments
-from app.imaging.codecs.apple_gain_map import ISO_SIGNATURE
+from app.imaging.codecs import jpeg_segments
 from app.imaging.codecs.jpeg_segments import APP1, APP2, EOI, SOS, XMP, Segment
-from app.imaging.raster import FormatError, Header, apply_orientation
+from app.imaging.exif import Exif, Tag, Value, read_values
+from app.imaging.raster import FormatError, Header, Samples, apply_orientation
 
 _XMP_NAMESPACE = b"http://ns.adobe.com/hdr-gain-map/1.0/"
 _ISO_VERSION = bytes(4)  # the least and the writer's, of ISO 21496-1
@@ -39,6 +44,25 @@ _CONTAINER = (
     "</rdf:li></rdf:Seq></Container:Directory></rdf:Description></rdf:RDF></x:xmpmeta>"
 )
 
+APPLE_NAMESPACE = "http://ns.apple.com/HDRGainMap/1.0/"
+APPLE_TYPE = "urn:com:apple:photo:2020:aux:hdrgainmap"
+_ISO_SIGNATURE = b"urn:iso:std:iso:ts:21496:-1\0"
+
+_NOTE = b"Apple iOS\0"
+_NOTE_ORDER, _NOTE_DIRECTORY = 12, 14  # offsets in a maker note
+_HDR_HEADROOM, _HDR_GAIN = 33, 48  # its tags
+_SIGNED_RATIONAL = 10  # a type of TIFF
+_MOST_STOPS = 8.0
+_UNIT = 1 << 16  # the denominator of all fractions
+_PARAMETERS = (
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
+    'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
+    'xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0" '
+    'hdrgm:GainMapMin="0" hdrgm:GainMapMax="{stops:.6f}" hdrgm:Gamma="1" hdrgm:OffsetSDR="0" '
+    'hdrgm:OffsetHDR="0" hdrgm:HDRCapacityMin="0" hdrgm:HDRCapacityMax="{stops:.6f}" '
+    'hdrgm:BaseRenditionIsHDR="False"/></rdf:RDF></x:xmpmeta>'
+)
+
 
 def read_gain_map(body: bytes, header: Header) -> bytes | None:
     """Return the gain map of an image, as `Codec.read_gain_map` does."""
@@ -55,7 +79,7 @@ def read_gain_map(body: bytes, header: Header) -> bytes | None:
             if has_parameters and _has_parameters(inner):
                 return _extract(image, inner, header)
             packet = jpeg_segments.read_xmp(inner)
-            if packet and apple_gain_map.NAMESPACE.encode() in packet:
+            if packet and APPLE_NAMESPACE.encode() in packet:
                 return _convert(image, inner, header, packet)
         # One that the image announces is kept even where its own parameters were lost.
         if last and _ANNOUNCED in (jpeg_segments.read_xmp(segments) or b""):
@@ -97,12 +121,12 @@ def _extract(image: bytes, segments: list[Segment], header: Header) -> bytes | N
 
 def _convert(image: bytes, segments: list[Segment], header: Header, packet: bytes) -> bytes | None:
     """Return a gain map of Apple's as one of Ultra HDR."""
-    stops = apple_gain_map.read_stops(header.metadata.exif, packet)
+    stops = read_apple_stops(header.metadata.exif, packet)
     if stops is None:
         return None
     end = _check(image, segments, header)
     samples = simplejpeg.decode_jpeg(image[:end], "GRAY")
-    return apple_gain_map.convert(apply_orientation(samples, header.orientation)[..., 0], stops)
+    return convert_apple(apply_orientation(samples, header.orientation)[..., 0], stops)
 
 
 def _check(image: bytes, segments: list[Segment], header: Header) -> int:
@@ -130,7 +154,7 @@ def _has_parameters(segments: list[Segment]) -> bool:
 
 
 def _is_iso(segment: Segment) -> bool:
-    return segment.marker == APP2 and segment.payload.startswith(ISO_SIGNATURE)
+    return segment.marker == APP2 and segment.payload.startswith(_ISO_SIGNATURE)
 
 
 def _is_kept(segment: Segment) -> bool:
@@ -149,7 +173,7 @@ def describe(packet: bytes | None, gain_map: bytes) -> bytes | None:
 def announce(gain_map: bytes) -> bytes:
     """Return the segment that tells readers of ISO 21496-1 of a gain map, if it is of that kind."""
     iso = any(map(_is_iso, jpeg_segments.read_segments(gain_map)))
-    return jpeg_segments.build_segment(APP2, ISO_SIGNATURE, _ISO_VERSION) if iso else b""
+    return jpeg_segments.build_segment(APP2, _ISO_SIGNATURE, _ISO_VERSION) if iso else b""
 
 
 def append(jpeg: bytes, split: int, gain_map: bytes) -> bytes:
@@ -170,3 +194,65 @@ def _index(primary: int, secondary: int, offset: int) -> bytes:
     directory += struct.pack(">HHII", 0xB001, 4, 1, 2)
     directory += struct.pack(">HHIII", 0xB002, 7, len(entries), 50, 0)
     return b"MM\0*" + struct.pack(">I", 8) + directory + entries
+
+
+def read_apple_stops(exif: bytes | None, packet: bytes | None) -> float | None:
+    """Return the headroom of an image in stops, or None where it is not stated or is none.
+
+    Args:
+        exif: of the image; the maker note states it in the files of older systems.
+        packet: the XMP of the gain map, which states it in those of newer ones.
+    """
+    stated = xmp.find_property(packet, (APPLE_NAMESPACE, "HDRGainMapHeadroom")) if packet else None
+    try:
+        stops = math.log2(float(stated)) if stated else _stops_of_maker_note(exif or b"")
+    except (ValueError, OverflowError):
+        return None
+    return stops if stops is not None and 0 < stops <= _MOST_STOPS else None
+
+
+def _stops_of_maker_note(exif: bytes) -> float | None:
+    """Return the headroom in stops by Apple's formula, or None.
+
+    Raises:
+        ValueError: this is not an EXIF block.
+    """
+    details = Exif.parse(exif).directory.get(Tag.EXIF)
+    note = details.get(Tag.MAKER_NOTE) if isinstance(details, dict) else None
+    if not isinstance(note, Value) or not note.data.startswith(_NOTE):
+        return None
+    order = "<" if note.data[_NOTE_ORDER:].startswith(b"II") else ">"
+    found = {}
+    for tag, value in read_values(note.data, order, _NOTE_DIRECTORY):
+        if tag in (_HDR_HEADROOM, _HDR_GAIN) and value.kind == _SIGNED_RATIONAL:
+            numerator, denominator = struct.unpack_from(order + "ii", value.data)
+            found[tag] = numerator / denominator if denominator else 0.0
+    if len(found) < 2:
+        return None
+    headroom, gain = found[_HDR_HEADROOM], found[_HDR_GAIN]
+    if headroom < 1:
+        return -20 * gain + 1.8 if gain <= 0.01 else -0.101 * gain + 1.601
+    return -70 * gain + 3.0 if gain <= 0.01 else -0.303 * gain + 2.303
+
+
+def convert_apple(samples: Samples, stops: float) -> bytes:
+    """Convert a gain map (H, W) uint8 to a JPEG with the parameters of both standards."""
+    coded = np.arange(256) / 255
+    light = np.where(coded < 0.081, coded / 4.5, ((coded + 0.099) / 1.099) ** (1 / 0.45))
+    gain = np.log2(1 + (2**stops - 1) * light) / stops
+    gray = np.rint(gain * 255).astype(np.uint8)[samples][..., np.newaxis]
+    jpeg = simplejpeg.encode_jpeg(gray, _QUALITY, "GRAY", "Gray")
+    packet = _PARAMETERS.format(stops=stops).encode()
+    parameters = (
+        jpeg_segments.build_segment(APP1, XMP, packet),
+        jpeg_segments.build_segment(APP2, _ISO_SIGNATURE, _iso_parameters(stops)),
+    )
+    return jpeg_segments.insert(jpeg, *parameters)
+
+
+def _iso_parameters(stops: float) -> bytes:
+    """Return the parameters of ISO 21496-1, annex C: versions, flags, headrooms, one channel."""
+    one_channel_in_colours_of_image = 0x40
+    numbers = (0, stops, 0, stops, 1, 0, 0)  # headrooms, least and most gain, gamma, two offsets
+    fractions = (struct.pack(">iI", round(number * _UNIT), _UNIT) for number in numbers)
+    return struct.pack(">HHB", 0, 0, one_channel_in_colours_of_image) + b"".join(fractions)

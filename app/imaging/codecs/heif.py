@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from app.imaging.codecs import apple_gain_map, video_headers
+from app.imaging.codecs import gain_map, video_headers
 from app.imaging.codecs.base import Codec
 from app.imaging.codecs.bmff import (
     check_boxes,
@@ -82,11 +82,11 @@ def decode(body: bytes) -> Raster:
 
 def read_gain_map(body: bytes, header: Header) -> bytes | None:
     """Return the gain map of an image of Apple's cameras, as `Codec.read_gain_map` does."""
-    packets = (it for it in read_packets(body) if apple_gain_map.NAMESPACE.encode() in it)
+    packets = (it for it in read_packets(body) if gain_map.APPLE_NAMESPACE.encode() in it)
     try:
         image = _primary(repair(body), with_auxiliary=True)
-        items = image.info["aux"].get(apple_gain_map.AUXILIARY_TYPE, [])
-        stops = apple_gain_map.read_stops(header.metadata.exif, next(packets, None))
+        items = image.info["aux"].get(gain_map.APPLE_TYPE, [])
+        stops = gain_map.read_apple_stops(header.metadata.exif, next(packets, None))
         if not items or stops is None:
             return None
         auxiliary = image.get_aux_image(items[0])
@@ -94,7 +94,7 @@ def read_gain_map(body: bytes, header: Header) -> bytes | None:
         if width * height > header.width * header.height:
             return None
         raster = to_raster(np.array(auxiliary))
-        return apple_gain_map.convert(raster.samples[..., 0], stops)
+        return gain_map.convert_apple(raster.samples[..., 0], stops)
     # A gain map that is damaged is no reason to reject its image, whatever the library raises.
     except Exception:
         return None
