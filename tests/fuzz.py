@@ -28,7 +28,7 @@ COMPILED = [
 with atheris.instrument_imports(include=["app", "tifffile"], exclude=COMPILED):
     from app.errors import BadLutFile, Problem
     from app.imaging import xmp as xmp_packets
-    from app.imaging.codecs import bmff, bmff_items, bmff_repair, jpeg, jxl, video_headers
+    from app.imaging.codecs import bmff, bmff_items, jpeg, jxl, video_headers
     from app.imaging.codecs.bmff_items import read_configuration
     from app.imaging.codecs.gain_map import read_gain_map
     from app.imaging.colour import reduce_profile
@@ -83,9 +83,9 @@ def boxes(data: bytes) -> None:
     bmff.read_pixel_aspect(properties)
     bmff.clean_aperture(dict(properties).get(b"clap", b""), 640, 480)
     bmff_items.read_metadata(data)
-    repaired = bmff_repair.repair(data)
+    repaired = bmff.repair(data)
     assert len(repaired) == len(data)
-    assert bmff_repair.repair(repaired) == repaired
+    assert bmff.repair(repaired) == repaired
     bmff_items.check_coding(data, "A file", (b"av01", b"grid"))
     bmff_items.check_complete(data)
 

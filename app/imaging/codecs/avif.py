@@ -27,9 +27,9 @@ from app.imaging.codecs.bmff import (
     read_boxes,
     read_orientation,
     read_pixel_aspect,
+    repair,
 )
 from app.imaging.codecs.bmff_items import check_coding, read_coded, read_metadata
-from app.imaging.codecs.bmff_repair import repair
 from app.imaging.colour import cicp_profile
 from app.imaging.exif import remove_orientation
 from app.imaging.hdr import read_hdr_coding

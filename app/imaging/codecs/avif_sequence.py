@@ -16,8 +16,7 @@ import numpy as np
 from PIL import _avif  # Pillow's public function takes the frames as a list, not one by one
 from PIL.AvifImagePlugin import AvifImageFile
 
-from app.imaging.codecs.bmff import Box, locate_box, locate_boxes
-from app.imaging.codecs.bmff_repair import repair
+from app.imaging.codecs.bmff import Box, locate_box, locate_boxes, repair
 from app.imaging.codecs.frames import (
     AnimationSettings,
     Clock,

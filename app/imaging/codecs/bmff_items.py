@@ -7,9 +7,8 @@ ISO/IEC 23008-12 section 6.6 and annex A.
 from __future__ import annotations
 
 import struct
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from contextlib import suppress
-from typing import NamedTuple
 
 from app.errors import NotAnImage
 from app.imaging.codecs.bmff import (
@@ -17,9 +16,9 @@ from app.imaging.codecs.bmff import (
     find_box,
     item_properties,
     locate_box,
-    locate_boxes,
     primary_item,
     read_boxes,
+    read_entries,
 )
 from app.imaging.raster import FormatError, Metadata
 
@@ -33,15 +32,6 @@ _MAX_DEPTH = 8  # of derivations
 
 _Location = tuple[int, list[tuple[int, int]]]  # construction method; offsets and lengths of parts
 _NOWHERE: _Location = (_IN_FILE, [])
-
-
-class _Entry(NamedTuple):
-    """An item: its ID, its type, where in the file that stands, and what follows."""
-
-    item: int
-    kind: bytes
-    place: int
-    rest: bytes
 
 
 def check_coding(body: bytes, name: str, supported: Container[bytes]) -> None:
@@ -129,17 +119,6 @@ def _sources(body: bytes) -> list[tuple[int, bytes]]:
             found.append((item, types[item]))
         return found
     return []
-
-
-def read_entries(data: bytes, iinf: Box) -> Iterator[_Entry]:
-    """Yield the entries of an iinf box."""
-    first = iinf.start + (8 if data[iinf.start] else 6)
-    for kind, start, end in locate_boxes(data, first, iinf.end):
-        if kind == b"infe" and data[start] >= 2:
-            size = 2 if data[start] == 2 else 4
-            item = int.from_bytes(data[start + 4 : start + 4 + size])
-            place = start + 6 + size  # between the two: the index of its protection
-            yield _Entry(item, data[place : place + 4], place, data[place + 4 : end])
 
 
 def _first_part(iref: bytes, item: int) -> int:

@@ -14,6 +14,7 @@ from app.imaging.codecs.bmff import (
     primary_properties,
     read_orientation,
     read_pixel_aspect,
+    repair,
 )
 from app.imaging.codecs.bmff_items import (
     check_coding,
@@ -22,7 +23,6 @@ from app.imaging.codecs.bmff_items import (
     read_metadata,
     read_packets,
 )
-from app.imaging.codecs.bmff_repair import repair
 from app.imaging.colour import cicp_profile
 from app.imaging.hdr import read_hdr_coding
 from app.imaging.raster import FormatError, Header, Raster, scale_to_16bit, to_raster, unmultiply

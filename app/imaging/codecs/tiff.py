@@ -8,13 +8,22 @@ from __future__ import annotations
 import struct
 from contextlib import suppress
 from io import BytesIO
+from math import prod
 from typing import Final
 
-from tifffile import TiffFile, TiffPage, imwrite
+from tifffile import (
+    COMPRESSION,
+    EXTRASAMPLE,
+    PHOTOMETRIC,
+    SAMPLEFORMAT,
+    TiffFile,
+    TiffPage,
+    imwrite,
+)
 
 from app.errors import NotAnImage
 from app.imaging.codecs.base import Codec
-from app.imaging.codecs.tiff_samples import check_page, decode_page, peak_bytes
+from app.imaging.codecs.tiff_samples import JPEG, JPEG2000, JPEG2000_PEAK_BYTES, SPACES, decode_page
 from app.imaging.exif import (
     BYTE,
     Exif,
@@ -24,13 +33,54 @@ from app.imaging.exif import (
     from_tiff,
 )
 from app.imaging.metadata import read_orientation
-from app.imaging.raster import EncodeSettings, Header, Metadata, Raster, Samples
+from app.imaging.raster import ColourSpace, EncodeSettings, Header, Metadata, Raster, Samples
 
 _SAMPLE_FORMAT, _XMP, _ICC, _DNG_VERSION = 339, 700, 34675, 50706
 _ROWS_PER_STRIP = 64
 _PREVIEW_OR_MASK = 0b101  # of NewSubfileType: belongs to another page
 _PAGES_LOOKED_AT = 16
 FIRST_PAGE: Final = "first-page"  # the note of an image whose further pages are left out
+
+_INK_SET = 332
+_CMYK_INKS = 1
+# Samples of a pixel, and the kind of the second one.
+_PALETTE_LAYOUTS = {
+    (1, EXTRASAMPLE.UNSPECIFIED),
+    (2, EXTRASAMPLE.UNSPECIFIED),
+    (2, EXTRASAMPLE.UNASSALPHA),
+}
+_LARGEST_TILE = 1 << 24  # pixels; a tile is decoded whole, however little of it is shown
+_MAX_SAMPLES = 5  # of a pixel
+_MAX_SEGMENTS = 1 << 16  # strips or tiles, each of which costs time however small it is
+# What photographs and scans are stored with. Each further codec is a further decoder of untrusted
+# bytes.
+_COMPRESSIONS = frozenset(
+    {
+        COMPRESSION.NONE,
+        COMPRESSION.CCITTRLE,
+        COMPRESSION.CCITT_T4,
+        COMPRESSION.CCITT_T6,
+        COMPRESSION.LZW,
+        *JPEG,
+        *JPEG2000,
+        COMPRESSION.ADOBE_DEFLATE,
+        COMPRESSION.DEFLATE,
+        COMPRESSION.PACKBITS,
+        COMPRESSION.LZMA,
+        COMPRESSION.ZSTD,
+    }
+)
+_SAMPLE_KINDS: dict[int, str] = {
+    SAMPLEFORMAT.UINT: "integer",
+    SAMPLEFORMAT.INT: "signed integer",
+    SAMPLEFORMAT.IEEEFP: "floating-point",
+    SAMPLEFORMAT.VOID: "undefined",
+    SAMPLEFORMAT.COMPLEXINT: "complex",
+    SAMPLEFORMAT.COMPLEXIEEEFP: "complex",
+}
+_FLOAT_BITS = (16, 24, 32, 64)
+_MAX_INTEGER_BITS = 32
+_WIDE_COPIES = 3  # of samples: a strip may be all of the image; it is decoded, swapped and joined
 
 
 def read_header(body: bytes) -> Header:
@@ -48,7 +98,7 @@ def read_header(body: bytes) -> Header:
                 "The first image of this TIFF is a mere preview, as in a camera's raw file: "
                 "develop it first."
             )
-        check_page(page)
+        _check_page(page)
         metadata = Metadata(from_tiff(body), _block(page, _XMP))
         return Header(
             width=int(page.imagewidth),
@@ -58,7 +108,7 @@ def read_header(body: bytes) -> Header:
             orientation=read_orientation(metadata),
             profile=_block(page, _ICC),
             metadata=metadata,
-            peak_bytes=peak_bytes(page),
+            peak_bytes=_peak_bytes(page),
             notes=(FIRST_PAGE,) if _has_further_pages(tiff) else (),
         )
 
@@ -110,6 +160,75 @@ def _check_sample_formats(body: bytes) -> None:
         value = exif.directory.get(_SAMPLE_FORMAT)
         if isinstance(value, Value) and len(set(value.numbers(exif.order))) > 1:
             raise NotAnImage("A TIFF whose samples have different formats is not supported.")
+
+
+def _check_page(page: TiffPage) -> None:
+    """Check that the samples of a page are of a kind that `decode_page` reads.
+
+    Raises:
+        NotAnImage: they are not; the message names what is not supported.
+    """
+    if page.compression not in _COMPRESSIONS:
+        raise NotAnImage(f"A TIFF with compression {_name(page.compression)} is not supported.")
+    if page.imagedepth != 1:
+        raise NotAnImage("A TIFF with volumes of voxels is not supported.")
+    space = SPACES.get(page.photometric)
+    if space is None:
+        raise NotAnImage(f"A TIFF with {_name(page.photometric)} colours is not supported.")
+    _check_layout(page, space)
+    _check_sample_format(page, space)
+    if page.tilewidth * page.tilelength > _LARGEST_TILE:
+        raise NotAnImage("The tiles of this TIFF are too large.")
+    segments = max(len(page.dataoffsets), prod(page.chunked))
+    if segments > _MAX_SEGMENTS:
+        raise NotAnImage(f"A TIFF of {segments} strips or tiles is not supported.")
+
+
+def _check_layout(page: TiffPage, space: ColourSpace) -> None:
+    compressed = (*JPEG, *JPEG2000)
+    if page.photometric == PHOTOMETRIC.YCBCR and page.compression not in compressed:
+        raise NotAnImage("A TIFF with YCbCr colours is read only if they are JPEG compressed.")
+    if space == "lab" and (page.samplesperpixel < 3 or page.compression in compressed):
+        raise NotAnImage("A TIFF with JPEG compressed or incomplete CIELAB is not supported.")
+    inks = page.tags.valueof(_INK_SET, _CMYK_INKS)
+    if space == "cmyk" and (page.samplesperpixel < 4 or inks != _CMYK_INKS):
+        raise NotAnImage("A TIFF with other inks than CMYK is not supported.")
+    if page.samplesperpixel > _MAX_SAMPLES:
+        raise NotAnImage(f"A TIFF with {page.samplesperpixel} samples a pixel is not supported.")
+    extra = page.extrasamples[0] if page.extrasamples else EXTRASAMPLE.UNSPECIFIED
+    if page.colormap is not None and (page.samplesperpixel, extra) not in _PALETTE_LAYOUTS:
+        raise NotAnImage("A TIFF with a palette is read with an index and straight alpha alone.")
+
+
+def _check_sample_format(page: TiffPage, space: ColourSpace) -> None:
+    bits, kind = page.bitspersample, int(page.sampleformat)
+    if not isinstance(bits, int):
+        raise NotAnImage("A TIFF whose samples have different numbers of bits is not supported.")
+    integers = (SAMPLEFORMAT.UINT, SAMPLEFORMAT.VOID)
+    if space == "lab":
+        supported = bits in (8, 16) if kind != SAMPLEFORMAT.IEEEFP else bits in _FLOAT_BITS
+        supported &= kind in (*integers, SAMPLEFORMAT.INT, SAMPLEFORMAT.IEEEFP)
+    elif kind == SAMPLEFORMAT.IEEEFP:
+        supported = bits in _FLOAT_BITS
+    else:
+        supported = kind in integers and bits <= _MAX_INTEGER_BITS
+    if not supported:
+        name = _SAMPLE_KINDS.get(kind, "unknown")
+        raise NotAnImage(f"A TIFF with {name} samples of {bits} bits is not supported.")
+
+
+def _peak_bytes(page: TiffPage) -> int:
+    """Return the most memory that decoding takes for each pixel, besides the usual."""
+    if page.compression in JPEG2000:
+        return JPEG2000_PEAK_BYTES * page.samplesperpixel
+    if page.bitspersample > 16:
+        return _WIDE_COPIES * page.samplesperpixel * page.bitspersample // 8
+    return 0
+
+
+def _name(value: int) -> str:
+    """Return the name of a member of an enumeration, or the number of another value."""
+    return str(getattr(value, "name", value))
 
 
 def _block(page: TiffPage, tag: int) -> bytes | None:

@@ -1,20 +1,21 @@
 """The samples of a TIFF page, of every kind that is read, as gray, RGB, CMYK or CIELAB.
 
 Kinds of samples: TIFF 6.0; Adobe's TIFF technical notes for 16-bit CIELAB, ICCLAB and floats.
+JPEG 2000 codestreams: ISO/IEC 15444-1 annex A.
 """
 
 from __future__ import annotations
 
-from math import prod
+import struct
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, PLANARCONFIG, SAMPLEFORMAT, TiffPage
+from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, PLANARCONFIG, TiffPage
 
-from app.errors import NotAnImage
-from app.imaging.codecs import tiff_jpeg2000
 from app.imaging.raster import (
     ColourSpace,
+    FormatError,
     Raster,
     Samples,
     scale_to_16bit,
@@ -22,18 +23,7 @@ from app.imaging.raster import (
     unmultiply,
 )
 
-_INK_SET = 332
-_CMYK_INKS = 1
-# Samples of a pixel, and the kind of the second one.
-_PALETTE_LAYOUTS = {
-    (1, EXTRASAMPLE.UNSPECIFIED),
-    (2, EXTRASAMPLE.UNSPECIFIED),
-    (2, EXTRASAMPLE.UNASSALPHA),
-}
-_LARGEST_TILE = 1 << 24  # pixels; a tile is decoded whole, however little of it is shown
-_MAX_SAMPLES = 5  # of a pixel
-_MAX_SEGMENTS = 1 << 16  # strips or tiles, each of which costs 10 µs however small it is
-_SPACES: dict[int, ColourSpace] = {
+SPACES: dict[int, ColourSpace] = {
     PHOTOMETRIC.MINISWHITE: "gray",
     PHOTOMETRIC.MINISBLACK: "gray",
     PHOTOMETRIC.RGB: "rgb",
@@ -43,25 +33,19 @@ _SPACES: dict[int, ColourSpace] = {
     PHOTOMETRIC.CIELAB: "lab",
     PHOTOMETRIC.ICCLAB: "lab",
 }
-_JPEG = (COMPRESSION.JPEG, COMPRESSION.OJPEG)
-# What photographs and scans are stored with. Each further codec is a further decoder of untrusted
-# bytes.
-_COMPRESSIONS = frozenset(
-    {
-        COMPRESSION.NONE,
-        COMPRESSION.CCITTRLE,
-        COMPRESSION.CCITT_T4,
-        COMPRESSION.CCITT_T6,
-        COMPRESSION.LZW,
-        *_JPEG,
-        *tiff_jpeg2000.COMPRESSIONS,
-        COMPRESSION.ADOBE_DEFLATE,
-        COMPRESSION.DEFLATE,
-        COMPRESSION.PACKBITS,
-        COMPRESSION.LZMA,
-        COMPRESSION.ZSTD,
-    }
+JPEG = (COMPRESSION.JPEG, COMPRESSION.OJPEG)
+# The compressions of JPEG 2000 have no common specification: 33003 and 33005 are Aperio's, 33004 is
+# that of libvips and Bio-Formats, 34712 Adobe's.
+_APERIO_YCBCR, _APERIO_RGB = 33003, 33005
+JPEG2000 = (_APERIO_YCBCR, _APERIO_RGB, COMPRESSION.JPEG_2000_LOSSY, COMPRESSION.JPEG2000)
+JPEG2000_PEAK_BYTES = (
+    12  # for each sample: OpenJPEG computes with 32 bits, and a strip may be all there is
 )
+_ORIENTATION, _SOFTWARE = 274, 305
+_CODESTREAM = b"\xff\x4f\xff\x51"  # SOC and SIZ
+_MIN_SIZE = 48  # bytes of both markers and a SIZ segment of one component
+_SECOND_COMPONENT = 41  # its offset in SIZ: bits, then distances across and down
+_MAX_HEAD = 4096  # bytes up to the end of SIZ; boxes may come first
 _PREDICTED = frozenset(
     {
         COMPRESSION.LZW,
@@ -71,97 +55,17 @@ _PREDICTED = frozenset(
         COMPRESSION.ZSTD,
     }
 )
-_SAMPLE_KINDS: dict[int, str] = {
-    SAMPLEFORMAT.UINT: "integer",
-    SAMPLEFORMAT.INT: "signed integer",
-    SAMPLEFORMAT.IEEEFP: "floating-point",
-    SAMPLEFORMAT.VOID: "undefined",
-    SAMPLEFORMAT.COMPLEXINT: "complex",
-    SAMPLEFORMAT.COMPLEXIEEEFP: "complex",
-}
-_FLOAT_BITS = (16, 24, 32, 64)
-_MAX_INTEGER_BITS = 32
-_WIDE_COPIES = 3  # of samples: a strip may be all of the image; it is decoded, swapped and joined
-
-
-def check_page(page: TiffPage) -> None:
-    """Check that the samples of a page are of a kind that `decode_page` reads.
-
-    Raises:
-        NotAnImage: they are not; the message names what is not supported.
-    """
-    if page.compression not in _COMPRESSIONS:
-        raise NotAnImage(f"A TIFF with compression {_name(page.compression)} is not supported.")
-    if page.imagedepth != 1:
-        raise NotAnImage("A TIFF with volumes of voxels is not supported.")
-    space = _SPACES.get(page.photometric)
-    if space is None:
-        raise NotAnImage(f"A TIFF with {_name(page.photometric)} colours is not supported.")
-    _check_layout(page, space)
-    _check_sample_format(page, space)
-    if page.tilewidth * page.tilelength > _LARGEST_TILE:
-        raise NotAnImage("The tiles of this TIFF are too large.")
-    segments = max(len(page.dataoffsets), prod(page.chunked))
-    if segments > _MAX_SEGMENTS:
-        raise NotAnImage(f"A TIFF of {segments} strips or tiles is not supported.")
-
-
-def _check_layout(page: TiffPage, space: ColourSpace) -> None:
-    compressed = (*_JPEG, *tiff_jpeg2000.COMPRESSIONS)
-    if page.photometric == PHOTOMETRIC.YCBCR and page.compression not in compressed:
-        raise NotAnImage("A TIFF with YCbCr colours is read only if they are JPEG compressed.")
-    if space == "lab" and (page.samplesperpixel < 3 or page.compression in compressed):
-        raise NotAnImage("A TIFF with JPEG compressed or incomplete CIELAB is not supported.")
-    inks = page.tags.valueof(_INK_SET, _CMYK_INKS)
-    if space == "cmyk" and (page.samplesperpixel < 4 or inks != _CMYK_INKS):
-        raise NotAnImage("A TIFF with other inks than CMYK is not supported.")
-    if page.samplesperpixel > _MAX_SAMPLES:
-        raise NotAnImage(f"A TIFF with {page.samplesperpixel} samples a pixel is not supported.")
-    extra = page.extrasamples[0] if page.extrasamples else EXTRASAMPLE.UNSPECIFIED
-    if page.colormap is not None and (page.samplesperpixel, extra) not in _PALETTE_LAYOUTS:
-        raise NotAnImage("A TIFF with a palette is read with an index and straight alpha alone.")
-
-
-def _check_sample_format(page: TiffPage, space: ColourSpace) -> None:
-    bits, kind = page.bitspersample, int(page.sampleformat)
-    if not isinstance(bits, int):
-        raise NotAnImage("A TIFF whose samples have different numbers of bits is not supported.")
-    integers = (SAMPLEFORMAT.UINT, SAMPLEFORMAT.VOID)
-    if space == "lab":
-        supported = bits in (8, 16) if kind != SAMPLEFORMAT.IEEEFP else bits in _FLOAT_BITS
-        supported &= kind in (*integers, SAMPLEFORMAT.INT, SAMPLEFORMAT.IEEEFP)
-    elif kind == SAMPLEFORMAT.IEEEFP:
-        supported = bits in _FLOAT_BITS
-    else:
-        supported = kind in integers and bits <= _MAX_INTEGER_BITS
-    if not supported:
-        name = _SAMPLE_KINDS.get(kind, "unknown")
-        raise NotAnImage(f"A TIFF with {name} samples of {bits} bits is not supported.")
-
-
-def peak_bytes(page: TiffPage) -> int:
-    """Return the most memory that decoding takes for each pixel, besides the usual."""
-    if page.compression in tiff_jpeg2000.COMPRESSIONS:
-        return tiff_jpeg2000.PEAK_BYTES * page.samplesperpixel
-    if page.bitspersample > 16:
-        return _WIDE_COPIES * page.samplesperpixel * page.bitspersample // 8
-    return 0
-
-
-def _name(value: int) -> str:
-    """Return the name of a member of an enumeration, or the number of another value."""
-    return str(getattr(value, "name", value))
 
 
 def decode_page(page: TiffPage) -> Raster:
-    """Decode a page that `check_page` accepts: as uint8, or as uint16 from 9 bits on.
+    """Decode a page that `app.imaging.codecs.tiff` accepts: as uint8, or as uint16 from 9 bits on.
 
     Palettes are looked up. Zero is black, whatever the file counts. Floats count from 0, black, to
     1, white, in the curve of the profile, or of sRGB without one; values outside are clipped, and
     NaN is black.
     """
-    if page.compression in tiff_jpeg2000.COMPRESSIONS:
-        tiff_jpeg2000.check_codestreams(page)
+    if page.compression in JPEG2000:
+        _check_codestreams(page)
         page.subsampling = (1, 1)  # codestreams state their own
     photometric = page.photometric
     if page.compression not in _PREDICTED:
@@ -179,7 +83,7 @@ def decode_page(page: TiffPage) -> Raster:
         has_alpha = kind == EXTRASAMPLE.UNASSALPHA
         alpha = _to_full_range(page, samples[..., 1]) if has_alpha else None
         return Raster(_look_up(page.colormap, samples[..., 0]), "rgb", alpha)
-    space = _SPACES[page.photometric]
+    space = SPACES[page.photometric]
     if space == "cmyk":
         return Raster(_to_full_range(page, samples[..., :4]), space)
     colours = 3 if samples.shape[2] >= 3 else 1
@@ -209,7 +113,7 @@ def _colours(page: TiffPage, samples: np.ndarray, space: ColourSpace) -> Samples
     if page.photometric == PHOTOMETRIC.MINISWHITE:
         light: Samples = np.iinfo(full_range.dtype).max - full_range
         return light
-    return tiff_jpeg2000.to_rgb(full_range) if tiff_jpeg2000.holds_ycbcr(page) else full_range
+    return _to_rgb(full_range) if _holds_ycbcr(page) else full_range
 
 
 def _to_full_range(page: TiffPage, samples: np.ndarray) -> Samples:
@@ -267,3 +171,70 @@ def _encode_lab(page: TiffPage, samples: np.ndarray) -> Samples:
 def _rounded(values: np.ndarray, full: int) -> np.ndarray:
     rounded: np.ndarray = np.rint(np.clip(np.nan_to_num(values), 0, full))
     return rounded
+
+
+def _check_codestreams(page: TiffPage) -> None:
+    """Check that no strip or tile states a larger size than it has.
+
+    Raises:
+        FormatError: one does, or is not JPEG 2000.
+    """
+    most = (page.tilewidth or page.imagewidth, page.tilelength or page.rowsperstrip)
+    for size in _codestream_sizes(page):
+        # After the length and the profile of the segment.
+        width, height, left, top = struct.unpack_from(">IIII", size, 4)
+        if width - left > most[0] or height - top > most[1]:
+            raise FormatError("a strip or tile of it states another size than the TIFF")
+
+
+def _codestream_sizes(page: TiffPage) -> Iterator[bytes]:
+    """Yield the SIZ segment, after its marker, of each strip or tile that is not empty."""
+    file = page.parent.filehandle
+    for offset, length in zip(page.dataoffsets, page.databytecounts, strict=True):
+        if length == 0:
+            continue
+        file.seek(offset)
+        head = file.read(min(length, _MAX_HEAD))
+        start = head.find(_CODESTREAM)
+        if start < 0 or len(head) < start + _MIN_SIZE:
+            raise FormatError("a strip or tile of it holds no JPEG 2000")
+        yield head[start + len(_CODESTREAM) :]
+
+
+def _holds_ycbcr(page: TiffPage) -> bool:
+    """Return whether decoded samples are YCbCr.
+
+    libvips writes YCbCr with the compression 33004 and states RGB. Its files have an orientation
+    and never name their software; those of Bio-Formats, which hold RGB, do.
+    """
+    if page.compression not in JPEG2000 or page.samplesperpixel < 3 or _is_subsampled(page):
+        return False
+    if page.photometric == PHOTOMETRIC.YCBCR or page.compression == _APERIO_YCBCR:
+        return True
+    return bool(
+        page.compression == COMPRESSION.JPEG_2000_LOSSY
+        and page.samplesperpixel == 3
+        and _ORIENTATION in page.tags
+        and _SOFTWARE not in page.tags
+    )
+
+
+def _is_subsampled(page: TiffPage) -> bool:
+    """Return whether the second component has fewer samples: imagecodecs makes RGB of these."""
+    size = next(_codestream_sizes(page), b"")
+    return len(size) > _SECOND_COMPONENT + 2 and size[_SECOND_COMPONENT + 1] > 1
+
+
+def _to_rgb(samples: Samples) -> Samples:
+    """Convert full-range YCbCr to RGB by the matrix of ITU-R BT.601, as JPEG does."""
+    full = np.iinfo(samples.dtype).max
+    half = (full + 1) // 2
+    rgb = np.empty_like(samples)
+    for rows in split_rows(*samples.shape[:2]):
+        luma, blue, red = np.moveaxis(samples[rows].astype(np.float32), 2, 0)
+        blue, red = blue - half, red - half
+        for channel, value in enumerate(
+            (luma + 1.402 * red, luma - 0.344136 * blue - 0.714136 * red, luma + 1.772 * blue)
+        ):
+            rgb[rows, :, channel] = np.rint(np.clip(value, 0, full))
+    return rgb
