@@ -27,10 +27,9 @@ from PIL import Image
 
 from app.policies import STORE
 from app.restoration.apply import clean, upscale
-from app.restoration.damage import LUMA, certain_damage, measure_bands
+from app.restoration.cleaning import LUMA, Cleaner, certain_damage, measure_bands
+from app.restoration.described import import_mulut
 from app.restoration.methods import METHODS
-from app.restoration.methods.cleaner import Cleaner
-from app.restoration.methods.stages import import_mulut
 from app.restoration.store import Restorers, read_restorers
 from app.training.data import Photos, PhotosConfig, read_photo
 from app.training.restoration.patches import add_noise

@@ -49,8 +49,8 @@ def test_the_tests_run_with_the_pinned_versions() -> None:
 def test_nothing_unpickles() -> None:
     """Only the processes of the sandbox unpickle, and only what the server sends them.
 
-    What they reply is JSON, and checkpoints are read as tensors. `torch_files` replaces every class
-    of a file by an inert one, which tests/restoration checks.
+    What they reply is JSON, and checkpoints are read as tensors. `published_files` replaces every
+    class of a file by an inert one, which tests/restoration checks.
     """
     for file in list_server_files():
         tree = ast.parse(file.read_text())
@@ -69,7 +69,7 @@ def test_nothing_unpickles() -> None:
 PICKLING = {
     "sandbox_messages.py": {"pickle.dump"},
     "sandbox_process.py": {"pickle.loads"},
-    "torch_files.py": {"pickle.Unpickler"},
+    "published_files.py": {"pickle.Unpickler"},
 }
 
 

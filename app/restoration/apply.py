@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.restoration import kernels
-from app.restoration.engine import PATTERNS, Group, Model, Stage, chain, grid_levels
-from app.restoration.resample import Resampler, output_side
+from app.jit import jit
+from app.restoration import splut, tinylut
+from app.restoration.engine import Model, Stage, build
+from app.restoration.layers import PATTERNS, Description, Layer, Lookup
+from app.restoration.lerf import Resampler, output_side
 
 Pixels: TypeAlias = NDArray[np.uint8 | np.uint16]
 T = TypeVar("T")
@@ -89,13 +91,13 @@ def clean(
 
     def measure(rows: tuple[int, int]) -> None:
         first, last = rows
-        kernels.luma(pixels[first:last], step, before[0, first:last])
+        measure_luma(pixels[first:last], step, before[0, first:last])
 
     def change(rows: tuple[int, int]) -> None:
         first, last = rows
         after = model.run_rows(before, first, last)[0]
         part = pixels[first:last]
-        kernels.add_difference(part, before[0, first:last], after, strength * step, top)
+        add_difference(part, before[0, first:last], after, strength * step, top)
 
     parallel_map(measure, strips)
     parallel_map(change, strips)
@@ -104,23 +106,28 @@ def clean(
 def compile_loops() -> None:
     """Compile every loop of this layer, or load it from disk, before a request needs it."""
 
-    def table(values: int) -> Group:
-        return Group(PATTERNS["s"], np.zeros((grid_levels(64) ** 4, values), np.int8))
-
     def run(function: Callable[[tuple[int, int]], None], parts: Sequence[tuple[int, int]]) -> None:
         for part in parts:
             function(part)
 
+    def make(name: str, values: int, **options: Any) -> Stage:
+        rows = 5**4 if options.get("interpolated", True) else 4**4
+        tables = {"table": np.zeros((rows, values), np.int8)}
+        layer = Layer(name, (Lookup("table", PATTERNS["s"]),), 1, maps=values, **options)
+        return Stage(layer, tables)
+
     pixel = np.zeros((1, 1, 3), np.uint8)
-    stage = Stage((table(1),), 1, step=64)
-    upscale(pixel, chain([stage]), 1, run)
+    one = make("one", 1)
+    for stage in (one, make("entries", 1, interpolated=False)):
+        stage(pixel[..., 0][None])
+    model = build(Description((one.layer,)), {"table": np.zeros((5**4, 1), np.int8)})
     for dtype in (np.uint8, np.uint16):
-        clean(np.zeros((1, 1, 3), dtype), chain([stage]), 1.0, run)
-    upscale(pixel, Resampler(stage, Stage((table(3),), 1, step=64)), 1, run)
-    taps = np.zeros((1, 3), np.int64)
-    floats, integers = np.zeros((1, 1, 1), np.float32), np.zeros((1, 1, 1), np.int32)
-    kernels.direct(floats, taps, np.float32(0), 1, floats[0], floats)
-    kernels.sum_of_tables(integers, taps, taps[0, :1], np.zeros((1, 1), np.int8), integers)
+        clean(np.zeros((1, 1, 3), dtype), model, 1.0, run)
+    upscale(pixel, Resampler(one, make("three", 3)), 1, run)
+    taps, floats = np.zeros((1, 3), np.int64), np.zeros((1, 1, 1), np.float32)
+    splut.direct(floats, taps, np.float32(0), 1, floats[0], floats)
+    integers = np.zeros((1, 1, 1), np.int32)
+    tinylut.sum_of_tables(integers, taps, taps[0, :1], np.zeros((1, 1), np.int8), integers)
 
 
 def _to_8bit(pixels: Pixels) -> NDArray[np.uint8]:
@@ -129,3 +136,46 @@ def _to_8bit(pixels: Pixels) -> NDArray[np.uint8]:
 
 def _nearest(outputs: NDArray[np.int64], scale: float, side: int) -> NDArray[np.int64]:
     return np.minimum(((outputs + 0.5) / scale).astype(np.int64), side - 1)
+
+
+@jit
+def measure_luma(pixels: NDArray[Any], step: int, out: NDArray[np.uint8]) -> None:
+    """Compute the luma of pixels, ITU-R BT.601, rounded to 8 bits.
+
+    Args:
+        pixels: (H, W, 3) of 8 or 16 bits.
+        step: levels of the pixels in an 8-bit level: 1 or 257.
+        out: (H, W), written.
+    """
+    half = np.int64(500 * step)
+    for y in range(out.shape[0]):
+        for x in range(out.shape[1]):
+            red, green, blue = pixels[y, x, 0], pixels[y, x, 1], pixels[y, x, 2]
+            total = 299 * np.int64(red) + 587 * np.int64(green) + 114 * np.int64(blue)
+            out[y, x] = np.uint8((total + half) // (1000 * step))
+
+
+@jit
+def add_difference(
+    pixels: NDArray[Any],
+    before: NDArray[np.uint8],
+    after: NDArray[np.uint8],
+    factor: float,
+    top: int,
+) -> None:
+    """Add to each pixel how much its luma was changed; pixels of unchanged luma stay as they are.
+
+    Args:
+        pixels: (H, W, 3), changed.
+        before: (H, W).
+        after: (H, W).
+        factor: levels of the pixels that a level of luma is worth.
+        top: the highest level of the pixels.
+    """
+    for y in range(before.shape[0]):
+        for x in range(before.shape[1]):
+            change = np.int64(after[y, x]) - np.int64(before[y, x])
+            if change:
+                step = np.int64(np.rint(change * factor))
+                for c in range(3):
+                    pixels[y, x, c] = min(max(np.int64(pixels[y, x, c]) + step, 0), top)

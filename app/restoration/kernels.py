@@ -1,13 +1,14 @@
 """The compiled loops of spatial LUTs.
 
 Maps are padded and flattened: a tap is the distance between two positions in memory. Each row of
-pixels is processed group by group: `find_corners` finds the entries and weights of all pixels
+pixels is processed group by group: `find` finds the entries and weights of all pixels
 of the row, `_accumulate` adds the weighted entries. Both loops are short enough to be vectorised.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,91 +18,158 @@ from app.jit import jit
 Ints = NDArray[np.int32]
 
 CORNERS = 5  # of a simplex in four dimensions
+HALF = 127.0  # the largest entry
 _STRIDE_BITS = 13  # 17 ** 3 fits
 _STRIDE_MASK = (1 << _STRIDE_BITS) - 1
 
 
+class Geometry(NamedTuple):
+    """Where the taps of a layer lie, and which entries they read.
+
+    Attributes:
+        offsets: (G, 4), the distance of each tap from the pixel, of each lookup in each rotation.
+        strides: (4,), the distance in a table between neighbours on the axis of each tap.
+        shift: the number of fractional bits of a level: the grid's step is 2 ** shift.
+        interpolated: whether entries are interpolated; otherwise that of the level below is read.
+        tables: (G,), the number of the table.
+        turns: (G,), the rotation, 0..3.
+        order: (4, V), the value of an entry that belongs to each output, by rotation.
+        diagonal: the largest difference of the taps that the fine entries hold; 0 for any.
+        coarse_strides: as of `strides`, of the entries that are read elsewhere: their grid has
+            twice the step.
+        fine: the position in the table of each entry of the fine grid.
+        coarse_start: the position of the first entry of the coarse grid.
+    """
+
+    offsets: NDArray[np.int64]
+    strides: Ints
+    shift: np.int32
+    interpolated: bool
+    tables: NDArray[np.int64]
+    turns: NDArray[np.int64]
+    order: NDArray[np.int64]
+    diagonal: int
+    coarse_strides: Ints
+    fine: Ints
+    coarse_start: np.int32
+
+
+class Finish(NamedTuple):
+    """What is made of the sum of a layer's entries.
+
+    Attributes:
+        scale: the number of output rows and columns of a pixel.
+        denominator: the weighted sum is divided by it.
+        bias: added afterwards; the result is clamped to 0..255 and rounded half to even.
+        residual: whether the pixel of the first map is added, too.
+        squashed: whether 127 * tanh(x / 127) of the quotient is used.
+    """
+
+    scale: int
+    denominator: float
+    bias: float
+    residual: bool
+    squashed: bool
+
+
+def weight_of(geometry: Geometry) -> int:
+    """Return the sum of the weights of a lookup."""
+    if not geometry.interpolated:
+        return 1
+    return (2 if geometry.diagonal else 1) << int(geometry.shift)
+
+
 @jit
-def simplex(
+def look_up(
     maps: NDArray[np.uint8],
     row_length: int,
     origin: int,
-    offsets: NDArray[np.int64],
-    strides: Ints,
-    shift: np.int32,
-    luts: NDArray[np.int64],
-    turns: NDArray[np.int64],
+    geometry: Geometry,
     tables: NDArray[np.int8],
-    order: NDArray[np.int64],
-    scale: int,
-    denominator: float,
-    bias: float,
-    residual: bool,
-    diagonal: int,
-    coarse_strides: Ints,
-    coarse_start: np.int32,
+    finish: Finish,
     out: NDArray[np.uint8],
 ) -> None:
-    """Compute a stage of interpolated LUTs of up to four taps.
+    """Compute a layer.
 
     Args:
         maps: the padded input maps, flattened.
         row_length: of a padded map.
         origin: the position in `maps` of the first pixel.
-        offsets: (G, 4), the distance of each tap of each group from the pixel.
-        strides: (4,), the distance in a table between neighbours on the axis of each tap.
-        shift: the number of fractional bits of a level: the grid step is 2 ** shift.
-        luts: (G,), the index of the table of each group.
-        turns: (G,), the rotation of each group, 0..3.
+        geometry: of the lookups.
         tables: (K, entries, V) with V = M * scale ** 2.
-        order: (4, V), the value of an entry that belongs to each output, by rotation.
-        scale: the number of output rows and columns of a pixel.
-        denominator: the weighted sum is divided by it.
-        bias: added after the division; the result is clamped to 0..255 and rounded half to even.
-        residual: whether the pixel of the first map is added, too.
-        diagonal: the largest difference of the taps that the fine entries hold; 0 for any.
-        coarse_strides: as of `strides`, for the entries that others are read from: their grid
-            has twice the step.
-        coarse_start: the first of these entries.
+        finish: what is made of the sums.
         out: (M, H * scale, W * scale), written.
     """
-    count, height, width = out.shape[0], out.shape[1] // scale, out.shape[2] // scale
-    values = tables.shape[2]
-    entries = np.empty((CORNERS, width), np.int32)
-    weights = np.empty((CORNERS, width), np.int32)
-    coarse_entries, coarse_weights = np.empty_like(entries), np.empty_like(weights)
-    twice = np.int32(shift + 1)
-    sums = np.empty((4, width, values), np.int32)
+    height, width = out.shape[1] // finish.scale, out.shape[2] // finish.scale
+    corners = np.empty((4, CORNERS, width), np.int32)
+    sums = np.empty((4, width, tables.shape[2]), np.int32)
     for y in range(height):
         sums[:] = 0
-        for g in range(offsets.shape[0]):
-            start = origin + y * row_length
-            find_corners(maps, start, offsets[g], strides, shift, entries, weights)
-            if diagonal:
-                others, factors = coarse_entries, coarse_weights
-                find_corners(maps, start, offsets[g], coarse_strides, twice, others, factors)
-                others += coarse_start
-                _choose(maps, start, offsets[g], diagonal, entries, weights, others, factors)
-            if values == 1:
-                _accumulate_one(tables[luts[g]], entries, weights, sums[turns[g]])
+        start = origin + y * row_length
+        for g in range(len(geometry.tables)):
+            table, turned = tables[geometry.tables[g]], sums[geometry.turns[g]]
+            find(maps, start, geometry, g, corners)
+            if not geometry.interpolated:
+                _accumulate_entries(table, corners[0], turned)
+            elif tables.shape[2] == 1:
+                _accumulate_one(table, corners[0], corners[1], turned)
             else:
-                _accumulate(tables[luts[g]], entries, weights, sums[turns[g]])
-        for m in range(count):
-            for u in range(scale):
-                row = out[m, y * scale + u]
-                for v in range(scale):
-                    k = (m * scale + u) * scale + v
-                    k0, k1, k2, k3 = order[0, k], order[1, k], order[2, k], order[3, k]
-                    for x in range(width):
-                        total = sums[0, x, k0] + sums[1, x, k1] + sums[2, x, k2] + sums[3, x, k3]
-                        value = total / denominator + bias
-                        if residual:
-                            value += maps[origin + y * row_length + x]
-                        row[x * scale + v] = np.uint8(np.rint(min(max(value, 0.0), 255.0)))
+                _accumulate(table, corners[0], corners[1], turned)
+        _finish_row(sums, geometry.order, maps[start : start + width], finish, y, out)
 
 
 @jit
-def find_corners(
+def find(maps: NDArray[np.uint8], start: int, geometry: Geometry, g: int, corners: Ints) -> None:
+    """Find the entries that a lookup reads for each pixel of a row, and their weights.
+
+    Args:
+        maps: as of `look_up`.
+        start: the position of the first pixel of the row.
+        geometry: of the lookups.
+        g: the number of the lookup.
+        corners: (4, CORNERS, W), set to entries and weights; the other half is scratch.
+    """
+    offsets, strides, shift = geometry.offsets[g], geometry.strides, geometry.shift
+    entries, weights, others, factors = corners[0], corners[1], corners[2], corners[3]
+    if not geometry.interpolated:
+        _find_entries(maps, start, offsets, strides, shift, entries)
+        return
+    _find_corners(maps, start, offsets, strides, shift, entries, weights)
+    if geometry.diagonal:
+        twice = np.int32(shift + 1)
+        _find_corners(maps, start, offsets, geometry.coarse_strides, twice, others, factors)
+        _choose(maps, start, offsets, geometry, corners)
+
+
+@jit
+def _finish_row(
+    sums: Ints,
+    order: NDArray[np.int64],
+    pixels: NDArray[np.uint8],
+    finish: Finish,
+    y: int,
+    out: NDArray[np.uint8],
+) -> None:
+    """Write the outputs of a row of pixels (W,) from the sums (4, W, V) of each rotation."""
+    scale, denominator, bias = finish.scale, finish.denominator, finish.bias
+    share = np.int32(finish.residual)
+    for m in range(out.shape[0]):
+        for u in range(scale):
+            row = out[m, y * scale + u]
+            for v in range(scale):
+                k = (m * scale + u) * scale + v
+                k0, k1, k2, k3 = order[0, k], order[1, k], order[2, k], order[3, k]
+                for x in range(len(pixels)):
+                    total = sums[0, x, k0] + sums[1, x, k1] + sums[2, x, k2] + sums[3, x, k3]
+                    value = total / denominator
+                    if finish.squashed:
+                        value = HALF * math.tanh(value / HALF)
+                    value += bias + share * pixels[x]
+                    row[x * scale + v] = np.uint8(np.rint(min(max(value, 0.0), 255.0)))
+
+
+@jit
+def _find_corners(
     maps: NDArray[np.uint8],
     start: int,
     offsets: NDArray[np.int64],
@@ -149,27 +217,49 @@ def find_corners(
 
 
 @jit
+def _find_entries(
+    maps: NDArray[np.uint8],
+    start: int,
+    offsets: NDArray[np.int64],
+    strides: Ints,
+    shift: np.int32,
+    entries: Ints,
+) -> None:
+    """Find the entry at the levels below, for each pixel of a row."""
+    entries[0] = 0
+    for t in range(len(offsets)):
+        stride, first = strides[t], start + offsets[t]
+        if stride:
+            for x in range(entries.shape[1]):
+                entries[0, x] += (np.int32(maps[first + x]) >> shift) * stride
+
+
+@jit
 def _choose(
     maps: NDArray[np.uint8],
     start: int,
     offsets: NDArray[np.int64],
-    diagonal: int,
-    entries: Ints,
-    weights: Ints,
-    coarse_entries: Ints,
-    coarse_weights: Ints,
+    geometry: Geometry,
+    corners: Ints,
 ) -> None:
-    """Replace the corners of pixels far from the diagonal; double the weights of the others."""
+    """Take the coarse corners of pixels far from the diagonal; double the weights of others."""
+    entries, weights, coarse_entries, coarse_weights = (
+        corners[0],
+        corners[1],
+        corners[2],
+        corners[3],
+    )
     for x in range(entries.shape[1]):
         pixel, farthest = np.int32(maps[start + offsets[0] + x]), np.int32(0)
         for t in range(1, len(offsets)):
             difference = np.int32(maps[start + offsets[t] + x]) - pixel
             farthest = max(farthest, difference, -difference)
         for j in range(CORNERS):
-            if farthest > diagonal:
-                entries[j, x] = coarse_entries[j, x]
+            if farthest > geometry.diagonal:
+                entries[j, x] = coarse_entries[j, x] + geometry.coarse_start
                 weights[j, x] = coarse_weights[j, x]
             else:
+                entries[j, x] = geometry.fine[entries[j, x]]
                 weights[j, x] *= 2
 
 
@@ -199,99 +289,9 @@ def _accumulate_one(table: NDArray[np.int8], entries: Ints, weights: Ints, sums:
 
 
 @jit
-def direct(
-    maps: NDArray[np.float32],
-    taps: NDArray[np.int64],
-    bias: np.float32,
-    levels: int,
-    table: NDArray[np.float32],
-    out: NDArray[np.float32],
-) -> None:
-    """Add the entries of a table without interpolation.
-
-    Args:
-        maps: (C, H + dy, W + dx).
-        taps: (n, 3), the map and the offset (dy, dx) of each tap, not negative.
-        bias: added to a value before it is rounded down to a level 0..levels - 1.
-        levels: of each axis.
-        table: (levels ** n, V).
-        out: (V, H, W), added to.
-    """
-    values, height, width = out.shape
-    for y in range(height):
-        for x in range(width):
-            row = 0
-            for t in range(taps.shape[0]):
-                value = np.floor(maps[taps[t, 0], y + taps[t, 1], x + taps[t, 2]] + bias)
-                row = row * levels + int(min(max(value, np.float32(0)), np.float32(levels - 1)))
-            for v in range(values):
-                out[v, y, x] += table[row, v]
-
-
-@jit
-def sum_of_tables(
-    maps: NDArray[Any],
-    taps: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    table: NDArray[np.int8],
-    out: NDArray[np.int32],
-) -> None:
-    """Add one entry of a one-dimensional table for each tap.
-
-    Args:
-        maps: (C, H + dy, W + dx) integers.
-        taps: (n, 3), as of `direct`.
-        starts: (n,), the row of the value 0 of each tap.
-        table: (rows, V).
-        out: (V, H, W), added to.
-    """
-    values, height, width = out.shape
-    for y in range(height):
-        for x in range(width):
-            for t in range(taps.shape[0]):
-                row = starts[t] + maps[taps[t, 0], y + taps[t, 1], x + taps[t, 2]]
-                for v in range(values):
-                    out[v, y, x] += table[row, v]
-
-
-@jit
-def luma(pixels: NDArray[Any], step: int, out: NDArray[np.uint8]) -> None:
-    """Compute the luma of pixels, ITU-R BT.601, rounded to 8 bits.
-
-    Args:
-        pixels: (H, W, 3) of 8 or 16 bits.
-        step: levels of the pixels in an 8-bit level: 1 or 257.
-        out: (H, W), written.
-    """
-    half = np.int64(500 * step)
-    for y in range(out.shape[0]):
-        for x in range(out.shape[1]):
-            red, green, blue = pixels[y, x, 0], pixels[y, x, 1], pixels[y, x, 2]
-            total = 299 * np.int64(red) + 587 * np.int64(green) + 114 * np.int64(blue)
-            out[y, x] = np.uint8((total + half) // (1000 * step))
-
-
-@jit
-def add_difference(
-    pixels: NDArray[Any],
-    before: NDArray[np.uint8],
-    after: NDArray[np.uint8],
-    factor: float,
-    top: int,
-) -> None:
-    """Add to each pixel how much its luma was changed; pixels of unchanged luma stay as they are.
-
-    Args:
-        pixels: (H, W, 3), changed.
-        before: (H, W).
-        after: (H, W).
-        factor: levels of the pixels that a level of luma is worth.
-        top: the highest level of the pixels.
-    """
-    for y in range(before.shape[0]):
-        for x in range(before.shape[1]):
-            change = np.int64(after[y, x]) - np.int64(before[y, x])
-            if change:
-                step = np.int64(np.rint(change * factor))
-                for c in range(3):
-                    pixels[y, x, c] = min(max(np.int64(pixels[y, x, c]) + step, 0), top)
+def _accumulate_entries(table: NDArray[np.int8], entries: Ints, sums: Ints) -> None:
+    """Add entries that are not interpolated."""
+    for x in range(sums.shape[0]):
+        entry = table[entries[0, x]]
+        for k in range(table.shape[1]):
+            sums[x, k] += entry[k]

@@ -24,11 +24,11 @@ from app.model_files import (
     read_model_files,
     write_model_files,
 )
+from app.restoration.cleaning import Cleaner
 from app.restoration.engine import Model
+from app.restoration.lerf import Resampler
 from app.restoration.methods import METHODS
-from app.restoration.methods.base import Imported
-from app.restoration.methods.cleaner import Cleaner
-from app.restoration.resample import Resampler
+from app.restoration.published_files import Imported
 
 log = logging.getLogger("clut")
 

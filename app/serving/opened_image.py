@@ -11,7 +11,7 @@ from app.imaging.codecs import ImageFormat
 from app.imaging.probe import EncodedImage
 from app.luts.export import LutOptions
 from app.networks.store import Model
-from app.restoration.methods.cleaner import Cleaner
+from app.restoration.cleaning import Cleaner
 from app.restoration.store import Restorers
 from app.serving.looks import export_memory
 from app.serving.options import OFF, AcceptedFormats, EnhanceOptions, choose_format

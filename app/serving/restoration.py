@@ -17,9 +17,8 @@ from app.imaging.resize import fit, resize_plane
 from app.imaging.types import Image
 from app.policies import Limits
 from app.restoration.apply import clean, upscale
-from app.restoration.damage import Damage, certain_damage, measure_bands
-from app.restoration.methods.cleaner import Cleaner
-from app.restoration.resample import output_side
+from app.restoration.cleaning import Cleaner, Damage, certain_damage, measure_bands
+from app.restoration.lerf import output_side
 from app.restoration.store import Restorer, Restorers, Upscaler
 from app.serving.options import AUTO, OFF, EnhanceOptions
 from app.serving.results import Cleaning

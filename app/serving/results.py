@@ -9,7 +9,7 @@ from app.luts.formats import LutFormat
 from app.luts.local_lut import AnyLut
 from app.luts.lut_error import ErrorStats
 from app.networks.store import ModelCard
-from app.restoration.damage import Damage
+from app.restoration.cleaning import Damage
 
 STAGES = ("decode", "predict", "restore", "apply", "upscale", "encode")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from app.policies import STORE
-from app.restoration.methods.base import Imported, Tables
+from app.restoration.published_files import Imported, Tensors
 from app.restoration.store import write_restorer
 
 CREDIT = {"licence": "CC0-1.0", "source": "a test"}
@@ -24,7 +24,7 @@ def repeating(scale: int) -> Imported:
 def resampling() -> Imported:
     """Return a resampler whose kernels are all alike."""
     rows = 17**4
-    tables: Tables = {}
+    tables: Tensors = {}
     for pattern in "scx":
         # Of the first stage, the quarter of a level: twelve look-ups, divided by three.
         levels = np.arange(17).repeat(17**3)[:, None] * 4
@@ -46,7 +46,7 @@ def make_store(folder: Path, *scales: int | None) -> Path:
 def cleaning() -> Imported:
     """Return a cleaner that darkens luma by 9, 5 and 3 levels for the qualities, by 2 for noise."""
     levels = {"jpeg30": -9, "jpeg50": -5, "jpeg70": -3, "noise": -2}
-    tables: Tables = {
+    tables: Tensors = {
         f"{knot}_stage1_s": np.full((9**4, 1), level, np.int8) for knot, level in levels.items()
     }
     hparams = {"denominators": [4.0], "biases": [0.0], "residual": True}

@@ -8,16 +8,17 @@ from numpy.typing import NDArray
 
 from app.errors import BadModel
 from app.restoration.apply import clean
-from app.restoration.damage import (
+from app.restoration.cleaning import (
     KNOTS,
     LUMA,
     Bands,
+    Cleaner,
     Damage,
     blend_weights,
+    build_cleaner,
     certain_damage,
     measure_bands,
 )
-from app.restoration.methods.cleaner import Cleaner, build
 from tests.helpers.restoration import cleaning
 
 
@@ -39,7 +40,7 @@ def gray_noise(sigma: float, *, deep: bool = False) -> NDArray[np.uint8 | np.uin
 def cleaner() -> Cleaner:
     """Build the cleaner whose corrections are known."""
     imported = cleaning()
-    return build(imported.tables, imported.hparams)
+    return build_cleaner(imported.tables, imported.hparams)
 
 
 @pytest.mark.parametrize("sigma", [2.0, 5.0, 10.0])
@@ -192,7 +193,7 @@ def test_strips_are_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut into strips, an image is cleaned as in one piece."""
     rng = np.random.default_rng(0)
     tables = {name: rng.integers(-60, 60, (9**4, 1)).astype(np.int8) for name in cleaning().tables}
-    model = build(tables, cleaning().hparams).for_damage(Damage(45, 5))
+    model = build_cleaner(tables, cleaning().hparams).for_damage(Damage(45, 5))
     assert model is not None
     pixels = rng.integers(0, 256, (37, 20, 3)).astype(np.uint8)
     whole, cut = pixels.copy(), pixels.copy()
@@ -211,4 +212,4 @@ def test_a_missing_table_is_named() -> None:
     imported = cleaning()
     del imported.tables["jpeg50_stage1_s"]
     with pytest.raises(BadModel, match="stage 1"):
-        build(imported.tables, imported.hparams)
+        build_cleaner(imported.tables, imported.hparams)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from app.restoration.apply import upscale
 from app.restoration.engine import Model
+from app.restoration.lerf import Resampler
 from app.restoration.methods import METHODS, import_tables
-from app.restoration.resample import Resampler
 from tests.helpers.published import read_pixels
 from tests.restoration.oracles import sr_lut
 

@@ -13,9 +13,8 @@ import torch
 from app.errors import BadModel, UnknownModel
 from app.networks.store import read_store
 from app.restoration.methods import import_tables
-from app.restoration.methods.base import Imported
+from app.restoration.published_files import Imported, read_tensors
 from app.restoration.store import read_restorer, read_restorers, write_restorer
-from app.restoration.torch_files import read_tensors
 from tests.helpers.networks import make_network, write_network
 
 

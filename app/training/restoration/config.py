@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
@@ -45,14 +45,15 @@ class Phase(BaseModel):
     """Steps of training with one grid.
 
     Attributes:
-        grids: the distance of the levels of each stage: 16, 32 or 64.
+        grids: the distance of the levels of the tables of each layer, or one for all: 16, 32 or
+            64, and 1 for tables of a single pixel.
         steps: the number of batches.
         rate: of Adam at the beginning, in units of an entry; it falls along half a cosine.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    grids: tuple[Literal[16, 32, 64], ...]
+    grids: Annotated[tuple[Literal[1, 2, 4, 8, 16, 32, 64], ...], Field(min_length=1)]
     steps: PositiveInt
     rate: float
 
@@ -63,14 +64,13 @@ class RestorationConfig(BaseModel):
     Attributes:
         name: of the model.
         licence: of the model, an SPDX identifier.
-        task: what the model does: `clean` learns tables for each kind of damage.
         run: folder of the checkpoint and of metrics.csv: step, PSNR of training, of held-out
             photographs, and of these by Lanczos, or as they are.
         store: the model store that the model is written to.
         seed: of every random choice.
         scale: output pixels for each of the input, in one direction.
-        patterns: of each stage; see `app.restoration.engine.PATTERNS`.
-        denominators: of each stage; an entry counts one part of it.
+        method: what the model is; `cleaner` learns MuLUT's tables for each kind of damage.
+        hparams: of the method, beside the scale; see `app.restoration.described`.
         photos: what is learned from.
         damage: how inputs are made.
         size: of a patch, in pixels of the input.
@@ -85,13 +85,12 @@ class RestorationConfig(BaseModel):
 
     name: Name
     licence: str
-    task: Literal["upscale", "clean"]
     run: Path
     store: Path = STORE
     seed: NonNegativeInt = 0
     scale: PositiveInt
-    patterns: tuple[str, ...] = ("sdy", "sdy")
-    denominators: tuple[float, ...] = (24.0, 8.0)
+    method: Literal["mulut", "cleaner", "spf-lut", "dnlut", "rc-lut", "ec-lut"]
+    hparams: dict[str, Any] = {}
     photos: PhotosConfig
     damage: DamageConfig = DamageConfig()
     size: PositiveInt = 48

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.restoration.damage import KNOTS, LUMA, Damage, blend_weights, measure_bands
+from app.restoration.cleaning import KNOTS, LUMA, Damage, blend_weights, measure_bands
+from app.restoration.layers import Description
 from app.training.data import read_photo
 from app.training.restoration.config import DamageConfig, RestorationConfig
 
@@ -42,8 +43,8 @@ class Patches(NamedTuple):
     """Inputs and targets with damage of one kind.
 
     Attributes:
-        inputs: uint8 (N, P + 2 * margin, P + 2 * margin).
-        targets: uint8 (N, scale * P, scale * P), of the inputs without their margin.
+        inputs: uint8 (N, C, P + 2 * margin, P + 2 * margin).
+        targets: uint8 (N, C, scale * P, scale * P), of the inputs without their margin.
         weights: as of `Example`.
     """
 
@@ -54,14 +55,14 @@ class Patches(NamedTuple):
 
 def knots_of(config: RestorationConfig) -> tuple[str, ...]:
     """Return the names of the sets of tables that a run learns."""
-    return KNOTS if config.task == "clean" else ("all",)
+    return KNOTS if config.method == "cleaner" else ("all",)
 
 
 def read_example(path: Path, config: RestorationConfig, rng: np.random.Generator) -> Example:
     """Read a photograph and damage it."""
     original = read_original(path, config.scale, config.damage, rng)
     damaged, quality = damage(original, config.scale, config.damage, rng)
-    if config.task == "upscale":
+    if config.method != "cleaner":
         return Example(original, damaged, (1.0,))
     noise = measure_bands(damaged).noise
     return Example(original, damaged, blend_weights(Damage(quality, noise)))
@@ -113,6 +114,12 @@ def to_planes(pixels: Bytes, *, luma: bool) -> Bytes:
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
+def to_images(pixels: Bytes, channels: int, *, luma: bool) -> Bytes:
+    """Split pixels (H, W, 3) into images of as many channels as a model reads: (N, C, H, W)."""
+    planes = to_planes(pixels, luma=luma and channels == 1)
+    return planes.reshape(-1, channels, *planes.shape[1:])
+
+
 def read_original(path: Path, scale: int, config: DamageConfig, rng: np.random.Generator) -> Bytes:
     """Read a photograph, reduced by a random factor to a size that `scale` divides."""
     pixels = read_photo(path)
@@ -125,40 +132,44 @@ def read_original(path: Path, scale: int, config: DamageConfig, rng: np.random.G
 
 
 def cut(
-    example: Example, config: RestorationConfig, margin: int, rng: np.random.Generator
+    example: Example, config: RestorationConfig, description: Description, rng: np.random.Generator
 ) -> Patches:
     """Cut a photograph, flipped or not, into patches without overlap, in random order."""
     flip = slice(None, None, -1 if rng.random() < 0.5 else 1)  # rotations are in the model
     inputs, targets = (
-        to_planes(pixels[:, flip], luma=config.damage.luma)
+        to_images(pixels[:, flip], description.channels, luma=config.damage.luma)
         for pixels in (example.damaged, example.original)
     )
-    scale, size = config.scale, config.size
+    scale, size, margin = config.scale, config.size, description.reach
     whole, end = size + 2 * margin, scale * size
-    planes, height, width = inputs.shape
+    count, channels, height, width = inputs.shape
     corners = [
-        (c, y, x)
-        for c in range(planes)
+        (i, y, x)
+        for i in range(count)
         for y in range(0, height - whole + 1, size)
         for x in range(0, width - whole + 1, size)
     ]
     corners = [corners[i] for i in rng.permutation(len(corners))]
-    tops = [(c, scale * (y + margin), scale * (x + margin)) for c, y, x in corners]
+    tops = [(i, scale * (y + margin), scale * (x + margin)) for i, y, x in corners]
+    none = np.empty((0, channels, 0, 0), np.uint8)
     return Patches(
-        np.array([inputs[c, y : y + whole, x : x + whole] for c, y, x in corners], np.uint8),
-        np.array([targets[c, y : y + end, x : x + end] for c, y, x in tops], np.uint8),
+        np.array([inputs[i, :, y : y + whole, x : x + whole] for i, y, x in corners] or none),
+        np.array([targets[i, :, y : y + end, x : x + end] for i, y, x in tops] or none),
         example.weights,
     )
 
 
 def make_groups(
-    photos: Sequence[Path], config: RestorationConfig, margin: int, rng: np.random.Generator
+    photos: Sequence[Path],
+    config: RestorationConfig,
+    description: Description,
+    rng: np.random.Generator,
 ) -> list[Patches]:
     """Cut photographs into groups of patches with the same damage, in random order."""
     groups = []
     count = config.patches
     for path in photos:
-        cuts = cut(read_example(path, config, rng), config, margin, rng)
+        cuts = cut(read_example(path, config, rng), config, description, rng)
         for first in range(0, len(cuts.inputs) - count + 1, count):
             part = slice(first, first + count)
             groups.append(Patches(cuts.inputs[part], cuts.targets[part], cuts.weights))
@@ -166,11 +177,14 @@ def make_groups(
 
 
 def batches(
-    photos: Sequence[Path], config: RestorationConfig, margin: int, rng: np.random.Generator
+    photos: Sequence[Path],
+    config: RestorationConfig,
+    description: Description,
+    rng: np.random.Generator,
 ) -> Iterator[list[Patches]]:
     """Yield batches without end; the patches of `config.pool` photographs are in memory."""
     while True:
         chosen = [photos[i] for i in rng.permutation(len(photos))[: config.pool]]
-        groups = make_groups(chosen, config, margin, rng)
+        groups = make_groups(chosen, config, description, rng)
         for first in range(0, len(groups) - config.groups + 1, config.groups):
             yield groups[first : first + config.groups]

@@ -1,8 +1,7 @@
 """Training of spatial LUTs: the tables themselves are learned, from coarse to fine.
 
-The output of a stage is linear in its entries, so no network is needed to learn them: Adam on the
-entries that a batch reads. Rarely read entries inherit what the coarse grid learned. The result of
-the first stage is rounded in the forward pass only (straight-through), like the tables.
+The output of a layer is linear in its entries, so no network is needed to learn them: Adam on the
+entries that a batch reads. Rarely read entries inherit what the coarse grid learned.
 """
 
 from __future__ import annotations
@@ -16,91 +15,79 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from app.restoration.engine import Model, chain
-from app.restoration.methods.base import Imported, Tables
+from app.errors import BadParameter
+from app.restoration.described import DESCRIPTIONS
+from app.restoration.engine import Model, build
+from app.restoration.kernels import HALF
+from app.restoration.published_files import Imported
 from app.restoration.store import RestorationCard, write_restorer
 from app.training.data import Photos
 from app.training.restoration.config import RestorationConfig
+from app.training.restoration.network import Network, to_values
 from app.training.restoration.patches import (
     Patches,
     batches,
     knots_of,
     make_groups,
     read_example,
-    to_planes,
+    to_images,
 )
-from app.training.restoration.stages import Floats, TrainedStage, to_values
+from app.training.restoration.tables import Floats, Table, tap_levels
 
 _RATE_AT_END = 0.03  # of the rate at the beginning of a phase
 _VALIDATED = 24  # photographs
 _FITTED = 40  # photographs that the linear function is fitted to
+_FITTED_PIXELS = 100_000
+_CONVERGED = 1e-8  # of the square of the slopes at the beginning
+_ROUNDS = 25  # of conjugate gradients, few enough that taps which coincide share the weight
 
 
 class RestorationTrainer:
     """Learns the tables of a model from patches.
 
     Attributes:
-        stages: in the order in which they run.
-        margin: pixels around a patch that its result depends on.
+        network: the description of the method, and its tables.
+        knots: the names of the sets of tables.
     """
 
     def __init__(self, config: RestorationConfig) -> None:
+        """Describe the method of a recipe.
+
+        Raises:
+            BadParameter: it lacks an hparam, or does not enlarge by the scale.
+        """
         self.config = config
         self.knots = knots_of(config)
-        scales = [1] * (len(config.patterns) - 1) + [config.scale]
-        self.stages = [
-            TrainedStage(patterns, denominator, scale, grid, len(self.knots))
-            for patterns, denominator, scale, grid in zip(
-                config.patterns, config.denominators, scales, config.phases[0].grids, strict=True
-            )
-        ]
-        self.margin = sum(stage.reach for stage in self.stages)
+        self.hparams = {"scale": config.scale, **config.hparams}
+        try:
+            description = DESCRIPTIONS[config.method](self.hparams)
+            self.network = Network(description, config.phases[0].grids, len(self.knots))
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadParameter(f"the recipe does not fit {config.method}: {error}") from error
+        if description.scale != config.scale:
+            raise BadParameter(f"{config.method} enlarges by {description.scale}")
+        self.description = description
 
     def initialise(self, photos: Sequence[Path], rng: np.random.Generator) -> None:
-        """Begin with the best linear function to enlarge; cleaning begins with no change."""
-        if self.config.task == "upscale":
+        """Begin with the best linear function to enlarge; others begin with no change."""
+        if self.config.scale > 1:
             some = [photos[i] for i in rng.permutation(len(photos))[:_FITTED]]
-            self.stages[-1].fit_linear(make_groups(some, self.config, self.margin, rng))
-
-    def refine(self, grids: Sequence[int]) -> None:
-        """Refine the grid of each stage until the distance of its levels is as given."""
-        for stage, grid in zip(self.stages, grids, strict=True):
-            stage.refine(grid)
+            groups = make_groups(some, self.config, self.description, rng)
+            count = _FITTED_PIXELS // (self.config.patches * self.config.size**2)
+            fit_linear(self.network, groups[: max(1, count)])
 
     def step(self, groups: Sequence[Patches], rate: float) -> float:
         """Learn from a batch; return its mean squared error."""
-        error = float(np.mean([self.propagate(group) for group in groups]))
-        for stage in self.stages:
-            stage.update(rate)
+        error = float(np.mean([self.network.propagate(group) for group in groups]))
+        self.network.update(rate)
         return error
-
-    def propagate(self, patches: Patches) -> float:
-        """Add to the slopes of the tables; return the mean squared error."""
-        tables = [stage.blend(patches.weights) for stage in self.stages]
-        maps = [patches.inputs]
-        passed = []  # where the rounded value may still change
-        for stage, blended in zip(self.stages[:-1], tables, strict=False):
-            out = stage.forward(maps[-1], blended)[..., 0]
-            passed.append((out >= 0) & (out <= 255))
-            maps.append(np.rint(out.clip(0, 255)).astype(np.uint8))
-        out = self.stages[-1].forward(maps[-1], tables[-1])
-        error = out.clip(0, 255) - to_values(patches.targets, self.config.scale)
-        slopes: Floats | None = error
-        for n in reversed(range(len(self.stages))):
-            assert slopes is not None  # noqa: S101 -- every stage but the first passes them on
-            slopes = self.stages[n].backward(
-                maps[n], tables[n], patches.weights, slopes, passes_on=n > 0
-            )
-            if n > 0 and slopes is not None:
-                slopes = (slopes * passed[n - 1])[..., None]
-        return float(np.square(error).mean())
 
     def save(self, path: Path, step: int) -> None:
         """Write a checkpoint after a number of steps, atomically."""
         arrays: dict[str, Any] = {
-            f"{n}.{name}": array
-            for n, stage in enumerate(self.stages)
-            for name, array in stage.state().items()
+            f"{name}.{part}": array
+            for name, table in self.network.tables.items()
+            for part, array in table.state().items()
         }
         new = path.with_suffix(".new.npz")
         np.savez(new, **arrays, step=np.array(step))
@@ -109,32 +96,75 @@ class RestorationTrainer:
     def restore(self, path: Path) -> int:
         """Read a checkpoint; return the number of its steps."""
         with np.load(path) as arrays:
-            for n, stage in enumerate(self.stages):
-                prefix = f"{n}."
-                names = [name for name in arrays.files if name.startswith(prefix)]
-                stage.set_state({name.removeprefix(prefix): arrays[name] for name in names})
+            names = {name.rpartition(".")[0] for name in arrays.files} - {""}
+            parts = "entries", "first", "second"
+            self.network.set_tables(
+                {
+                    name: Table.from_state({it: arrays[f"{name}.{it}"] for it in parts})
+                    for name in names
+                }
+            )
             return int(arrays["step"])
 
     def to_model(self, weights: Sequence[float]) -> Model:
         """Return the model for a kind of damage, with its tables rounded."""
-        return chain([stage.to_stage(weights) for stage in self.stages])
+        return build(self.description, self.network.to_tables(weights))
 
     def to_imported(self) -> Imported:
         """Return the rounded tables by their names in the model store."""
-        tables: Tables = {}
-        for s, knot in enumerate(self.knots):
-            prefix = f"{knot}_" if len(self.knots) > 1 else ""
-            for number, stage in enumerate(self.stages, 1):
-                for pattern, table in zip(stage.patterns, stage.tables[s], strict=True):
-                    tables[f"{prefix}stage{number}_{pattern}"] = np.rint(table).astype(np.int8)
-        count = len(self.stages)
-        hparams = {
-            "denominators": list(self.config.denominators),
-            "biases": [0.0] * count,
-            "residual": True,
+        if len(self.knots) == 1:
+            return Imported(self.config.method, self.network.to_tables([1.0]), self.hparams)
+        tables = {
+            f"{knot}_{name}": table
+            for knot, weights in zip(self.knots, np.eye(len(self.knots)), strict=True)
+            for name, table in self.network.to_tables(list(weights)).items()
         }
-        method = "cleaner" if self.config.task == "clean" else "mulut"
-        return Imported(method, tables, hparams)
+        return Imported(self.config.method, tables, self.hparams)
+
+
+def fit_linear(network: Network, groups: Sequence[Patches]) -> None:
+    """Add to the tables of the last layer the linear function of the taps that fits best.
+
+    Its coefficients are those of the differences of the taps from the first one, and are found by
+    least squares (conjugate gradients).
+    """
+    layer = network.layers[-1]
+    levels = tap_levels(layer.layer, layer.step)
+    basis = levels[:, 1:] - levels[:, :1]  # (rows, taps - 1)
+    tapes = [network.forward(group.inputs, group.weights)[-1] for group in groups]
+    residuals = [
+        to_values(group.targets, layer.layer.scale)[-1] - tape.out
+        for group, tape in zip(groups, tapes, strict=True)
+    ]
+    size = len(layer.layer.lookups), basis.shape[1], layer.layer.values
+    found = np.zeros(size, np.float32)
+
+    def pull() -> Floats:
+        slopes = np.zeros_like(tapes[0].tables)
+        for tape, residual in zip(tapes, residuals, strict=True):
+            layer.add_slopes(tape, residual, slopes, passes_on=False)
+        slope: Floats = np.einsum("rt,krv->ktv", basis, slopes)
+        return slope
+
+    direction = slope = pull()
+    enough = _CONVERGED * float(np.square(slope).sum())
+    for _ in range(_ROUNDS):
+        tables = np.einsum("rt,ktv->krv", basis, direction).astype(np.float32)
+        changes = [layer.sum(tape.maps, tables) for tape in tapes]
+        length = sum(float(np.square(it).sum()) for it in changes)
+        before = float(np.square(slope).sum())
+        if not length or before <= enough:
+            break
+        share = np.float32(before / length)
+        found += share * direction
+        for residual, change in zip(residuals, changes, strict=True):
+            residual -= share * change
+        slope = pull()
+        direction = slope + np.float32(np.square(slope).sum() / before) * direction
+    fitted = np.einsum("rt,ktv->krv", basis, found)
+    for lookup, addition in zip(layer.layer.lookups, fitted, strict=True):
+        entries = network.tables[lookup.table].entries
+        entries[:] = (entries + addition).clip(-HALF, HALF)
 
 
 def train(config: RestorationConfig) -> RestorationCard:
@@ -154,10 +184,10 @@ def train(config: RestorationConfig) -> RestorationCard:
     rng = np.random.default_rng([config.seed, begun])
     if not begun:
         trainer.initialise(photos.train, rng)
-    stream = batches(photos.train, config, trainer.margin, rng)
+    stream = batches(photos.train, config, trainer.description, rng)
     errors: list[float] = []
     for number, (phase, step) in enumerate(schedule[begun:], begun + 1):
-        trainer.refine(phase.grids)
+        trainer.network.refine(phase.grids)
         errors.append(trainer.step(next(stream), phase.rate * _share(step / phase.steps)))
         if number % config.report == 0 or number == len(schedule):
             trainer.save(checkpoint, number)
@@ -183,18 +213,26 @@ def train(config: RestorationConfig) -> RestorationCard:
 
 
 def validate(trainer: RestorationTrainer, photos: Sequence[Path]) -> tuple[float, float]:
-    """Return the PSNR of held-out photographs, by the model and by Lanczos or as they are."""
+    """Return the PSNR of held-out photographs, by the model and by Lanczos or as they are.
+
+    It is that of luma, or of red, green and blue where the model reads them together.
+    """
     rng = np.random.default_rng(0)
     ours, baseline = [], []
     for path in photos[:_VALIDATED]:
         example = read_example(path, trainer.config, rng)
-        inputs = to_planes(example.damaged, luma=True)
-        target = to_planes(example.original, luma=True)[0].astype(np.float32)
-        size = (target.shape[1], target.shape[0])
-        lanczos = np.asarray(Image.fromarray(inputs[0]).resize(size, Image.Resampling.LANCZOS))
-        found = trainer.to_model(example.weights).run(inputs)[0]
-        ours.append(float(np.square(found - target).mean()))
-        baseline.append(float(np.square(lanczos - target).mean()))
+        (inputs,), (target,) = (
+            to_images(it, trainer.description.channels, luma=True)
+            for it in (example.damaged, example.original)
+        )
+        size = (target.shape[2], target.shape[1])
+        lanczos = [
+            np.asarray(Image.fromarray(it).resize(size, Image.Resampling.LANCZOS)) for it in inputs
+        ]
+        found = trainer.to_model(example.weights).run(inputs)
+        expected = target.astype(np.float32)
+        ours.append(float(np.square(found - expected).mean()))
+        baseline.append(float(np.square(np.stack(lanczos) - expected).mean()))
     return psnr(ours), psnr(baseline)
 
 

@@ -1,11 +1,19 @@
-"""What a photograph suffered, measured on its file and its pixels, and which tables undo it."""
+"""What a photograph suffered, measured on its file and its pixels, and the tables that undo it.
+
+The cleaner is trained here (`app.training.restoration`); nobody published such tables.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from app.restoration.described import build_described
+from app.restoration.engine import Model, Tables
+from app.restoration.published_files import Hparams
 
 Floats = NDArray[np.floating]
 
@@ -112,6 +120,53 @@ def measure_bands(pixels: NDArray[np.uint8 | np.uint16]) -> Bands:
     quietest = fine <= limit
     relative = 2 * coarse[quietest].mean() / max(fine[quietest].mean(), 1e-6)
     return Bands(float(limit) / _NORMAL_MEAN, float(relative), float(fine.mean()))
+
+
+@dataclass(frozen=True, eq=False)
+class Cleaner:
+    """Removes artefacts of JPEG and noise from luma.
+
+    Attributes:
+        tables: of each of `KNOTS`, by the names that `describe_mulut` names.
+        hparams: of `describe_mulut`.
+    """
+
+    tables: dict[str, Tables]
+    hparams: Hparams
+    scale: ClassVar[int] = 1
+
+    def for_damage(self, damage: Damage) -> Model | None:
+        """Mix the tables for a damage; None where they change nothing."""
+        weights = dict(zip(KNOTS, blend_weights(damage), strict=True))
+        if not any(weights.values()):
+            return None
+        mixed = {}
+        for name in self.tables[KNOTS[0]]:
+            total = sum(
+                (np.float32(weight) * self.tables[knot][name] for knot, weight in weights.items()),
+                np.float32(0),
+            )
+            mixed[name] = np.rint(np.clip(total, -127, 127)).astype(np.int8)
+        return build_described("mulut", mixed, self.hparams)
+
+
+def build_cleaner(tables: Tables, hparams: Hparams) -> Cleaner:
+    """Build the cleaner from the tables `KNOT_stageN_PATTERN`.
+
+    Raises:
+        BadModel: a table is missing, or its shape does not fit.
+    """
+    sets: dict[str, Tables] = {
+        knot: {
+            name.removeprefix(f"{knot}_"): table
+            for name, table in tables.items()
+            if name.startswith(f"{knot}_")
+        }
+        for knot in KNOTS
+    }
+    for named in sets.values():
+        build_described("mulut", named, hparams)
+    return Cleaner(sets, hparams)
 
 
 def _split(blocks: Floats) -> tuple[Floats, Floats]:

@@ -7,17 +7,25 @@ input pixels, weighted by their kernels. Any scale is possible.
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.jit import jit
-from app.restoration.engine import Maps, Stage
+from app.restoration.engine import Maps, Stage, Tables
+from app.restoration.layers import PATTERNS, Layer, Lookup
+from app.restoration.published_files import Hparams, Imported, read_table
 
 Bytes = NDArray[np.uint8]
 
+_FILE = re.compile(r"LUTft_s(?P<stage>[12])_(?P<pattern>[sct])r(?P<turn>[01])\.npy")
+_PATTERNS = {"s": "s", "c": "c", "t": "x"}  # by their names in the files
+_SHAPES = 3  # values that determine a kernel
 _NEIGHBOURS = 2  # rows of input around a position that are read, with a row to spare
 
 
@@ -39,7 +47,7 @@ class Resampler:
     def run_rows(self, maps: Maps, scale: float, first: int, last: int) -> Maps:
         """Compute the output rows `first`..`last` - 1 of maps (C, H, W): (C, rows, scale * W)."""
         count, height, width = maps.shape
-        side, reach = output_side(height, scale), self.sharpen.reach + self.shapes.reach
+        side, reach = output_side(height, scale), self.sharpen.layer.reach + self.shapes.layer.reach
         begin = math.floor(_position(first, height, side, scale)) - _NEIGHBOURS
         end = math.ceil(_position(last - 1, height, side, scale)) + _NEIGHBOURS + 1
         begin, end = max(0, begin), min(height, end)
@@ -52,6 +60,38 @@ class Resampler:
             size, scaled = (height, width), (side, out.shape[2])
             resample(values[0], shapes, top, size, scaled, first, float(scale), out[channel])
         return out
+
+
+def build(tables: Tables, _: Hparams) -> Resampler:
+    """Build the resampler from the tables `sharpen_PATTERN` and `shapes_PATTERN_TURN`.
+
+    Raises:
+        BadModel: a table is missing, or its shape does not fit.
+    """
+    patterns = _PATTERNS.values()
+    sharpen = tuple(Lookup(f"sharpen_{it}", PATTERNS[it]) for it in patterns)
+    shapes = tuple(
+        Lookup(f"shapes_{it}_{turn}", PATTERNS[it], (turn, turn + 2))
+        for it in patterns
+        for turn in (0, 1)
+    )
+    return Resampler(
+        Stage(Layer("sharpen", sharpen, 3), tables),
+        Stage(Layer("shapes", shapes, 12, 127, maps=_SHAPES), tables),
+    )
+
+
+def import_lerf(files: Sequence[Path]) -> Imported | None:
+    """Read the nine tables LUTft_*.npy; None if these are other files."""
+    matches = {path: match for path in files if (match := _FILE.fullmatch(path.name))}
+    if len(matches) != len(files):
+        return None
+    tables = {}
+    for path, it in matches.items():
+        pattern = _PATTERNS[it["pattern"]]
+        name = f"sharpen_{pattern}" if it["stage"] == "1" else f"shapes_{pattern}_{it['turn']}"
+        tables[name] = read_table(path)
+    return Imported("lerf-g", tables, {})
 
 
 def output_side(side: int, scale: float) -> int:

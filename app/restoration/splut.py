@@ -19,10 +19,8 @@ from numpy.typing import NDArray
 
 from app.errors import BadModel
 from app.jit import jit
-from app.restoration import kernels
-from app.restoration.engine import Maps, Model
-from app.restoration.methods.base import Hparams, Imported, Tables, take
-from app.restoration.torch_files import read_tensors
+from app.restoration.engine import Maps, Model, Tables, take
+from app.restoration.published_files import Hparams, Imported, read_tensors
 
 Floats = NDArray[np.float32]
 
@@ -106,7 +104,7 @@ def import_splut(files: Sequence[Path]) -> Imported | None:
     if sorted(named) != ["a", "b"] or len({size for _, size in named.values()}) != 1:
         raise BadModel("SP-LUT consists of two files of one size, A and B")
     size = named["a"][1]
-    tables: Tables = {}
+    tables = {}
     for (branch, (path, _)), factor in zip(sorted(named.items()), _FACTORS[size], strict=True):
         weights = read_tensors(path)
         levels = np.arange(_LEVELS, dtype=np.float32)
@@ -138,7 +136,7 @@ def _look_up(
     size: tuple[int, ...],
 ) -> Floats:
     out = np.zeros((table.shape[1], *size), np.float32)
-    kernels.direct(maps, np.array(taps), np.float32(bias), _LEVELS, table, out)
+    direct(maps, np.array(taps), np.float32(bias), _LEVELS, table, out)
     return out
 
 
@@ -160,6 +158,36 @@ def _evaluate(weights: Tables, name: str, levels: Floats) -> Floats:
         if layer < last:
             values = _gelu(values)
     return np.ascontiguousarray(values, np.float32)
+
+
+@jit
+def direct(
+    maps: NDArray[np.float32],
+    taps: NDArray[np.int64],
+    bias: np.float32,
+    levels: int,
+    table: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
+    """Add the entries of a table without interpolation.
+
+    Args:
+        maps: (C, H + dy, W + dx).
+        taps: (n, 3), the map and the offset (dy, dx) of each tap, not negative.
+        bias: added to a value before it is rounded down to a level 0..levels - 1.
+        levels: of each axis.
+        table: (levels ** n, V).
+        out: (V, H, W), added to.
+    """
+    values, height, width = out.shape
+    for y in range(height):
+        for x in range(width):
+            row = 0
+            for t in range(taps.shape[0]):
+                value = np.floor(maps[taps[t, 0], y + taps[t, 1], x + taps[t, 2]] + bias)
+                row = row * levels + int(min(max(value, np.float32(0)), np.float32(levels - 1)))
+            for v in range(values):
+                out[v, y, x] += table[row, v]
 
 
 @jit

@@ -3,41 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from app.errors import BadModel
-from app.restoration.engine import Model
-from app.restoration.methods import (
-    cleaner,
-    dnlut,
-    eclut,
-    lerf,
-    rclut,
-    spflut,
-    splut,
-    stages,
-    tinylut,
-)
-from app.restoration.methods.base import Hparams, Imported, Tables
-from app.restoration.methods.cleaner import Cleaner
-from app.restoration.resample import Resampler
+from app.restoration import lerf, splut, tinylut
+from app.restoration.cleaning import Cleaner, build_cleaner
+from app.restoration.described import DESCRIPTIONS, build_described, import_mulut, import_srlut
+from app.restoration.engine import Model, Tables
+from app.restoration.lerf import Resampler
+from app.restoration.published_files import Hparams, Imported
 
 METHODS: dict[str, Callable[[Tables, Hparams], Model | Resampler | Cleaner]] = {
-    "sr-lut": stages.build,
-    "mulut": stages.build,
+    **{name: partial(build_described, name) for name in DESCRIPTIONS},
     "sp-lut": splut.build,
     "tinylut": tinylut.build,
     "lerf-g": lerf.build,
-    "spf-lut": spflut.build,
-    "dnlut": dnlut.build,
-    "rc-lut": rclut.build,
-    "ec-lut": eclut.build,
-    "cleaner": cleaner.build,
+    "cleaner": build_cleaner,
 }
 
 _IMPORTERS: tuple[Callable[[Sequence[Path]], Imported | None], ...] = (
-    stages.import_srlut,
-    stages.import_mulut,
+    import_srlut,
+    import_mulut,
     splut.import_splut,
     tinylut.import_tinylut,
     lerf.import_lerf,

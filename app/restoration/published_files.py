@@ -1,6 +1,6 @@
-"""Tensors of PyTorch files, without PyTorch and without running what a file contains.
+"""Published files: tables of NumPy, and tensors of PyTorch without PyTorch.
 
-Reads both layouts of `torch.save`, and pickled modules as well as state dicts. Every class but
+Both layouts of `torch.save` are read, and pickled modules as well as state dicts. Every class but
 those of tensors is replaced by an inert one, so a hostile file cannot run code.
 """
 
@@ -10,15 +10,17 @@ import io
 import pickle
 import zipfile
 from collections import OrderedDict
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import BadModel
 
-Tensors = dict[str, NDArray[Any]]
+Tensors: TypeAlias = dict[str, NDArray[Any]]
+Hparams: TypeAlias = dict[str, Any]
 
 _DTYPES = {
     "FloatStorage": np.dtype("<f4"),
@@ -30,6 +32,36 @@ _DTYPES = {
     "ByteStorage": np.dtype("<u1"),
 }
 _MAX_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class Imported:
+    """A model, ready for the model store.
+
+    Attributes:
+        method: a key of `app.restoration.methods.METHODS`.
+        tables: by the names that the method reads.
+        hparams: whatever else it needs.
+    """
+
+    method: str
+    tables: Tensors
+    hparams: Hparams
+
+
+def read_table(path: Path) -> NDArray[np.int8]:
+    """Read an int8 table from a .npy file: (rows, values).
+
+    Raises:
+        BadModel: the file cannot be read, or holds something else.
+    """
+    try:
+        table = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise BadModel(f"{path}: cannot be read as a table ({error})") from error
+    if not isinstance(table, np.ndarray) or table.dtype != np.int8 or table.ndim < 2:
+        raise BadModel(f"{path}: holds no int8 table")
+    return np.ascontiguousarray(table.reshape(len(table), -1))
 
 
 def read_tensors(path: Path) -> Tensors:

@@ -12,15 +12,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import BadModel
-from app.restoration import kernels
-from app.restoration.engine import ROTATIONS, Maps, Model
-from app.restoration.methods.base import Hparams, Imported, Tables, read_table, take
-from app.restoration.torch_files import read_tensors
+from app.jit import jit
+from app.restoration.engine import Maps, Model, Tables, take
+from app.restoration.layers import ROTATIONS
+from app.restoration.published_files import Hparams, Imported, read_table, read_tensors
 
 Integers = NDArray[np.int32]
 
@@ -45,7 +46,7 @@ class _Layer:
         scaled: Integers = np.rint(maps * self.scales[:, None, None]).astype(np.int32)
         taps = np.array([(c, 0, 0) for c in range(_CHANNELS)])
         sums = np.zeros_like(scaled)
-        kernels.sum_of_tables(scaled, taps, self.starts, self.table, sums)
+        sum_of_tables(scaled, taps, self.starts, self.table, sums)
         total: Integers = _divide(sums, _CHANNELS) + scaled
         return total
 
@@ -64,7 +65,7 @@ class _Branch:
         count = len(self.levels)
         starts = np.arange(len(taps)) * count - self.levels[0]
         sums = np.zeros((_CHANNELS, *bits.shape), np.int32)
-        kernels.sum_of_tables(padded, taps, starts, self.depth, sums)
+        sum_of_tables(padded, taps, starts, self.depth, sums)
         low, high = self.levels[0], self.levels[-1]
         maps = (_divide(sums, len(taps)) + bits).clip(low, high)
         maps = self.point(maps).clip(low, high)
@@ -106,7 +107,7 @@ def import_tinylut(files: Sequence[Path]) -> Imported | None:
         return None
     if len(others) != 1:
         raise BadModel(f"TinyLUT needs the scales of {_WEIGHTS} beside its tables")
-    tables: Tables = {
+    tables = {
         f"{it['layer'].lower()}_{it['bits'][0].lower()}": read_table(path)
         for path, it in matches.items()
     }
@@ -141,3 +142,29 @@ def _layer(tables: Tables, table: str, scale: str, levels: NDArray[np.int64]) ->
 
 def _divide(sums: Integers, count: int) -> Integers:
     return np.rint(sums / count).astype(np.int32)
+
+
+@jit
+def sum_of_tables(
+    maps: NDArray[Any],
+    taps: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    table: NDArray[np.int8],
+    out: NDArray[np.int32],
+) -> None:
+    """Add one entry of a one-dimensional table for each tap.
+
+    Args:
+        maps: (C, H + dy, W + dx) integers.
+        taps: (n, 3), the map and the offset (dy, dx) of each tap, not negative.
+        starts: (n,), the row of the value 0 of each tap.
+        table: (rows, V).
+        out: (V, H, W), added to.
+    """
+    values, height, width = out.shape
+    for y in range(height):
+        for x in range(width):
+            for t in range(taps.shape[0]):
+                row = starts[t] + maps[taps[t, 0], y + taps[t, 1], x + taps[t, 2]]
+                for v in range(values):
+                    out[v, y, x] += table[row, v]
