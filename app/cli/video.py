@@ -25,12 +25,10 @@ from rich.text import Text
 from app.cli.console import exit_on_error
 from app.cli.options import with_options
 from app.settings import Settings
-from app.video.cut_list import write_cut_list
-from app.video.enhance import find_looks, write_video
-from app.video.network import open_network
+from app.video.enhance import enhance_video
 from app.video.options import VideoOptions
 
-STAGES = {"analyse": "finding scenes", "enhance": "enhancing"}
+STAGES = {"analyse": "finding scenes", "enhance": "enhancing", "join": "joining parts"}
 
 
 @with_options(VideoOptions)
@@ -52,18 +50,19 @@ def video(
     """
     if output is None and cube is None:
         raise typer.BadParameter("give --output, --cube or both")
+    if output is None and options.resume:
+        raise typer.BadParameter("--resume needs --output")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: no half file stays
-    with exit_on_error():
-        network, code = open_network(Settings.from_environment(), options.model, options.look)
-        with network, _progress() as bars:
-            looks = find_looks(source, options, network, code, bars.report)
-            if cube is not None:
-                write_cut_list(cube, source, looks.track, network)
-            left_out = []
-            if output is not None:
-                left_out = write_video(source, output, looks, options, network, bars.report)
-        for stream in left_out:
-            typer.echo(f"{output}: the container does not hold {stream}", err=True)
+    try:
+        with exit_on_error(), _progress() as bars:
+            settings = Settings.from_environment()
+            left_out = enhance_video(source, output, options, settings, bars.report, cube)
+    except KeyboardInterrupt:
+        if options.resume:
+            typer.echo(f"clut-enhance: the same command resumes from {output}.parts", err=True)
+        raise
+    for stream in left_out:
+        typer.echo(f"{output}: the container does not hold {stream}", err=True)
 
 
 class _Bars:

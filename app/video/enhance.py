@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from av.video.frame import VideoFrame
-from cachetools import LRUCache
 from loky import cpu_count
 from numpy.typing import NDArray
 
 from app.errors import BadVideo
-from app.luts.apply import Pixels
 from app.luts.lut3d import Lut3D
 from app.settings import Settings
 from app.video.analysis import Analysis, analyse
+from app.video.checkpoint import Checkpoint
+from app.video.cut_list import write_cut_list
 from app.video.frames import FrameFormat, Preview, find_format, read_format
 from app.video.network import LookNetwork, open_network
-from app.video.options import VideoCodec, VideoOptions, find_codec
-from app.video.output import Output
-from app.video.scenes import Blend, LookTrack, Scene, find_cuts, make_scenes
+from app.video.options import VideoOptions, find_codec
+from app.video.output import Encoding, Output
+from app.video.parts import CONTAINERS, encode_parts, join_parts
+from app.video.pipeline import FramePipeline
+from app.video.scenes import LookTrack, Scene, find_cuts, make_scenes
 from app.video.source import Source
-from app.video.yuv_lut import YuvLutBaker, blend_tables
-
-STRIP_ROWS = 64  # of luma, that one thread takes at a time
 
 Progress = Callable[[str, int, int], None]
-"""Receives a stage, "analyse" or "enhance", the frames that have passed it, and all frames."""
+"""Receives a stage, "analyse", "enhance" or "join", the frames that have passed it, and all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,20 +54,22 @@ def ignore_progress(*_: object) -> None:
 
 def enhance_video(
     source: Path,
-    target: Path,
+    target: Path | None,
     options: VideoOptions,
     settings: Settings,
     progress: Progress = ignore_progress,
+    cubes: Path | None = None,
 ) -> list[str]:
     """Enhance a video: both passes, with a network opened for it alone.
 
     Args:
         source: the video.
         target: the video to write, which appears under its name when it is complete; its suffix
-            sets the container.
+            sets the container. None writes no video.
         options: of the looks and the encoder.
         settings: name the store, the device and the batches.
         progress: receives each stage.
+        cubes: folder for a .cube file of each scene and an edit list, or None.
 
     Returns:
         The streams that the container does not hold, in words.
@@ -77,10 +79,56 @@ def enhance_video(
         Problem: the model or the look cannot be used.
         OSError: a file cannot be read or written.
     """
+    if target is not None:
+        check_output(source, target, options)
     network, code = open_network(settings, options.model, options.look)
-    with network:
-        looks = find_looks(source, options, network, code, progress)
-        return write_video(source, target, looks, options, network, progress)
+    with network, _checkpoint(source, target, options, network) as saved:
+        looks = find_looks(source, options, network, code, progress, saved)
+        if cubes is not None:
+            write_cut_list(cubes, source, looks.track, network)
+        if target is None:
+            return []
+        return write_video(source, target, looks, options, network, progress, saved)
+
+
+def _checkpoint(
+    source: Path, target: Path | None, options: VideoOptions, network: LookNetwork
+) -> AbstractContextManager[Checkpoint | None]:
+    if target is None or not options.resume:
+        return nullcontext()
+    return Checkpoint(source, target, options, network)
+
+
+def check_output(source_path: Path, target_path: Path, options: VideoOptions) -> None:
+    """Reject, before work begins, what `write_video` would reject after the first pass.
+
+    Raises:
+        BadVideo: the video or an option is not supported.
+        OSError: a file cannot be read or written.
+    """
+    if target_path.exists() and target_path.samefile(source_path):
+        raise BadVideo(f"{target_path}: OUT would overwrite IN")
+    if options.resume and target_path.suffix.lower() not in CONTAINERS:
+        raise BadVideo(f"{target_path}: --resume writes {', '.join(sorted(CONTAINERS))}")
+    first = read_first_frame(source_path)
+    with Source(source_path) as source:
+        encoding = make_encoding(source, target_path, first, options)
+        with Output(target_path, source) as output:
+            output.add_video(encoding)
+
+
+def read_first_frame(path: Path) -> VideoFrame:
+    """Return the first frame of a video.
+
+    Raises:
+        BadVideo: the file is no video, or has no frames.
+        OSError: the file cannot be read.
+    """
+    with Source(path) as source:
+        first = next(source.frames(), None)
+    if first is None:
+        raise BadVideo(f"{path}: it has no frames")
+    return first
 
 
 def find_looks(
@@ -89,6 +137,7 @@ def find_looks(
     network: LookNetwork,
     code: NDArray[np.float32] | None,
     progress: Progress,
+    saved: Checkpoint | None = None,
 ) -> VideoLooks:
     """Run the first pass over a video.
 
@@ -98,15 +147,13 @@ def find_looks(
         network: predicts the looks.
         code: the one look of all frames, or None.
         progress: receives the stage "analyse".
+        saved: holds the result of an earlier run, or receives that of this one.
 
     Raises:
         BadVideo: the file is no video, damaged or HDR.
         OSError: the file cannot be read.
     """
-    with Source(path) as source:
-        first = next(source.frames(), None)
-    if first is None:
-        raise BadVideo(f"{path}: it has no frames")
+    first = read_first_frame(path)
     layout = _read_format(path, first)
 
     def decode(code: NDArray[np.float32]) -> Lut3D:
@@ -115,8 +162,12 @@ def find_looks(
     if code is not None:
         whole = Scene(0, 1, np.zeros(1, np.intp), code[np.newaxis])
         return VideoLooks(first, None, LookTrack([whole], decode))
-    with Source(path) as source:
-        analysis = analyse(source, layout, network, partial(progress, "analyse"))
+    analysis = saved.load_analysis() if saved else None
+    if analysis is None:
+        with Source(path) as source:
+            analysis = analyse(source, layout, network, partial(progress, "analyse"))
+        if saved:
+            saved.save_analysis(analysis)
     cuts = find_cuts(analysis, partial(_look_distance, network))
     scenes = make_scenes(analysis, cuts, options.smooth, constant=options.per_scene)
     return VideoLooks(first, analysis, LookTrack(scenes, decode, analysis.times))
@@ -129,6 +180,7 @@ def write_video(
     options: VideoOptions,
     network: LookNetwork,
     progress: Progress,
+    saved: Checkpoint | None = None,
 ) -> list[str]:
     """Run the second pass: apply the looks, encode, and copy everything else.
 
@@ -138,7 +190,8 @@ def write_video(
         looks: of the video.
         options: codec, quality, strength and preview.
         network: applies LUTs.
-        progress: receives the stage "enhance".
+        progress: receives the stages "enhance" and "join".
+        saved: holds and receives parts of the video; None writes it in one go.
 
     Returns:
         The streams that the container does not hold, in words.
@@ -147,74 +200,69 @@ def write_video(
         BadVideo: the video or an option is not supported; nothing is written.
         OSError: a file cannot be read or written.
     """
-    if target_path.exists() and target_path.samefile(source_path):
-        raise BadVideo(f"{target_path}: OUT would overwrite IN")
     with Source(source_path) as source, ThreadPoolExecutor(cpu_count()) as pool:
-        own = source.video.codec_context.codec.canonical_name
-        codec = find_codec(options.codec, own, target_path.suffix)
-        settings = codec.options(options.quality, options.preset)
-        layout = _encoded_format(source_path, looks.first, codec)
-        preview = Preview(layout, looks.first.rotation) if options.preview else None
-        processed = layout if preview is None else preview.half
-        filter_ = LookFilter(processed, network.applier, pool)
-        written = layout if preview is None else preview.layout
+        encoding = make_encoding(source, target_path, looks.first, options)
+        unchanged = options.strength == 0
+        pipeline = FramePipeline(encoding, looks.track, network, pool, unchanged=unchanged)
         total = source.expected_frames if looks.analysis is None else len(looks.analysis.times)
-        with Output(target_path, source) as output:
-            output.add_video(codec, settings, written, looks.first)
-            count = 0
-            for item in source.read(*output.copied):
-                if not isinstance(item, VideoFrame):
-                    output.copy(item)
-                    continue
-                frame = processed.convert(item)
-                before = processed.copy(frame) if preview else None
-                if options.strength:
-                    filter_.apply(frame, looks.track.at(count))
-                if preview and before:
-                    frame = preview.join(before, frame)
-                output.encode(frame, begins_scene=looks.track.begins_scene(count))
-                count += 1
-                progress("enhance", count, max(count, total))
-            output.encode(None)
+
+        def report(done: int) -> None:
+            progress("enhance", done, max(done, total))
+
+        if saved is None:
+            with Output(target_path, source) as output:
+                output.add_video(encoding)
+                _encode(source, pipeline, looks.track, output, report)
+                output.finish()
+            return output.left_out
+        parts, times = encode_parts(source, pipeline, looks.track, encoding, saved, report)
+    with Source(source_path) as source, Output(target_path, source) as output:
+        join_parts(parts, times, encoding, source, output, partial(progress, "join"))
+        output.finish()
+    saved.remove()
     return output.left_out
 
 
-class LookFilter:
-    """Passes frames of one format through LUTs, in place, on the threads of a pool."""
+def _encode(
+    source: Source,
+    pipeline: FramePipeline,
+    track: LookTrack,
+    output: Output,
+    report: Callable[[int], None],
+) -> None:
+    count = 0
+    for item in source.read(*output.copied):
+        if not isinstance(item, VideoFrame):
+            output.copy(item)
+            continue
+        frame = pipeline.process(item, count)
+        output.encode(frame, begins_scene=track.begins_scene(count))
+        count += 1
+        report(count)
+    output.encode(None)
 
-    def __init__(
-        self,
-        layout: FrameFormat,
-        prepare: Callable[[Lut3D, np.dtype[np.uint16]], Callable[[Pixels], None]],
-        pool: Executor,
-    ) -> None:
-        """Prepare the tables of the format.
 
-        Args:
-            layout: the format of the frames.
-            prepare: makes a function that passes RGB pixels through a LUT, in place.
-            pool: runs the strips of a frame.
-        """
-        self._format, self._prepare, self._pool = layout, prepare, pool
-        self._baker = YuvLutBaker(layout.layout, layout.encoding)
-        self._baked: LRUCache[Lut3D, NDArray[np.uint64]] = LRUCache(2)
+def make_encoding(
+    source: Source, target: Path, first: VideoFrame, options: VideoOptions
+) -> Encoding:
+    """Choose the encoder and the format of the frames.
 
-    def apply(self, frame: VideoFrame, look: Blend) -> None:
-        """Change the colours of a frame."""
-        frame.make_writable()
-        table = self._bake(look.first)
-        if look.part > 0:
-            table = blend_tables(table, self._bake(look.second), look.part)
-        strips = self._format.layout.split(self._format.planes(frame), STRIP_ROWS)
-        for _ in self._pool.map(partial(self._baker.apply, table), strips):
-            pass
-
-    def _bake(self, lut: Lut3D) -> NDArray[np.uint64]:
-        found = self._baked.get(lut)
-        if found is None:
-            found = self._baker.bake(self._prepare(lut, np.dtype(np.uint16)))
-            self._baked[lut] = found
-        return found
+    Raises:
+        BadVideo: the colours of the video or an option are not supported.
+    """
+    own = source.video.codec_context
+    codec = find_codec(options.codec, own.codec.canonical_name, target.suffix)
+    name = find_format(first.format.name, codec.pixel_formats)
+    layout = _read_format(source.path, first, name)
+    return Encoding(
+        codec,
+        codec.options(options.quality, options.preset),
+        layout,
+        Preview(layout, first.rotation) if options.preview else None,
+        source.rate,
+        own.sample_aspect_ratio,
+        first,
+    )
 
 
 def _read_format(path: Path, frame: VideoFrame, name: str | None = None) -> FrameFormat:
@@ -222,10 +270,6 @@ def _read_format(path: Path, frame: VideoFrame, name: str | None = None) -> Fram
         return read_format(frame, name)
     except BadVideo as error:
         raise BadVideo(f"{path}: {error}") from error
-
-
-def _encoded_format(path: Path, frame: VideoFrame, codec: VideoCodec) -> FrameFormat:
-    return _read_format(path, frame, find_format(frame.format.name, codec.pixel_formats))
 
 
 def _look_distance(

@@ -64,6 +64,11 @@ class LookNetwork:
         """NAME@VERSION of the model."""
         return self._model.card.model_ref
 
+    @property
+    def fingerprint(self) -> bytes:
+        """The fingerprint of the model."""
+        return self._model.card.fingerprint
+
     def encode(self, thumbnails: list[NDArray[np.float32]]) -> NDArray[np.float32]:
         """Predict codes (B, K) from thumbnails (3, S, S).
 

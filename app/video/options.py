@@ -122,6 +122,11 @@ class VideoOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     preview: bool = Field(
         default=False, description="Write a small clip with the original beside the result."
     )
+    resume: bool = Field(
+        default=False,
+        description="Keep finished scenes of an interrupted run in a folder beside OUT, and go on "
+        "from there when it is run again; for mp4, mov, mkv and webm.",
+    )
 
 
 def find_codec(asked: Codec | None, own: str, suffix: str) -> VideoCodec:

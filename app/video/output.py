@@ -2,32 +2,97 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import av
 import numpy as np
-from av.container import InputContainer
+from av.container import InputContainer, OutputContainer
 from av.stream import AttachmentStream, Disposition, Stream
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from app.errors import BadVideo
-from app.video.frames import FrameFormat
+from app.video.frames import FrameFormat, Preview
 from app.video.options import VideoCodec
 from app.video.source import Source
 
 COPIED = {"audio", "subtitle"}  # types of streams whose packets are copied
+SHORT = 2  # frames of a video to whose packets libx265 gives no time of decoding
 QUICKTIME_KEYS = "com."  # metadata that MP4 and MOV hold under any name
 
 
-class Output:
-    """A video file that appears under its name when it is complete.
+@dataclass(frozen=True, eq=False)
+class Encoding:
+    """How frames are encoded.
 
-    A context manager: leaving it completes the file, or deletes it after an error.
+    Attributes:
+        codec: the encoder.
+        options: of the encoder.
+        layout: the format that frames are processed in.
+        preview: joins them to the frames to encode; None encodes them as they are.
+        rate: the average number of frames in a second.
+        pixel_ratio: width of a pixel to its height; None where it is not stated.
+        first: the first frame of the source, which holds rotation and colours.
+    """
+
+    codec: VideoCodec
+    options: dict[str, str]
+    layout: FrameFormat
+    preview: Preview | None
+    rate: Fraction
+    pixel_ratio: Fraction | None
+    first: VideoFrame
+
+    def add_to(self, container: OutputContainer, time_base: Fraction) -> VideoStream:
+        """Add a stream to a file and open the encoder.
+
+        Args:
+            container: the file.
+            time_base: seconds per unit of the timestamps of frames.
+
+        Raises:
+            BadVideo: the container does not hold the codec, or the encoder rejects the frames.
+        """
+        try:
+            added = container.add_stream(self.codec.encoder, self.rate, options=self.options)
+        except ValueError as error:
+            raise BadVideo(f"{error}; choose another with --codec") from error
+        stream = cast("VideoStream", added)
+        written = self.preview.layout if self.preview else self.layout
+        stream.width, stream.height, stream.pix_fmt = written.width, written.height, written.name
+        stream.time_base = stream.codec_context.time_base = time_base
+        stream.codec_context.thread_type = "AUTO"
+        os.environ.setdefault("SVT_LOG", "1")  # errors alone: libsvtav1 describes its settings
+        self.describe(stream)
+        try:
+            stream.codec_context.open(strict=False)
+        except av.error.FFmpegError as error:
+            raise BadVideo(f"the encoder failed: {error.strerror}") from error
+        return stream
+
+    def describe(self, stream: VideoStream) -> None:
+        """State the colours of a stream, the shape of its pixels and its rate."""
+        context = stream.codec_context
+        context.framerate = self.rate
+        if self.pixel_ratio:
+            context.sample_aspect_ratio = self.pixel_ratio
+        context.color_range = 2 if self.layout.encoding.full_range else 1
+        context.color_trc = self.first.color_trc
+        context.color_primaries = self.first.color_primaries
+        context.colorspace = self.first.colorspace
+
+
+class Output:
+    """A video file that appears under its name when it is finished.
+
+    A context manager: a file that is not finished when it is left is deleted.
 
     Attributes:
         copied: the streams of the source whose packets are to be written.
@@ -45,6 +110,8 @@ class Output:
         self._source = source
         self._streams: dict[int, Stream] = {}
         self._video: VideoStream | None = None
+        self._frames = 0
+        self._durations: dict[int | None, int] = {}
         self.copied: list[Stream] = []
         self.left_out: list[str] = []
         self._resources = ExitStack()
@@ -65,44 +132,38 @@ class Output:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with self._resources:
-            if error is not None:
-                self._abandon()
-                return
-            self.container.close()
-            self._part.replace(self._path)
+        with self._resources, suppress(av.error.FFmpegError, ValueError):
+            self.container.close()  # the muxer may not be able to end what is incomplete
 
-    def add_video(
-        self, codec: VideoCodec, options: dict[str, str], layout: FrameFormat, frame: VideoFrame
-    ) -> None:
+    def finish(self) -> None:
+        """Complete the file and give it its name."""
+        self.container.close()
+        self._part.replace(self._path)
+
+    def add_video(self, encoding: Encoding) -> None:
         """Add the video stream, and copies of the other streams, the metadata and the chapters.
 
-        Args:
-            codec: the encoder.
-            options: of the encoder.
-            layout: the format of the frames.
-            frame: the first frame of the source, which holds rotation and colours.
-
         Raises:
-            BadVideo: the container does not hold the codec.
+            BadVideo: the container does not hold the codec, or the encoder rejects the frames.
         """
-        source = self._source
         try:
-            stream = self.container.add_stream(codec.encoder, source.rate, options=options)
-        except ValueError as error:
-            raise BadVideo(f"{self._path}: {error}; choose another with --codec") from error
-        self._video = video = cast("VideoStream", stream)
-        video.width, video.height, video.pix_fmt = layout.width, layout.height, layout.name
-        video.time_base = video.codec_context.time_base = source.time_base
-        context, original = video.codec_context, source.video.codec_context
-        if original.sample_aspect_ratio:
-            context.sample_aspect_ratio = original.sample_aspect_ratio
-        context.color_range = 2 if layout.encoding.full_range else 1
-        context.color_trc, context.color_primaries = frame.color_trc, frame.color_primaries
-        context.colorspace = frame.colorspace
-        context.thread_type = "AUTO"
-        if "DISPLAYMATRIX" in frame.side_data:
-            matrix = np.frombuffer(bytes(frame.side_data["DISPLAYMATRIX"]), np.int32)  # type: ignore[typeddict-item]
+            video = encoding.add_to(self.container, self._source.time_base)
+        except BadVideo as error:
+            raise BadVideo(f"{self._path}: {error}") from error
+        self._add_the_rest(video, encoding)
+
+    def add_copy_of_video(self, encoding: Encoding, template: VideoStream) -> None:
+        """Do as `add_video`, for packets that are encoded already, as those of another stream."""
+        video = self.container.add_stream_from_template(template, opaque=True)
+        video.time_base = self._source.time_base
+        encoding.describe(video)
+        self._add_the_rest(video, encoding)
+
+    def _add_the_rest(self, video: VideoStream, encoding: Encoding) -> None:
+        source = self._source
+        self._video = video
+        if "DISPLAYMATRIX" in encoding.first.side_data:
+            matrix = np.frombuffer(bytes(encoding.first.side_data["DISPLAYMATRIX"]), np.int32)  # type: ignore[typeddict-item]
             video.set_display_matrix(matrix.tolist())
         _copy_description(source.video, video)
         video.metadata.pop("encoder", None)  # names the encoder of the source
@@ -116,14 +177,27 @@ class Output:
             raise RuntimeError("add_video was not called")
         if frame is not None:
             frame.pict_type = PictureType.I if begins_scene else PictureType.NONE
+            self._frames += 1
+            self._durations[frame.pts] = frame.duration
         try:
-            self.container.mux(self._video.encode(frame))
+            for packet in self._video.encode(frame):
+                packet.duration = self._durations.pop(packet.pts, 0) or packet.duration
+                if self._frames <= SHORT:
+                    packet.dts = packet.pts
+                self.container.mux(packet)
         except av.error.FFmpegError as error:
             raise BadVideo(f"{self._path}: the encoder failed: {error.strerror}") from error
 
     def copy(self, packet: av.Packet[Stream]) -> None:
-        """Write a packet of a copied stream."""
+        """Write a packet of a copied stream of the source."""
         packet.stream = self._streams[packet.stream.index]
+        self.container.mux(packet)
+
+    def copy_video(self, packet: av.Packet[Any]) -> None:
+        """Write a packet of the video."""
+        if self._video is None:
+            raise RuntimeError("add_copy_of_video was not called")
+        packet.stream = self._video
         self.container.mux(packet)
 
     def _copy_streams(self) -> None:
@@ -152,13 +226,6 @@ class Output:
         context = stream.codec_context
         name = context.name if context else (stream.name or "unknown")
         self.left_out.append(f"stream {stream.index} ({stream.type}, {name})")
-
-    def _abandon(self) -> None:
-        """Close the file; the muxer may not be able to end what is incomplete."""
-        try:
-            self.container.close()
-        except (av.error.FFmpegError, ValueError):
-            return
 
 
 def _holds_chapters(container: InputContainer, stream: Stream) -> bool:

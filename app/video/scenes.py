@@ -167,6 +167,16 @@ class LookTrack:
         """Whether a frame is the first of a scene."""
         return self.scenes[self._index(frame)].start == frame
 
+    def part_start(self, frame: int, longest: int) -> int:
+        """Return the first frame of the part that a frame is in: parts divide scenes.
+
+        Args:
+            frame: of the video.
+            longest: the number of frames of a part, at most.
+        """
+        start = self.scenes[self._index(frame)].start
+        return start + (frame - start) // longest * longest
+
     def at(self, frame: int) -> Blend:
         """Return the look of a frame.
 

@@ -112,6 +112,21 @@ class Source:
         except av.error.InvalidDataError as error:
             raise BadVideo(f"{self.path}: it is damaged after frame {count}") from error
 
+    def packets(self, *streams: Stream) -> Iterator[av.Packet[Stream]]:
+        """Yield the packets of streams as they come.
+
+        Raises:
+            BadVideo: the file is damaged.
+        """
+        if not streams:
+            return  # the container would yield those of all
+        try:
+            for packet in self.container.demux(*streams):
+                if packet.dts is not None:  # the packet that ends a stream has none
+                    yield packet
+        except av.error.InvalidDataError as error:
+            raise BadVideo(f"{self.path}: it is damaged") from error
+
     def frames(self) -> Iterator[VideoFrame]:
         """Yield the frames of the video; see `read`."""
         return (it for it in self.read() if isinstance(it, VideoFrame))

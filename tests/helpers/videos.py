@@ -11,10 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.helpers.cli import invoke
 from tests.helpers.paths import PHOTOS
 
 WIDTH, HEIGHT = 320, 180
 RATE = 25
+SHOTS = (("lake.jpg", 30), ("otters.jpg", 20), ("sunset.jpg", 25))
+CUTS = (0, 30, 50)
+FRAMES = 75
+FAST = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-crf", "12")
+TO_BT709 = ("-vf", "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int")
 
 
 def make_shot(photo: str, frames: int, step: float = 2.0) -> NDArray[np.uint8]:
@@ -37,6 +43,28 @@ def write_clip(path: Path, frames: NDArray[np.uint8], *arguments: str) -> Path:
     return path
 
 
+def run_ffmpeg(*arguments: object) -> None:
+    """Run ffmpeg, which writes errors alone."""
+    subprocess.run(["ffmpeg", "-v", "error", "-y", *map(str, arguments)], check=True)
+
+
+def enhance(source: Path, output: Path, *arguments: object) -> str:
+    """Run the command; return what it prints."""
+    found = invoke("video", source, "-o", output, *arguments)
+    assert found.returncode == 0, found.stderr
+    return found.stderr
+
+
+def reject(source: Path, output: Path, *arguments: object) -> str:
+    """Run a command that fails; return its message. It leaves no file."""
+    before = sorted(output.parent.iterdir())
+    found = invoke("video", source, "-o", output, *arguments)
+    assert found.returncode == 1
+    assert sorted(output.parent.iterdir()) == before
+    assert found.stderr.count("\n") == 1
+    return found.stderr
+
+
 def probe(path: Path, *arguments: str) -> dict[str, Any]:
     """Return what ffprobe reads of a file, as JSON."""
     command = ["ffprobe", "-v", "error", "-of", "json", *arguments, str(path)]
@@ -48,6 +76,11 @@ def streams(path: Path) -> list[dict[str, Any]]:
     """Return the streams of a file, with the number of packets that each holds."""
     found: list[dict[str, Any]] = probe(path, "-show_streams", "-count_packets")["streams"]
     return found
+
+
+def video_stream(path: Path) -> dict[str, Any]:
+    """Return ffprobe's description of the video stream."""
+    return next(it for it in streams(path) if it["codec_type"] == "video")
 
 
 def decode(path: Path, *filters: str) -> NDArray[Any]:

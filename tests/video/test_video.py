@@ -8,10 +8,8 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,49 +20,28 @@ from app.video.enhance import enhance_video
 from app.video.options import VideoOptions
 from tests.helpers.cli import invoke
 from tests.helpers.videos import (
+    CUTS,
+    FAST,
+    FRAMES,
     HEIGHT,
     RATE,
+    TO_BT709,
     WIDTH,
     decode,
+    enhance,
     frame_times,
-    make_shot,
     packet_hashes,
     probe,
+    reject,
+    run_ffmpeg,
     streams,
+    video_stream,
     write_clip,
 )
 
 pytestmark = pytest.mark.slow  # runs ffmpeg and whole programs
 
-SHOTS = (("lake.jpg", 30), ("otters.jpg", 20), ("sunset.jpg", 25))
-CUTS = (0, 30, 50)
-FRAMES = 75
-FAST = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-crf", "12")
 LOSSLESS = ("-c:v", "ffv1", "-pix_fmt", "yuv444p", "-colorspace", "bt709", "-color_range", "tv")
-TO_BT709 = ("-vf", "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int")
-CHAPTERS = """;FFMETADATA1
-title=Three shots
-com.example.key=own
-
-[CHAPTER]
-TIMEBASE=1/1000
-START=0
-END=1200
-title=The lake
-
-[CHAPTER]
-TIMEBASE=1/1000
-START=1200
-END=3000
-title=Otters and sunset
-"""
-SUBTITLES = "1\n00:00:00,200 --> 00:00:01,000\nHello\n\n2\n00:00:01,500 --> 00:00:02,500\nWorld\n"
-
-
-@pytest.fixture(scope="module")
-def shots() -> NDArray[np.uint8]:
-    """Pan over three photographs one after the other."""
-    return np.concatenate([make_shot(photo, frames) for photo, frames in SHOTS])
 
 
 @pytest.fixture(scope="module")
@@ -72,51 +49,6 @@ def lossless(tmp_path_factory: pytest.TempPathFactory, shots: NDArray[np.uint8])
     """Encode the shots without loss, as BT.709 of limited range."""
     path = tmp_path_factory.mktemp("lossless") / "shots.mkv"
     return write_clip(path, shots, *TO_BT709, *LOSSLESS)
-
-
-@pytest.fixture(scope="module")
-def rich(tmp_path_factory: pytest.TempPathFactory, shots: NDArray[np.uint8]) -> Path:
-    """Encode the shots as MP4 with audio, subtitles, chapters, metadata and rotation."""
-    folder = tmp_path_factory.mktemp("rich")
-    (folder / "chapters.txt").write_text(CHAPTERS)
-    (folder / "subtitles.srt").write_text(SUBTITLES)
-    plain = write_clip(folder / "plain.mp4", shots, *FAST)
-    path = folder / "rich.mp4"
-    inputs = ["-i", plain, "-f", "lavfi", "-i", "sine=440:duration=3", "-i"]
-    inputs += [folder / "subtitles.srt", "-i", folder / "chapters.txt"]
-    options = (
-        "-map 0:v -map 1 -map 2 -map_metadata 3 -map_chapters 3 -c:v copy -c:a aac -c:s mov_text"
-    )
-    options += " -metadata:s:a language=deu -metadata:s:v rotate=90 -movflags use_metadata_tags"
-    run_ffmpeg(*inputs, *options.split(), path)
-    return path
-
-
-def run_ffmpeg(*arguments: object) -> None:
-    """Run ffmpeg, which writes errors alone."""
-    subprocess.run(["ffmpeg", "-v", "error", "-y", *map(str, arguments)], check=True)
-
-
-def enhance(source: Path, output: Path, *arguments: object) -> str:
-    """Run the command; return what it prints."""
-    found = invoke("video", source, "-o", output, *arguments)
-    assert found.returncode == 0, found.stderr
-    return found.stderr
-
-
-def reject(source: Path, output: Path, *arguments: object) -> str:
-    """Run a command that fails; return its message. It leaves no file."""
-    before = sorted(output.parent.iterdir())
-    found = invoke("video", source, "-o", output, *arguments)
-    assert found.returncode == 1
-    assert sorted(output.parent.iterdir()) == before
-    assert found.stderr.count("\n") == 1
-    return found.stderr
-
-
-def video_stream(path: Path) -> dict[str, Any]:
-    """Return ffprobe's description of the video stream."""
-    return next(it for it in streams(path) if it["codec_type"] == "video")
 
 
 def test_everything_but_the_picture_is_kept(rich: Path, tmp_path: Path) -> None:
@@ -348,14 +280,6 @@ def test_static_shots_do_not_flicker(flag: str, shots: NDArray[np.uint8], tmp_pa
     after = decode(output)[background].astype(int)
     steps = np.abs(np.diff(after, axis=0)).mean(axis=(1, 2, 3))
     assert steps.max() < (0.01 if flag == "--per-scene" else 0.3)
-
-
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Receive SIGINT as in a terminal; processes of pytest-xdist ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("interruptible")
