@@ -103,7 +103,11 @@ class DamagedImage(Problem):
 
 
 class TooManyPixels(Problem):
-    status, code, title = 422, "too-many-pixels", "The image has too many pixels"
+    status, code, title = 422, "too-many-pixels", "The image or its result is too large"
+
+
+class ResultTooLarge(TooManyPixels):
+    """The result would be too large, not the image; clients receive the code of TooManyPixels."""
 
 
 class TooMuchMemory(Problem):

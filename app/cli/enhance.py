@@ -11,7 +11,7 @@ import typer
 
 from app.bulk.storage import SUFFIXES, has_suffix_of
 from app.cli.console import describe, exit_on_error, progress
-from app.cli.lut import Format, Output, choose_format, report_error
+from app.cli.lut import FormatOption, OutputFile, choose_format, report_error
 from app.cli.options import with_options
 from app.errors import BadParameter, Problem
 from app.imaging.codecs import ImageFormat
@@ -58,9 +58,9 @@ def enhance(
 @with_options(PredictLutOptions, without={"format"})
 def lut(
     source: Annotated[Path, typer.Argument(metavar="IN", help="An image.")],
-    output: Output,
+    output: OutputFile,
     options: PredictLutOptions,
-    lut_format: Format = None,
+    lut_format: FormatOption = None,
 ) -> None:
     """Write the LUT that is predicted for an image."""
     chosen = choose_format(options, lut_format, output)

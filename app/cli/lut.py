@@ -14,8 +14,8 @@ from app.luts.formats import LutFormat, formats_by_suffix, read_lut
 from app.luts.formats.base import LutMetadata
 from app.luts.lut_error import ErrorStats
 
-Output: TypeAlias = Annotated[Path, typer.Option("--output", "-o", help="A file.")]
-Format: TypeAlias = Annotated[
+OutputFile: TypeAlias = Annotated[Path, typer.Option("--output", "-o", help="A file.")]
+FormatOption: TypeAlias = Annotated[
     LutFormat | None, typer.Option("--format", help="Default: the format of the suffix of OUT.")
 ]
 Options = TypeVar("Options", bound=LutOptions)
@@ -24,9 +24,9 @@ Options = TypeVar("Options", bound=LutOptions)
 @with_options(LutOptions, without={"format", "flatten"})
 def convert(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A LUT file.")],
-    output: Output,
+    output: OutputFile,
     options: LutOptions,
-    lut_format: Format = None,
+    lut_format: FormatOption = None,
 ) -> None:
     """Convert a LUT file; the suffixes set the formats."""
     chosen = choose_format(options, lut_format, output)

@@ -39,7 +39,7 @@ COMMANDS = {  # name: (function or group, summary); the summary is the first lin
     "compare": ("train.compare", "Train networks alike, and write a table and a plot."),
     "figures": (
         "train.figures",
-        "Draw what a model's basis LUTs do, and what they answer to on 200 photos.",
+        "Draw what a model's basis LUTs do, and what they respond to on 200 photos.",
     ),
     "measure": ("train.measure", "Measure a model, and write the figures into its card."),
     "restoration train": (
@@ -53,7 +53,7 @@ COMMANDS = {  # name: (function or group, summary); the summary is the first lin
 # The extra whose packages a module imports.
 EXTRAS = {"train": "training", "video": "video"}
 
-# Plain text, without completion and with Python's own tracebacks; rich takes 0.1 s to load.
+# Plain text, without completion and with Python's own tracebacks, since rich is slow to load.
 Typer = partial(
     typer.Typer, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
 )

@@ -15,11 +15,10 @@ from app.training import ablation_report, checkpoint, evaluation
 from app.training import distil as distillation
 from app.training import train as training
 from app.training.ablation import AblationConfig
-from app.training.artifact_metrics import ArtifactMetrics, measure_artifacts, summarize
 from app.training.config import read_config
 from app.training.data import good_photos, spread
 from app.training.ensemble import Ensemble
-from app.training.evaluation import Recovery, Score
+from app.training.evaluation import ArtifactMetrics, Recovery, Score, measure_artifacts, summarize
 from app.training.figures import draw_figures
 from app.training.gate import GateConfig, fit_gate
 from app.training.restoration import trainer
@@ -175,7 +174,7 @@ def figures(
     photos: Photos,
     inventory: Inventory = None,
 ) -> None:
-    """Draw what a model's basis LUTs do, and what they answer to on 200 photos.
+    """Draw what a model's basis LUTs do, and what they respond to on 200 photos.
 
     The figures are explained in docs/method.md.
     """

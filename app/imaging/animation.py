@@ -122,7 +122,7 @@ def convert_animation(
 
     Raises:
         DamagedImage: a frame cannot be decoded.
-        TooManyPixels: the result is longer than `source.max_result_bytes`.
+        ResultTooLarge: the result is longer than `source.max_result_bytes`.
         BadParameter: the format holds no such size.
     """
     longer, most = max(source.width, source.height), plan.format.codec.max_side

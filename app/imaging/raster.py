@@ -129,7 +129,7 @@ class EncodeSettings:
         subsampling: chroma subsampling of a JPEG, as in `Header`.
         metadata: what to write.
         profile: the ICC profile of the samples.
-        gain_map: as `Codec.read_gain_map` returns it; formats other than JPEG leave it out.
+        gain_map: as `ImageCodec.read_gain_map` returns it; formats other than JPEG leave it out.
     """
 
     quality: int

@@ -21,7 +21,7 @@ class Image:
         metadata: EXIF (orientation 1) and XMP of the source.
         format: the format that it was read from.
         subsampling: chroma subsampling of a JPEG source, as in `Header`.
-        gain_map: a JPEG that makes an HDR image of it, as of `Codec.read_gain_map`, or None.
+        gain_map: a JPEG that makes an HDR image of it, as of `ImageCodec.read_gain_map`, or None.
         notes: what was done to the image that clients may not expect.
 
     Raises:

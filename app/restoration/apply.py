@@ -18,7 +18,7 @@ Pixels: TypeAlias = NDArray[np.uint8 | np.uint16]
 T = TypeVar("T")
 ParallelMap: TypeAlias = Callable[[Callable[[T], None], Sequence[T]], None]
 
-STRIP = 1 << 18  # output pixels that a thread computes at a time: about 50 ms
+STRIP = 1 << 18  # output pixels that a thread computes at a time
 _STEP = 257  # of 16-bit levels in an 8-bit level
 
 

@@ -171,7 +171,7 @@ class ModelRunners:
         await asyncio.to_thread(compile_loops, [self.device.interpolation])
         await self._serve(self.registry)
         # Without the freeze every full collection examines what is loaded now, which stops all
-        # threads for 0.15 s.
+        # threads meanwhile.
         gc.freeze()
 
     async def _serve(self, registry: ModelRegistry) -> None:

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from app.errors import BadParameter, TooManyPixels
+from app.errors import BadParameter, ResultTooLarge
 from app.imaging.codecs import ImageFormat
 from app.imaging.probe import EncodedImage
 from app.imaging.resize import fit, resize_plane
@@ -189,7 +189,7 @@ def check_output(
     """Plan the enlargement of an image, before anything is computed.
 
     Raises:
-        TooManyPixels: the result would be too large; it holds the largest factor that is accepted.
+        ResultTooLarge: the result would be too large; it holds the largest factor that is accepted.
         BadParameter: see `plan_enlargement`.
     """
     longer = max(source.width, source.height) * reduction(source, options)
@@ -209,7 +209,7 @@ def check_output(
     smaller = np.arange(int(options.upscale * 100), 99, -1) / 100
     plans = (plan_enlargement(restorers, float(factor)) for factor in smaller)
     largest = next((it.factor for it in plans if fits(it)), 1.0)
-    raise TooManyPixels(
+    raise ResultTooLarge(
         f"upscale={options.upscale:g} makes {math.ceil(pixels * options.upscale**2)} pixels; "
         f"at most upscale={largest:g} is accepted for this image.",
         max_upscale=largest,

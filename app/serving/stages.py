@@ -42,7 +42,7 @@ Strip: TypeAlias = tuple[Pixels, Places]
 
 SAMPLES = 512  # pixels whose change is measured
 _SPREAD = (0.7548776662466927, 0.5698402909980532)  # 1/g and 1/g^2, where g^3 = g + 1
-STRIP = 1 << 20  # pixels that one thread processes at a time: about 5 ms
+STRIP = 1 << 20  # pixels that one thread processes at a time
 
 
 class Decoded(NamedTuple):

@@ -1,4 +1,4 @@
-"""The examples of a distillation: photographs to recover, and raw-like ones with answers."""
+"""The examples of a distillation: photographs to recover, and raw-like ones to be taught."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Batch(NamedTuple):
 
 
 class MixtureConfig(BaseModel):
-    """What a batch is made of. What is left of 1 is taught: damaged, and answered by the teachers.
+    """What a batch is made of. What is left of 1 is taught: damaged, with targets by the teachers.
 
     Attributes:
         recover: share of examples whose target is the photograph before the damage.
@@ -60,13 +60,13 @@ class MixtureConfig(BaseModel):
         taught: damage of taught examples.
         clipped: largest share of clipped pixels of photographs to be taught: raw renderings have
             headroom, and a network would recognise damaged photographs by the lack of it.
-        taught_size: side of the images in which the teachers answer; BPAM's answers at 192 pixels
+        taught_size: side of the images that the teachers receive; BPAM's outputs at 192 pixels
             are as good as at 512, and cost a seventh.
         damaged: damage of those to recover.
         local: share of examples whose light differs within the image, to be recovered.
         light: the light of those.
         antialiased: share of photographs of which the student gets an antialiased thumbnail: its
-            answer then hardly depends on how the thumbnail was made.
+            output then hardly depends on how the thumbnail was made.
         cached: how many batches of taught examples are kept and seen again: teachers cost more
             than the student. None makes new ones for every step.
     """
@@ -163,7 +163,7 @@ class DistillationDataset:
         if not path.exists():
             _write(path, self._make_taught(step))
         batch = _read(path)
-        # Mirrored every second time: the answers are the same, the thumbnails are new.
+        # Mirrored every second time: the targets are the same, the thumbnails are new.
         return _mirror(batch) if turn % 2 else batch
 
     def _make_taught(self, step: int) -> Batch:
@@ -222,7 +222,7 @@ class DistillationDataset:
     def _teach(
         self, views: list[Tensor], damages: list[Degradation], rng: np.random.Generator
     ) -> Batch:
-        """Answer damaged views by the teachers, who get thumbnails of their own."""
+        """Make targets of damaged views by the teachers, which get thumbnails of their own."""
         recipe = self._teachers.thumbnail
         count, side = self._colours, self._config.taught_size
         shown, images, indices, students, grays = [], [], [], [], []
@@ -237,7 +237,7 @@ class DistillationDataset:
             grays.append(gray)
         where = torch.stack(indices)
         places = places_of(where, side)
-        targets = self._teachers.answer(torch.stack(shown), torch.stack(images), where, places)
+        targets = self._teachers.predict(torch.stack(shown), torch.stack(images), where, places)
         finished = [
             to_gray(target, 1) if gray else target
             for target, gray in zip(targets, grays, strict=True)

@@ -85,7 +85,7 @@ def distil(config: DistilConfig, *, cache: Path | None = None) -> ModelCard:
 
     Args:
         config: the recipe.
-        cache: folder of the teachers' answers, where several students share them.
+        cache: folder of the teachers' outputs, where several students share them.
 
     Raises:
         Problem: a photograph, a teacher or the checkpoint cannot be read; the loss is not finite.
@@ -100,7 +100,7 @@ def distil(config: DistilConfig, *, cache: Path | None = None) -> ModelCard:
 def make_dataset(
     config: DistilConfig, photos: Photos, teachers: Teachers, cache: Path
 ) -> DistillationDataset:
-    """Make the dataset of a recipe; the teachers' answers are kept in the folder `cache`."""
+    """Make the dataset of a recipe; the teachers' outputs are kept in the folder `cache`."""
     return DistillationDataset(
         config.mixture,
         photos,
@@ -141,13 +141,13 @@ class Distillation:
             features = self.network.features(batch.thumbnails)
         kept = functional.dropout2d(features.float(), self._dropout)
         tables = self.network.decode(self.network.codes(kept))
-        answers = apply_local(tables, batch.colours, batch.places)
+        outputs = apply_local(tables, batch.colours, batch.places)
         every = -(-len(tables.table) // weights.tables)
         some = tables_at(tables.every(every), batch.places[::every, 0])
         return (
-            colour_loss(answers, batch.targets)
-            + weights.lab * lab_loss(answers, batch.targets)
-            + weights.clipping * clipping(answers, batch.targets)
+            colour_loss(outputs, batch.targets)
+            + weights.lab * lab_loss(outputs, batch.targets)
+            + weights.clipping * clipping(outputs, batch.targets)
             + weights.curvature * curvature_loss(some)
             + weights.excess_variation * excess_variation(self._along_ramps(LutBatch(some)))
         )

@@ -22,7 +22,7 @@ from app.training.augment import colours_at
 from app.training.bpam import Bpam
 from app.training.iat import Iat
 
-Look = Callable[[NDArray[Any]], NDArray[np.float32]]
+ColourMapping = Callable[[NDArray[Any]], NDArray[np.float32]]
 """The mapping predicted for one image: colours (..., 3) in 0..1 to colours."""
 
 
@@ -61,7 +61,7 @@ class Ensemble:
         """
         return _mixed(self._tables(thumbnails), colours, places)
 
-    def look(self, pixels: NDArray[np.uint8]) -> Look:
+    def look(self, pixels: NDArray[np.uint8]) -> ColourMapping:
         """Predict the mapping of an image (H, W, 3).
 
         To local networks, colours (H', W', 3) are those of the image, from its first to its last
@@ -82,7 +82,7 @@ class Ensemble:
 
 
 class _Pixelwise(NamedTuple):
-    """A network that answers for every pixel, and predicts no LUT.
+    """A network that predicts every pixel, and no LUT.
 
     Attributes:
         read: reads the authors' checkpoint.
@@ -122,13 +122,13 @@ class PixelwiseConfig(BaseModel):
 
 
 class TeachersConfig(BaseModel):
-    """The networks that answer, by the weighted mean of what they answer.
+    """The teachers, whose output is the weighted mean of these networks' outputs.
 
     Attributes:
         store: the model store of the LUT networks.
         models: their names, each with its weight.
         pixelwise: teachers beside them.
-        guard: a of `apply_guard`, for what those answer; the cards of the others state their own.
+        guard: a of `apply_guard`, for those outputs; the cards of the others state their own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -140,7 +140,7 @@ class TeachersConfig(BaseModel):
 
 
 class Teachers:
-    """Networks that answer together.
+    """Networks whose outputs are averaged.
 
     Attributes:
         sources: name, licence and origin of each.
@@ -173,7 +173,9 @@ class Teachers:
         self.sources += [PIXELWISE[it.network].source for it in config.pixelwise]
 
     @torch.no_grad()
-    def answer(self, thumbnails: Tensor, images: Tensor, indices: Tensor, places: Tensor) -> Tensor:
+    def predict(
+        self, thumbnails: Tensor, images: Tensor, indices: Tensor, places: Tensor
+    ) -> Tensor:
         """Enhance some pixels of images.
 
         Args:
@@ -185,16 +187,16 @@ class Teachers:
         Returns:
             float32 (B, P, 3) in 0..1.
         """
-        answers = self._ensemble(thumbnails, _at(images, indices), places) * self._share
+        outputs = self._ensemble(thumbnails, _at(images, indices), places) * self._share
         for network, share in self._pixelwise:
             guarded = apply_guard(network(images), images, self._guard).clamp(0.0, 1.0)
-            answers += _at(guarded, indices) * share
-        return answers
+            outputs += _at(guarded, indices) * share
+        return outputs
 
 
 def _mixed(tables: list[tuple[LutBatch, float]], colours: Tensor, places: Tensor) -> Tensor:
-    answers = [apply_local(it, colours, places).clamp(0.0, 1.0) * weight for it, weight in tables]
-    return torch.stack(answers).sum(dim=0)
+    outputs = [apply_local(it, colours, places).clamp(0.0, 1.0) * weight for it, weight in tables]
+    return torch.stack(outputs).sum(dim=0)
 
 
 def _places(colours: NDArray[Any]) -> Tensor:

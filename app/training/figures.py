@@ -149,7 +149,7 @@ def _draw_basis(luts: dict[int, Array]) -> Figure:
 
 
 def _draw_weights(weights: Array, photos: Sequence[NDArray[np.uint8]]) -> Figure:
-    """Show the weights of all photographs, and which property of a photograph each answers to."""
+    """Show the weights of all photographs, and which property of a photograph each responds to."""
     figure = Figure(figsize=(8.0, 4.2))
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     properties = _describe(photos)

@@ -133,9 +133,9 @@ class _Global(nn.Module):
         self.color_base = nn.Parameter(torch.eye(3))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        answers = self.generator(self.conv_large["proj"](images))
-        gamma: Tensor = self.gamma_linear(answers[:, 0])[:, 0] + self.gamma_base
-        matrix: Tensor = self.color_linear(answers[:, 1:]).view(-1, 3, 3) + self.color_base
+        outputs = self.generator(self.conv_large["proj"](images))
+        gamma: Tensor = self.gamma_linear(outputs[:, 0])[:, 0] + self.gamma_base
+        matrix: Tensor = self.color_linear(outputs[:, 1:]).view(-1, 3, 3) + self.color_base
         return gamma, matrix
 
 
@@ -153,8 +153,8 @@ class _Generator(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         features = features + self.pos_embed(features)
-        answers = self.attn(self.norm1(features.flatten(2).mT))
-        output: Tensor = answers + self.mlp(self.norm2(answers))
+        outputs = self.attn(self.norm1(features.flatten(2).mT))
+        output: Tensor = outputs + self.mlp(self.norm2(outputs))
         return output
 
 

@@ -25,32 +25,32 @@ _MARGIN = 1.5 / 255
 _RAMP_POINTS = 33
 
 
-def colour_loss(answers: Tensor, targets: Tensor) -> Tensor:
-    """L1 + cosine over colours (..., 3): mean |a - t| + mean (1 - a.t / (|a| |t|)).
+def colour_loss(predictions: Tensor, targets: Tensor) -> Tensor:
+    """L1 + cosine over colours (..., 3): mean |p - t| + mean (1 - p.t / (|p| |t|)).
 
     A norm below 5 levels counts as 5: the angle of a colour near black would have a gradient
     without bound.
     """
-    cosine = functional.cosine_similarity(answers, targets, dim=-1, eps=_HUELESS)
-    return functional.l1_loss(answers, targets) + (1.0 - cosine).mean()
+    cosine = functional.cosine_similarity(predictions, targets, dim=-1, eps=_HUELESS)
+    return functional.l1_loss(predictions, targets) + (1.0 - cosine).mean()
 
 
-def lab_loss(answers: Tensor, targets: Tensor) -> Tensor:
+def lab_loss(predictions: Tensor, targets: Tensor) -> Tensor:
     """Mean colour difference CIE 1976 of colours (..., 3) in sRGB, over 100.
 
-    A hundredth under the root bounds its gradient where answer and target are equal.
+    A hundredth under the root bounds its gradient where prediction and target are equal.
     """
-    squares = (_to_lab(answers) - _to_lab(targets)).square().sum(dim=-1)
+    squares = (_to_lab(predictions) - _to_lab(targets)).square().sum(dim=-1)
     return (squares + 0.01).sqrt().mean() / 100.0
 
 
-def clipping(answers: Tensor, targets: Tensor) -> Tensor:
-    """Detail lost: mean max(0, m - a) + max(0, a - 1 + m) over samples whose target has some.
+def clipping(predictions: Tensor, targets: Tensor) -> Tensor:
+    """Detail lost: mean max(0, m - p) + max(0, p - 1 + m) over samples whose target has some.
 
-    m, a level and a half, is what keeps an answer from being rounded to 0 or 255; a target has
+    m, a level and a half, is what keeps a prediction from being rounded to 0 or 255; a target has
     detail where it is rounded to neither.
     """
-    lost = functional.relu(_MARGIN - answers) + functional.relu(answers - (1.0 - _MARGIN))
+    lost = functional.relu(_MARGIN - predictions) + functional.relu(predictions - (1.0 - _MARGIN))
     return lost[(targets >= _HALF_LEVEL) & (targets <= 1.0 - _HALF_LEVEL)].sum() / lost.numel()
 
 

@@ -102,10 +102,10 @@ class Supervision:
     def loss(self, batch: Batch) -> Tensor:
         """Compute L1 + cosine, and the regularisation of the basis LUTs."""
         weights = self._config.losses
-        answers = apply_local(self.network(batch.thumbnails), batch.colours, batch.places)
+        outputs = apply_local(self.network(batch.thumbnails), batch.colours, batch.places)
         basis = self.network.basis()
         return (
-            colour_loss(answers, batch.targets)
+            colour_loss(outputs, batch.targets)
             + weights.smoothness * smoothness(basis)
             + weights.monotonicity * monotonicity(basis)
         )

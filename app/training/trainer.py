@@ -66,9 +66,9 @@ def psnr(network: Callable[[Tensor], LutBatch], batches: Iterable[Batch]) -> flo
     """Compute the PSNR of the network's outputs to the targets, in dB, the mean over images."""
     errors = []
     for batch in batches:
-        answers = apply_local(network(batch.thumbnails), batch.colours, batch.places)
-        answers = answers.clamp(0.0, 1.0)
-        errors.append((answers - batch.targets).square().mean(dim=(1, 2)))
+        outputs = apply_local(network(batch.thumbnails), batch.colours, batch.places)
+        outputs = outputs.clamp(0.0, 1.0)
+        errors.append((outputs - batch.targets).square().mean(dim=(1, 2)))
     # 60 dB is the most that counts: of an untouched image the error may be zero.
     return -10.0 * torch.cat(errors).clamp(min=1e-6).log10().mean().item()
 

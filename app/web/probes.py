@@ -37,7 +37,7 @@ def read_metrics(_: RequireMetricsScope, state: StateDep) -> Response:
 
 
 def _metrics_response(state: State) -> Response:
-    # Formatting takes some 5 ms, so the handlers are no coroutines: they run on a thread.
+    # Formatting is too slow for the event loop: the handlers are no coroutines and run on a thread.
     return Response(
         state["metrics"].exposition(), media_type="text/plain; version=0.0.4; charset=utf-8"
     )

@@ -87,7 +87,7 @@ class Upload:
             raise self._too_slow() from None
         if self.held <= JOINED_AT_ONCE:
             return b"".join(received)
-        # Joining 60 MB takes 45 ms; `join` does not hold the interpreter's lock meanwhile.
+        # A large join would hold up the event loop; `join` does not hold the interpreter's lock.
         return await asyncio.to_thread(b"".join, received)
 
     async def extract_image(self, request: Request, body: bytes) -> bytes:

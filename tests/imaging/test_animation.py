@@ -12,7 +12,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image as PilImage
 
-from app.errors import BadParameter, DamagedImage, Problem, TooManyFrames, TooManyPixels
+from app.errors import (
+    BadParameter,
+    DamagedImage,
+    Problem,
+    ResultTooLarge,
+    TooManyFrames,
+    TooManyPixels,
+)
 from app.imaging.animation import (
     AnimationPlan,
     Unchanged,
@@ -291,7 +298,7 @@ def test_the_result_is_limited() -> None:
     """An animation that becomes too long ends when it does."""
     probed = probe(animation("webp"), Limits(max_animation_bytes=1000))
     for image_format in FORMATS:
-        with pytest.raises(TooManyPixels, match="more than 1000 bytes"):
+        with pytest.raises(ResultTooLarge, match="more than 1000 bytes"):
             convert_animation(probed, Unchanged, plan(image_format))
 
 

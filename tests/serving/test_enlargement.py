@@ -11,7 +11,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from app.errors import BadParameter, TooManyPixels
+from app.errors import BadParameter, ResultTooLarge
 from app.imaging.codecs import ImageFormat
 from app.main import create_service
 from app.policies import AdmissionPolicy, Limits, ModelsPolicy
@@ -149,13 +149,13 @@ async def test_the_largest_factor_is_stated(store: Path) -> None:
         with service.admission.acquire() as permit:
             permit.enter()
             opened = await service.open(permit, body)
-            with pytest.raises(TooManyPixels, match="upscale=2") as too_many:
+            with pytest.raises(ResultTooLarge, match="upscale=2") as too_many:
                 await service.enhance(opened.plan(EnhanceOptions(upscale=2)))
             assert permit.stages == []
         accepted = too_many.value.extra["max_upscale"]
         assert accepted == 1.73  # the square root of 3
         await enlarge(service, body, upscale=accepted)
-        with pytest.raises(TooManyPixels):
+        with pytest.raises(ResultTooLarge):
             await enlarge(service, body, upscale=1.74)
         await enlarge(service, body, upscale=2, max_side=25)
 
@@ -164,7 +164,7 @@ async def test_memory_limits_the_factor(store: Path) -> None:
     """A result that would need more than all of the memory is rejected likewise."""
     body = png(noise())
     async with create(store, max_pixels=18_000, memory_bytes=18 * 18_000) as service:
-        with pytest.raises(TooManyPixels) as too_many:
+        with pytest.raises(ResultTooLarge) as too_many:
             await enlarge(service, body, upscale=2.9)
         accepted = too_many.value.extra["max_upscale"]
         assert 2 <= accepted < 2.9
@@ -174,7 +174,7 @@ async def test_memory_limits_the_factor(store: Path) -> None:
 async def test_the_format_limits_the_factor(service: EnhancementService) -> None:
     """WebP holds at most 16383 pixels on a side."""
     body = png(np.zeros((2, 10_000, 3), np.uint8))
-    with pytest.raises(TooManyPixels) as too_many:
+    with pytest.raises(ResultTooLarge) as too_many:
         await enlarge(service, body, upscale=2, format="webp")
     assert too_many.value.extra["max_upscale"] == 1.63
     assert (await enlarge(service, body, upscale=2)).format is ImageFormat.PNG

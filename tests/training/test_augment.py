@@ -174,7 +174,7 @@ def test_a_turned_hue_leaves_grays_alone():
     assert (turned(red) * 255 - red).abs().max() > 20
 
 
-def test_answers_are_whole_levels():
+def test_outputs_are_whole_levels():
     """Given any degradation, what comes out could have been read from an 8-bit file."""
     config = DegradeConfig(exposure=(-3, 1), contrast=(0.5, 1.5), saturation=(0, 2), hue=20.0)
 

@@ -1,4 +1,4 @@
-"""BPAM answers as its authors' code does."""
+"""BPAM's output is that of its authors' code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.helpers.published import read_input, read_result
 @pytest.mark.reference
 @pytest.mark.parametrize("name", ["a2803", "a2917", "a3102"])
 def test_enhanced_image(shared, name):
-    """Every pixel is within 1 level of the authors' answer."""
+    """Every pixel is within 1 level of the authors' output."""
     network = Bpam.read(shared / "weights" / "bpam-fivek-retouching.pth")
     image = torch.from_numpy(read_input(shared, name).copy()).permute(2, 0, 1)[None].float() / 255
 
@@ -24,7 +24,7 @@ def test_enhanced_image(shared, name):
 
 
 def test_sides_that_no_stage_divides(tmp_path):
-    """Given an image of 37 x 50 pixels, the answer has its size."""
+    """Given an image of 37 x 50 pixels, the output has its size."""
     torch.manual_seed(0)
 
     assert Bpam()(torch.rand(2, 3, 37, 50)).shape == (2, 3, 37, 50)

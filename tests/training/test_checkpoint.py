@@ -11,7 +11,7 @@ from app.training.losses import curvature_loss
 
 
 def test_a_new_network_changes_nothing():
-    """Given any thumbnail, an untrained network answers the identity."""
+    """Given any thumbnail, an untrained network predicts the identity."""
     network = new_network(n=4, s=3, w=5, d=9, seed=0)
 
     assert torch.equal(network(torch.rand(2, 3, 64, 64)).table[1], identity_table(9))
@@ -56,7 +56,7 @@ def test_axes_without_compression_have_no_matrix():
 
 
 def test_features_of_the_colours_have_no_effect_on_a_network_that_starts_without():
-    """Given a network that has none of them, one that goes on from it answers alike at first."""
+    """Given a network that has none of them, one that starts from it predicts the same."""
     old = new_network(n=2, s=2, w=3, d=5, seed=0)
     torch.nn.init.normal_(old.psi)
     network = new_network(n=2, s=2, w=3, d=5, seed=1, colours=4)

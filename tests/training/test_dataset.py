@@ -38,7 +38,7 @@ def spread(colours: torch.Tensor) -> float:
     return float((colours.amax(dim=-1) - colours.amin(dim=-1)).max())
 
 
-def test_taught_examples_have_the_teachers_answers(make):
+def test_taught_examples_have_the_teachers_outputs(make):
     """Given a teacher that brightens, the targets are brighter than the colours."""
     batch = make(taught=DARK).batch(0)
 
@@ -105,7 +105,7 @@ def alike(one: Batch, other: Batch, tolerance: float) -> bool:
 
 
 def test_a_cached_batch_comes_back_as_it_was(make):
-    """Given a taught batch that is cached, images are as they were, answers to half a level."""
+    """Given a taught batch that is cached, images are as they were, targets to half a level."""
     assert alike(make(cached=9, taught=DARK).batch(3), make(taught=DARK).batch(3), 0.003)
 
 
@@ -122,7 +122,7 @@ def test_a_bounded_number_of_batches_is_seen_again(make, tmp_path):
     assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["0.pt", "1.pt"]
 
 
-def test_what_is_cached_is_not_answered_again(make, tmp_path):
+def test_what_is_cached_is_not_computed_again(make, tmp_path):
     """Given a batch in the folder, that is what is read."""
     dataset = make(cached=2, taught=DARK)
     other = dataset.batch(1)

@@ -49,7 +49,7 @@ def short(config) -> DistilConfig:
 
 
 def test_the_student_comes_nearer_to_the_teacher(config):
-    """Given a few steps, its answers on held-out photos are nearer to the teacher's."""
+    """Given a few steps, its outputs on held-out photos are nearer to the teacher's."""
     distil(config)
 
     with (config.run / "metrics.csv").open(newline="") as file:

@@ -29,33 +29,33 @@ def constant(teacher: Model, brightness: float) -> Model:
     return Model(teacher.card, network)
 
 
-def test_one_model_answers_alone(teacher):
-    """Given one model, its answer to mid gray is the table's: 0.5 + 0.2 + 0.1."""
+def test_the_output_of_one_model(teacher):
+    """Given one model, its output to mid gray is the table's: 0.5 + 0.2 + 0.1."""
     colours, places = torch.full((2, 1, 3), 0.5), torch.rand(2, 1, 2)
-    answer = Ensemble([teacher])(torch.rand(2, 3, 64, 64), colours, places)
+    output = Ensemble([teacher])(torch.rand(2, 3, 64, 64), colours, places)
 
-    assert answer.flatten().tolist() == pytest.approx([0.8] * 6, abs=1e-5)
+    assert output.flatten().tolist() == pytest.approx([0.8] * 6, abs=1e-5)
 
 
-def test_several_models_answer_with_the_weighted_mean(teacher):
-    """Given answers 0.2 and 0.6 of weights 3 and 1, the mean is 0.3."""
+def test_several_models_are_averaged_by_weight(teacher):
+    """Given outputs 0.2 and 0.6 of weights 3 and 1, the mean is 0.3."""
     both = Ensemble([constant(teacher, 0.2), constant(teacher, 0.6)], [3, 1])
 
-    answer = both(torch.rand(1, 3, 64, 64), torch.rand(1, 4, 3), torch.rand(1, 4, 2))
+    output = both(torch.rand(1, 3, 64, 64), torch.rand(1, 4, 3), torch.rand(1, 4, 2))
 
-    assert answer.flatten().tolist() == pytest.approx([0.3] * 12)
+    assert output.flatten().tolist() == pytest.approx([0.3] * 12)
 
 
-def test_each_answer_is_clamped_before_they_are_mixed(teacher):
-    """Given answers 2.0 and 0.0, the mean is that of white and black, as users would see them."""
+def test_each_output_is_clamped_before_they_are_mixed(teacher):
+    """Given outputs 2.0 and 0.0, the mean is that of white and black, as users would see them."""
     both = Ensemble([constant(teacher, 2.0), constant(teacher, 0.0)])
 
-    answer = both(torch.rand(1, 3, 64, 64), torch.rand(1, 1, 3), torch.rand(1, 1, 2))
-    assert answer.tolist() == [[[0.5, 0.5, 0.5]]]
+    output = both(torch.rand(1, 3, 64, 64), torch.rand(1, 1, 3), torch.rand(1, 1, 2))
+    assert output.tolist() == [[[0.5, 0.5, 0.5]]]
 
 
-def test_a_local_look_answers_by_the_place(teacher):
-    """Given a network with a map, a colour's answer is that of its place in the image."""
+def test_a_local_look_depends_on_the_place(teacher):
+    """Given a network with a map, a colour's output is that of its place in the image."""
     network = make_network("slut")
     for parameter in (network.psi, network.shares.weight):
         torch.nn.init.normal_(parameter, std=50.0)  # the tables differ, and so do the places
@@ -73,7 +73,7 @@ def test_a_local_look_answers_by_the_place(teacher):
     assert np.ptp(gray[..., 0]) > 1e-3
 
 
-def test_a_look_answers_colours_of_any_shape(teacher):
+def test_a_look_maps_colours_of_any_shape(teacher):
     """Given a photo, its look maps arrays of colours, and black and white stay."""
     look = Ensemble([teacher]).look(PIXELS)
 
@@ -83,7 +83,7 @@ def test_a_look_answers_colours_of_any_shape(teacher):
     )
 
 
-def test_models_that_want_different_thumbnails_cannot_answer_together(teacher):
+def test_models_of_different_thumbnails_cannot_be_averaged(teacher):
     """Given one model with antialiasing and one without, they are refused."""
     recipe = ThumbnailRecipe(size=64, antialias=True)
     other = Model(teacher.card.model_copy(update={"thumbnail": recipe}), teacher.network)
@@ -92,8 +92,8 @@ def test_models_that_want_different_thumbnails_cannot_answer_together(teacher):
         Ensemble([teacher, other])
 
 
-def test_bpam_answers_beside_the_others(teacher, tmp_path):
-    """Given an untrained BPAM, whose answer is black, of equal weight: half of the other's."""
+def test_bpam_is_averaged_with_the_others(teacher, tmp_path):
+    """Given an untrained BPAM, whose output is black, of equal weight: half of the other's."""
     torch.save(Bpam().state_dict() | BLACK, tmp_path / "bpam.pth")
     config = TeachersConfig(
         store=tmp_path / "teachers",
@@ -103,10 +103,10 @@ def test_bpam_answers_beside_the_others(teacher, tmp_path):
     images, indices = torch.full((1, 3, 64, 64), 0.5), torch.arange(7)[None]
     where = images, images, indices, torch.rand(1, 7, 2)
 
-    answers = Teachers(config).answer(*where)
-    guarded = Teachers(config.model_copy(update={"guard": 0.2})).answer(*where)
+    outputs = Teachers(config).predict(*where)
+    guarded = Teachers(config.model_copy(update={"guard": 0.2})).predict(*where)
 
-    assert answers.flatten().tolist() == pytest.approx([0.4] * 21, abs=1e-5)
+    assert outputs.flatten().tolist() == pytest.approx([0.4] * 21, abs=1e-5)
     assert guarded.flatten().tolist() == pytest.approx([0.45] * 21, abs=1e-5)
 
 

@@ -13,19 +13,25 @@ from app.training.data import good_photos, photo_files
 from app.training.ensemble import Ensemble
 from app.training.evaluation import (
     DAMAGES,
+    ArtifactMetrics,
     Score,
     evaluate,
+    excess_variation,
     mean_de2000,
     mean_score,
+    measure_artifacts,
+    measure_photo,
     recover,
     score,
+    summarize,
 )
 
 PHOTO = np.random.default_rng(0).integers(40, 200, (32, 32, 3), np.uint8)
+NOISE = np.random.default_rng(0).integers(1, 255, (64, 80, 3), np.uint8)
 
 
 def test_each_test_pair_has_its_score(pairs, teacher):
-    """Given dark inputs and a network that brightens, the answers are nearer than the inputs."""
+    """Given dark inputs and a network that brightens, the outputs are nearer than the inputs."""
     report = evaluate(Ensemble([teacher]), pairs)
 
     assert list(report.scores) == ["sunset", "tea-gardens"]
@@ -33,7 +39,7 @@ def test_each_test_pair_has_its_score(pairs, teacher):
     assert report.mean.psnr > 15
 
 
-def test_a_contact_sheet_shows_input_answer_and_target(pairs, teacher, tmp_path):
+def test_a_contact_sheet_shows_input_output_and_target(pairs, teacher, tmp_path):
     """Given two pairs, the sheet has two rows of three, and dark inputs on the left."""
     evaluate(Ensemble([teacher]), pairs, sheet=tmp_path / "sheet.png")
 
@@ -108,7 +114,7 @@ def test_the_default_network_leaves_finished_photos_alone(shared):
 
 
 def test_psnr_is_that_of_the_8_bit_levels():
-    """Given an answer off by 10 levels everywhere, the PSNR is 20 log10(255 / 10)."""
+    """Given an output off by 10 levels everywhere, the PSNR is 20 log10(255 / 10)."""
     assert score(PHOTO + 10, PHOTO).psnr == pytest.approx(20 * np.log10(25.5), abs=1e-4)
 
 
@@ -119,7 +125,7 @@ def test_structure_survives_brightness_better_than_noise():
     assert score(PHOTO + 10, PHOTO).ssim > score((PHOTO + noise).astype(np.uint8), PHOTO).ssim
 
 
-def test_a_perfect_answer_has_no_difference():
+def test_a_perfect_output_has_no_difference():
     """Given the target itself: an infinite PSNR, an SSIM of 1, and no colour difference."""
     assert score(PHOTO, PHOTO) == Score(float("inf"), 1.0, 0.0, 0.0)
 
@@ -141,3 +147,77 @@ def test_de2000_agrees_with_the_published_test_data():
 def test_the_mean_is_that_of_each_figure():
     """Given two scores, their mean is figure by figure."""
     assert mean_score([Score(20, 0.8, 4, 3), Score(30, 1.0, 2, 1)]) == Score(25, 0.9, 3, 2)
+
+
+@pytest.fixture
+def untouched(teacher: Model) -> Model:
+    """Make a network that changes nothing."""
+    return Model(teacher.card, new_network(n=1, s=None, w=None, d=9, seed=0))
+
+
+def test_variation_of_a_straight_line_is_its_change():
+    """Given lines that only rise or only fall, the ratio is 1."""
+    assert excess_variation(np.array([[0.0, 1.0], [0.3, 0.5], [1.0, 0.0]])) == pytest.approx(1)
+
+
+def test_variation_counts_the_way_there_and_back():
+    """Given 0, 0.6, 0.4, 1: the way is 0.6 + 0.2 + 0.6 and the change 1."""
+    assert excess_variation(np.array([[0.0], [0.6], [0.4], [1.0]])) == pytest.approx(1.4)
+
+
+def test_the_identity_does_no_harm(untouched):
+    """Given a network that changes nothing: no bands, no clipping, no casts, no wavering."""
+    assert measure_photo(Ensemble([untouched]), NOISE) == pytest.approx((1, 1, 0, 0, 0), abs=0.01)
+
+
+def test_a_line_of_one_colour_has_no_bands():
+    """Given a ramp that is all clipped to white, the ratio is 1, not undefined."""
+    assert excess_variation(np.ones((5, 3))) == 1
+
+
+def test_bands_are_seen_on_ramps_and_axes(untouched):
+    """Given a table with a dent in the middle, ramps and axes have too much variation."""
+    untouched.network.identity[:, 4, 4, 4] -= 0.2
+
+    found = measure_photo(Ensemble([untouched]), NOISE)
+
+    assert found.ramps > 1.1
+    assert found.axes > 1.001
+
+
+def test_clipping_is_in_points(untouched):
+    """Given a table that sends everything to white, all pixels but the clipped ones are new."""
+    untouched.network.identity.fill_(1.5)
+    half_white = NOISE.copy()
+    half_white[:32] = 255
+
+    assert measure_photo(Ensemble([untouched]), half_white).clipping == pytest.approx(50)
+
+
+def test_a_cast_on_grays_is_seen(untouched):
+    """Given a table that takes a tenth of the blue, grays turn yellow by some dE2000."""
+    untouched.network.identity[2] *= 0.9
+
+    assert 2 < measure_photo(Ensemble([untouched]), NOISE).gray < 12
+
+
+def test_wavering_is_seen(teacher):
+    """Given a network that looks at fine noise, the reduced decode makes another thumbnail."""
+    network = new_network(n=1, s=1, w=1, d=5, seed=0)
+    network.psi.data.fill_(3.0)
+
+    assert measure_photo(Ensemble([Model(teacher.card, network)]), NOISE).thumbnail > 0.01
+
+
+def test_every_photo_has_its_measure_artifacts(teacher, small_photos):
+    """Given a folder, each photo is there by name."""
+    files = photo_files(small_photos)[:2]
+
+    assert list(measure_artifacts(Ensemble([teacher]), files)) == [path.name for path in files]
+
+
+def test_the_summary_is_near_the_worst_of_bands_and_the_mean_of_the_rest():
+    """Given 21 metrics, bands are the 20th in order, and the others are averaged."""
+    metrics = [ArtifactMetrics(1 + i, 1 + i, i, i, i) for i in range(21)]
+
+    assert summarize(metrics) == pytest.approx((20, 20, 10, 10, 10))

@@ -31,14 +31,14 @@ def test_exposure_is_corrected(shared, photos, stops, share):
 
 
 def test_sides_that_four_does_not_divide():
-    """Given images of 37 x 50 pixels, the answers have their size, and lie in 0..1."""
+    """Given images of 37 x 50 pixels, the outputs have their size, and lie in 0..1."""
     torch.manual_seed(0)
 
-    answers = Iat()(torch.rand(2, 3, 37, 50))
+    outputs = Iat()(torch.rand(2, 3, 37, 50))
 
-    assert answers.shape == (2, 3, 37, 50)
-    assert answers.min() >= 0
-    assert answers.max() <= 1
+    assert outputs.shape == (2, 3, 37, 50)
+    assert outputs.min() >= 0
+    assert outputs.max() <= 1
 
 
 def test_another_checkpoint_is_rejected(tmp_path):

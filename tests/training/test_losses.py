@@ -25,38 +25,38 @@ def ramp_along_red(values: list[float]) -> torch.Tensor:
 
 def test_colour_loss_is_mean_distance_plus_one_minus_mean_cosine():
     """Given one colour met and one at a right angle, L1 is 2/6 and the cosine term 1/2."""
-    answers = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    predictions = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
     targets = torch.tensor([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
 
-    assert colour_loss(answers, targets).item() == pytest.approx(2 / 6 + 1 / 2)
+    assert colour_loss(predictions, targets).item() == pytest.approx(2 / 6 + 1 / 2)
 
 
 def test_colour_loss_has_a_bounded_gradient_at_black():
-    """Given an answer of exactly black, its gradient is that of small numbers, not infinite."""
-    answers = torch.zeros(1, 3, requires_grad=True)
+    """Given a prediction of exactly black, its gradient is that of small numbers, not infinite."""
+    predictions = torch.zeros(1, 3, requires_grad=True)
 
-    colour_loss(answers, torch.tensor([[0.5, 0.5, 0.5]])).backward()
+    colour_loss(predictions, torch.tensor([[0.5, 0.5, 0.5]])).backward()
 
-    assert answers.grad is not None
-    assert answers.grad.abs().max() < 100
+    assert predictions.grad is not None
+    assert predictions.grad.abs().max() < 100
 
 
 def test_lab_loss_is_the_difference_of_cie_1976():
     """Given random colours, it is a hundredth of what scikit-image computes."""
-    answers, targets = torch.rand(2, 500, 3, generator=torch.Generator().manual_seed(0))
-    expected = deltaE_cie76(rgb2lab(answers.numpy()), rgb2lab(targets.numpy())).mean() / 100
+    predictions, targets = torch.rand(2, 500, 3, generator=torch.Generator().manual_seed(0))
+    expected = deltaE_cie76(rgb2lab(predictions.numpy()), rgb2lab(targets.numpy())).mean() / 100
 
-    assert lab_loss(answers, targets).item() == pytest.approx(expected, rel=1e-3)
+    assert lab_loss(predictions, targets).item() == pytest.approx(expected, rel=1e-3)
 
 
 def test_lab_loss_has_a_bounded_gradient_everywhere():
     """Given black, white and equal colours, the gradient is finite."""
-    answers = torch.tensor([[0.0] * 3, [1.0] * 3, [0.2, 0.4, 0.6]], requires_grad=True)
+    predictions = torch.tensor([[0.0] * 3, [1.0] * 3, [0.2, 0.4, 0.6]], requires_grad=True)
 
-    lab_loss(answers, torch.tensor([[1.0] * 3, [0.0] * 3, [0.2, 0.4, 0.6]])).backward()
+    lab_loss(predictions, torch.tensor([[1.0] * 3, [0.0] * 3, [0.2, 0.4, 0.6]])).backward()
 
-    assert answers.grad is not None
-    assert answers.grad.isfinite().all()
+    assert predictions.grad is not None
+    assert predictions.grad.isfinite().all()
 
 
 def test_smoothness_weighs_the_steps_at_both_ends_double():
@@ -88,10 +88,10 @@ def test_excess_variation_is_the_way_there_and_back():
 def test_clipping_counts_what_comes_near_the_ends_though_the_target_does_not():
     """Given samples at 0, beyond 1 and in the middle, each is charged up to 1.5 levels inside."""
     level = 1 / 255
-    answers = torch.tensor([[0.0, 1.0 + level, 0.5, 1.0]])
+    predictions = torch.tensor([[0.0, 1.0 + level, 0.5, 1.0]])
     targets = torch.tensor([[0.2, 0.9, 0.5, 1.0]])  # the last is white, and may be
 
-    assert clipping(answers, targets).item() == pytest.approx((1.5 + 2.5) * level / 4, rel=1e-4)
+    assert clipping(predictions, targets).item() == pytest.approx((1.5 + 2.5) * level / 4, rel=1e-4)
 
 
 @pytest.mark.parametrize("axis", [-3, -2, -1])

@@ -49,7 +49,7 @@ def exported() -> bytes:
 
 @pytest.mark.parametrize("architecture", GLOBAL)
 def test_every_architecture_is_exported(tmp_path: Path, architecture: str) -> None:
-    """ONNX Runtime answers as torch does, with standard operators of one opset alone."""
+    """ONNX Runtime computes what torch does, with standard operators of one opset alone."""
     write_network(tmp_path, make_network(architecture))
     model = read_model(tmp_path / "a" / "1")
     file = export_onnx(model, "float32", [])
@@ -116,7 +116,7 @@ def test_the_default_is_exported_within_1e_4(exported: bytes) -> None:
 
 
 def test_another_network_differs(exported: bytes) -> None:
-    """The comparison sees a network that answers something else."""
+    """The comparison sees a network with another output."""
     model = embedded()
     with torch.no_grad():
         model.network.psi.add_(0.05)

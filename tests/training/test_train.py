@@ -36,7 +36,7 @@ def config(pairs: Path, tmp_path: Path) -> TrainConfig:
 
 
 def test_the_network_learns_what_the_expert_does(config):
-    """Given targets twice as bright as inputs, held-out answers come nearer to them."""
+    """Given targets twice as bright as inputs, held-out outputs come nearer to them."""
     train(config)
 
     with (config.run / "metrics.csv").open(newline="") as file:

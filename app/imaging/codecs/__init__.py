@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Self
 
 from app.imaging.codecs import apng, avif, bmp, gif, heif, jpeg, jxl, png, tiff, webp
-from app.imaging.codecs.base import MAX_HEAD, Codec
+from app.imaging.codecs.base import MAX_HEAD, ImageCodec
 
 
 class ImageFormat(StrEnum):
@@ -15,9 +15,9 @@ class ImageFormat(StrEnum):
     A file has the first format whose codec recognises its content.
     """
 
-    codec: Codec
+    codec: ImageCodec
 
-    def __new__(cls, codec: Codec) -> Self:
+    def __new__(cls, codec: ImageCodec) -> Self:
         """Make a member of a codec."""
         member = str.__new__(cls, codec.name)
         member._value_ = codec.name

@@ -14,11 +14,11 @@ from typing import Literal
 import imagecodecs
 
 from app.imaging.codecs import png
-from app.imaging.codecs.base import AnimationCodec, Codec
+from app.imaging.codecs.base import AnimationCodec, ImageCodec
 from app.imaging.codecs.frames import (
     AnimationSettings,
+    BoundedFile,
     Frame,
-    Output,
     StoredFrame,
     compose,
     find_changes,
@@ -131,7 +131,7 @@ def read(body: bytes) -> Iterator[StoredFrame]:
 
 def write(frames: Iterator[Frame], settings: AnimationSettings) -> bytes:
     """Encode an animation; a frame holds the rectangle that changes."""
-    output = Output(settings.max_bytes)
+    output = BoundedFile(settings.max_bytes)
     still = EncodeSettings(0, "444", settings.metadata, settings.profile)
     sequence = 0
     for left, top, samples, seconds in find_changes(frames):
@@ -172,7 +172,7 @@ def encode(samples: Samples, settings: EncodeSettings) -> bytes:
     return still[:end] + added + still[end:]
 
 
-CODEC = Codec(
+CODEC = ImageCodec(
     name="apng",
     media_type="image/apng",
     suffixes=(".apng", ".png"),

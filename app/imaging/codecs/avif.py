@@ -16,7 +16,7 @@ from PIL import Image
 from PIL.AvifImagePlugin import AvifImageFile
 
 from app.imaging.codecs import avif_sequence, video_headers
-from app.imaging.codecs.base import AnimationCodec, Codec
+from app.imaging.codecs.base import AnimationCodec, ImageCodec
 from app.imaging.codecs.bmff import (
     Properties,
     check_boxes,
@@ -139,7 +139,7 @@ def _properties(body: bytes) -> Iterator[tuple[bytes, bytes]]:
     return read_boxes(find_box(find_box(meta, b"iprp"), b"ipco"))
 
 
-CODEC = Codec(
+CODEC = ImageCodec(
     name="avif",
     media_type="image/avif",
     suffixes=(".avif",),

@@ -9,7 +9,7 @@ from typing import Literal
 from app.imaging.codecs.frames import AnimationSettings, Frame, StoredFrame
 from app.imaging.raster import EncodeSettings, Header, Raster, Samples
 
-MAX_HEAD = 1 << 16  # bytes from the start of a file that `Codec.matches` receives
+MAX_HEAD = 1 << 16  # bytes from the start of a file that `ImageCodec.matches` receives
 
 MapColours = Callable[[Samples], Samples]  # of a palette (1, N, 3) uint8
 
@@ -32,7 +32,7 @@ class AnimationCodec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Codec:
+class ImageCodec:
     """One image format.
 
     The functions raise whatever their library raises; `app.imaging.probe.decode_errors` turns it

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.errors import NotAnImage
-from app.imaging.codecs.base import Codec
+from app.imaging.codecs.base import ImageCodec
 from app.imaging.raster import FormatError, Header, Raster, Samples, to_raster
 
 _CORE, _SHORTEST, _LONGEST = 12, 16, 200  # bytes of info headers
@@ -243,7 +243,7 @@ def matches(head: bytes) -> bool:
     return head.startswith(b"BM") and (header == _CORE or _SHORTEST <= header <= _LONGEST)
 
 
-CODEC = Codec(
+CODEC = ImageCodec(
     name="bmp",
     media_type="image/bmp",
     suffixes=(".bmp",),

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from app.errors import TooManyPixels
+from app.errors import ResultTooLarge
 from app.imaging.raster import FormatError, Metadata, Samples
 
 Rgba: TypeAlias = NDArray[np.uint8]  # (H, W, 4), straight alpha
@@ -79,7 +79,7 @@ class AnimationSettings:
     max_bytes: int
 
 
-class Output(BytesIO):
+class BoundedFile(BytesIO):
     """A file in memory that must not grow beyond a limit."""
 
     def __init__(self, max_bytes: int) -> None:
@@ -90,7 +90,7 @@ class Output(BytesIO):
         """Write bytes.
 
         Raises:
-            TooManyPixels: the file would be too long.
+            ResultTooLarge: the file would be too long.
         """
         written = super().write(data)
         check_length(self.tell(), self._max_bytes)
@@ -98,9 +98,9 @@ class Output(BytesIO):
 
 
 def check_length(length: int, max_bytes: int) -> None:
-    """Raise TooManyPixels if an animation was encoded to more bytes than are accepted."""
+    """Raise ResultTooLarge if an animation was encoded to more bytes than are accepted."""
     if length > max_bytes:
-        raise TooManyPixels(
+        raise ResultTooLarge(
             f"The result has more than {max_bytes} bytes; reduce it by max_side, or choose "
             "another format or a lower quality.",
             max_result_bytes=max_bytes,

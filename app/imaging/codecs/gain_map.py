@@ -65,7 +65,7 @@ _PARAMETERS = (
 
 
 def read_gain_map(body: bytes, header: Header) -> bytes | None:
-    """Return the gain map of an image, as `Codec.read_gain_map` does."""
+    """Return the gain map of an image, as `ImageCodec.read_gain_map` does."""
     # A gain map that is damaged is no reason to reject its image.
     with suppress(FormatError, IndexError, KeyError, ValueError, struct.error):
         segments = jpeg_segments.read_segments(body)

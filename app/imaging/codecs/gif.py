@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.GifImagePlugin import GifImageFile
 
-from app.imaging.codecs.base import AnimationCodec, Codec, MapColours
+from app.imaging.codecs.base import AnimationCodec, ImageCodec, MapColours
 from app.imaging.codecs.frames import Rgba, StoredFrame, compose
 from app.imaging.codecs.gif_writer import encode, write
 from app.imaging.raster import Animation, FormatError, Header, Raster, to_raster
@@ -232,7 +232,7 @@ def map_palettes(body: bytes, map_colours: MapColours, keep_texts: bool) -> byte
     return b"".join((*parts, mapped[position:]))
 
 
-CODEC = Codec(
+CODEC = ImageCodec(
     name="gif",
     media_type="image/gif",
     suffixes=(".gif",),

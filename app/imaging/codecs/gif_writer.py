@@ -18,10 +18,10 @@ from PIL.GifImagePlugin import getdata
 
 from app.imaging.codecs.frames import (
     AnimationSettings,
+    BoundedFile,
     Change,
     Clock,
     Frame,
-    Output,
     find_changes,
 )
 from app.imaging.raster import EncodeSettings, Samples
@@ -50,7 +50,11 @@ def write(frames: Iterator[Frame], settings: AnimationSettings) -> bytes:
     Opaque frames hold what changes. Others are cleared before the next one is drawn, since a GIF
     cannot make opaque pixels transparent otherwise.
     """
-    output, palettes, clock = Output(settings.max_bytes), _Palettes(), Clock(_UNIT, _LEAST_DURATION)
+    output, palettes, clock = (
+        BoundedFile(settings.max_bytes),
+        _Palettes(),
+        Clock(_UNIT, _LEAST_DURATION),
+    )
     first = next(frames)
     height, width, channels = first.samples.shape
     frames = chain((first,), frames)

@@ -7,7 +7,7 @@ from contextlib import suppress
 import numpy as np
 
 from app.imaging.codecs import gain_map, video_headers
-from app.imaging.codecs.base import Codec
+from app.imaging.codecs.base import ImageCodec
 from app.imaging.codecs.bmff import (
     check_boxes,
     ftyp_brands,
@@ -81,7 +81,7 @@ def decode(body: bytes) -> Raster:
 
 
 def read_gain_map(body: bytes, header: Header) -> bytes | None:
-    """Return the gain map of an image of Apple's cameras, as `Codec.read_gain_map` does."""
+    """Return the gain map of an image of Apple's cameras, as `ImageCodec.read_gain_map` does."""
     packets = (it for it in read_packets(body) if gain_map.APPLE_NAMESPACE.encode() in it)
     try:
         image = _primary(repair(body), with_auxiliary=True)
@@ -117,7 +117,7 @@ def _primary(body: bytes, *, with_auxiliary: bool = False) -> pi_heif.HeifImage:
     return images[images.primary_index]
 
 
-CODEC = Codec(
+CODEC = ImageCodec(
     name="heif",
     media_type="image/heif",
     suffixes=(".heic", ".heif"),

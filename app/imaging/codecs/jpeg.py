@@ -15,7 +15,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from app.errors import NotAnImage
 from app.imaging.codecs import gain_map, jpeg_segments
-from app.imaging.codecs.base import Codec
+from app.imaging.codecs.base import ImageCodec
 from app.imaging.codecs.jpeg_segments import APP1, APP2, EOI, EXIF, ICC, SOS, Segment
 from app.imaging.metadata import read_orientation
 from app.imaging.raster import (
@@ -215,7 +215,7 @@ def _subsampling(frame: Segment) -> str | None:
     return _SUBSAMPLINGS.get((min(across, 4), down), _SUBSAMPLINGS[min(across, 2), down])
 
 
-CODEC = Codec(
+CODEC = ImageCodec(
     name="jpeg",
     media_type="image/jpeg",
     suffixes=(".jpg", ".jpeg"),

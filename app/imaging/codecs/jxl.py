@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import imagecodecs
 
 from app.errors import NotAnImage
-from app.imaging.codecs.base import Codec
+from app.imaging.codecs.base import ImageCodec
 from app.imaging.codecs.bmff import check_boxes, read_boxes
 from app.imaging.colour import cicp_profile
 from app.imaging.hdr import read_hdr_coding
@@ -154,7 +154,7 @@ def _box(kind: bytes, payload: bytes | bytearray) -> bytes:
     return struct.pack(">I4s", 8 + len(payload), kind) + payload
 
 
-CODEC = Codec(
+CODEC = ImageCodec(
     name="jxl",
     media_type="image/jxl",
     suffixes=(".jxl",),

@@ -15,7 +15,7 @@ from contextlib import suppress
 import imagecodecs
 
 from app.errors import NotAnImage, TooMuchMetadata
-from app.imaging.codecs.base import Codec
+from app.imaging.codecs.base import ImageCodec
 from app.imaging.codecs.jpeg_segments import XMP
 from app.imaging.colour import cicp_profile, gamma_profile
 from app.imaging.hdr import read_hdr_coding
@@ -229,7 +229,7 @@ def _inflate(data: bytes, most: int) -> bytes:
     return inflated if inflater.eof else b""
 
 
-CODEC = Codec(
+CODEC = ImageCodec(
     name="png",
     media_type="image/png",
     suffixes=(".png",),

@@ -22,7 +22,7 @@ from tifffile import (
 )
 
 from app.errors import NotAnImage
-from app.imaging.codecs.base import Codec
+from app.imaging.codecs.base import ImageCodec
 from app.imaging.codecs.tiff_samples import JPEG, JPEG2000, JPEG2000_PEAK_BYTES, SPACES, decode_page
 from app.imaging.exif import (
     BYTE,
@@ -251,7 +251,7 @@ def _page(tiff: TiffFile, number: int) -> TiffPage | None:
         return None
 
 
-CODEC = Codec(
+CODEC = ImageCodec(
     name="tiff",
     media_type="image/tiff",
     suffixes=(".tif", ".tiff"),

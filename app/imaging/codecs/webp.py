@@ -11,12 +11,12 @@ from io import BytesIO
 import imagecodecs
 from PIL import Image
 
-from app.imaging.codecs.base import AnimationCodec, Codec
+from app.imaging.codecs.base import AnimationCodec, ImageCodec
 from app.imaging.codecs.frames import (
     AnimationSettings,
+    BoundedFile,
     Clock,
     Frame,
-    Output,
     StoredFrame,
     compose,
     find_changes,
@@ -177,7 +177,7 @@ def write(frames: Iterator[Frame], settings: AnimationSettings) -> bytes:
 
     The encoder of libwebp joins equal frames to one, so the container is written here.
     """
-    output, clock = Output(settings.max_bytes), Clock(_UNIT)
+    output, clock = BoundedFile(settings.max_bytes), Clock(_UNIT)
     metadata, still = settings.metadata, replace(_BARE, quality=settings.quality)
     flags = _IS_ANIMATED | _HAS_ICC
     flags |= _HAS_EXIF * bool(metadata.exif) | _HAS_XMP * bool(metadata.xmp)
@@ -207,7 +207,7 @@ def _uint24(*numbers: int) -> bytes:
     return b"".join(number.to_bytes(3, "little") for number in numbers)
 
 
-CODEC = Codec(
+CODEC = ImageCodec(
     name="webp",
     media_type="image/webp",
     suffixes=(".webp",),
