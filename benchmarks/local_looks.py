@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 from skimage.color import rgb2lab
 from torch import Tensor
 
-from app.imaging.resize import make_thumbnail
 from app.luts.apply import prepare
 from app.luts.local_lut import AnyLut, LocalLut
 from app.networks.base import LutBatch, Network
@@ -43,7 +42,7 @@ from app.training.evaluation import enhance, mean_de76
 from app.training.gate import GateConfig
 from app.training.trainer import psnr
 from benchmarks.kernel import make_lut, median_ratio, time_rounds
-from benchmarks.models import compute_psnr, read_pairs
+from benchmarks.models import compute_psnr, read_pairs, thumbnail_for
 from benchmarks.photos import SIZES, make_mosaic
 
 RECIPE = Path(__file__).parent.parent / "app" / "training" / "recipes" / "gate.toml"
@@ -87,9 +86,9 @@ def variants_of(model: Model) -> Iterator[tuple[str, Predict]]:
 @torch.no_grad()
 def measure_pairs(model: Model, predict: Predict, folder: Path) -> float:
     """Return the mean PSNR in dB over the pairs, on full-size pixels."""
-    recipe, scores = model.card.thumbnail, []
+    scores = []
     for photo, target in read_pairs(folder):
-        thumbnail = torch.from_numpy(make_thumbnail(photo, recipe.size, recipe.antialias))[None]
+        thumbnail = torch.from_numpy(thumbnail_for(photo, model))[None]
         colours = torch.from_numpy(photo / np.float32(255)).view(1, -1, 3)
         answer = apply_local(predict(thumbnail), colours, image_places(*photo.shape[:2]))
         levels = answer.clamp(0.0, 1.0).mul(255.0).round().view(photo.shape).numpy()
@@ -102,9 +101,7 @@ def time_luts(variants: list[tuple[Model, Predict]]) -> list[float]:
     """Return the milliseconds of the LUT of each variant on 12 MP, on one thread."""
     photo, works = make_mosaic(*SIZES[12]), {}
     for index, (model, predict) in enumerate(variants):
-        recipe = model.card.thumbnail
-        thumbnail = torch.from_numpy(make_thumbnail(photo, recipe.size, recipe.antialias))[None]
-        (lut,) = to_luts(predict(thumbnail))
+        (lut,) = to_luts(predict(torch.from_numpy(thumbnail_for(photo, model))[None]))
         works[str(index)] = prepare(lut, "tetrahedral", np.uint8).apply
     return [statistics.median(taken) for taken in time_rounds(works, photo, ROUNDS).values()]
 
@@ -129,15 +126,10 @@ def print_kernel() -> None:
         tables = tuple(look.at_strength(index / count) for index in range(count))
         shares = rng.dirichlet(np.ones(count), (8, 16, 16)).transpose(3, 0, 1, 2)[1:]
         luts[count] = LocalLut(tables, (shares * 255.0).astype(np.uint8))
-    taken: dict[int, list[float]] = {count: [] for count in luts}
-    for _ in range(1 + ROUNDS):
-        for count, lut in luts.items():
-            pixels, work = photo.copy(), prepare(lut, "tetrahedral", np.uint8).apply
-            begun = time.thread_time()
-            work(pixels)
-            taken[count].append(time.thread_time() - begun)
+    works = {str(count): prepare(lut, "tetrahedral", np.uint8).apply for count, lut in luts.items()}
+    taken = time_rounds(works, photo, ROUNDS, time.thread_time)
     for count in COUNTS:
-        print(f"{count} LUTs: {median_ratio(taken[count][1:], taken[1][1:]):.1f} times one")
+        print(f"{count} LUTs: {median_ratio(taken[str(count)], taken['1']):.2f} times one")
 
 
 def pan(model: Model, photo: NDArray[np.uint8]) -> tuple[float, float]:

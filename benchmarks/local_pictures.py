@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image
 
 from app.networks.store import read_model
 from app.policies import STORE
@@ -24,11 +24,11 @@ from app.training.ensemble import Ensemble
 from app.training.evaluation import enhance
 from app.training.local_light import relight
 from benchmarks.models import compute_psnr
+from benchmarks.sheet import draw_sheet
 
 Bytes = NDArray[np.uint8]
 
 TILE = (294, 194)
-GAP, HEADING = 6, 28
 QUALITY = 85
 
 
@@ -94,28 +94,12 @@ def make_row(scene: Scene, folder: Path, models: dict[str, Ensemble]) -> dict[st
     return {"a part in shade": shaded, **results, "original": original}
 
 
-def draw_sheet(rows: list[dict[str, Bytes]]) -> Image.Image:
-    """Draw a row of tiles for each scene, under the headings."""
-    columns = list(rows[0])
-    across, down = TILE[0] + GAP, TILE[1] + GAP
-    size = (len(columns) * across - GAP, HEADING + len(rows) * down)
-    sheet = Image.new("RGB", size, "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=17)
-    for column, name in enumerate(columns):
-        middle = (column * across + TILE[0] / 2, HEADING / 2)
-        draw.text(middle, name, "black", font, anchor="mm")
-        for row, tiles in enumerate(rows):
-            fitted = ImageOps.pad(Image.fromarray(tiles[name]), TILE, color="white")
-            sheet.paste(fitted, (column * across, HEADING + row * down))
-    return sheet
-
-
 def main(folder: Path, output: Path) -> None:
     """Write the sheet, and print what the local model gains."""
     stored = {"default": STORE / "default" / "2", "local": STORE / "local" / "1"}
     models = {name: Ensemble([read_model(place)]) for name, place in stored.items()}
     rows = [make_row(scene, folder, models) for scene in SCENES]
-    draw_sheet(rows).save(output, quality=QUALITY, optimize=True)
+    draw_sheet(rows, TILE).save(output, quality=QUALITY, optimize=True)
 
 
 if __name__ == "__main__":

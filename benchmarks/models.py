@@ -104,6 +104,14 @@ def compute_psnr(photo: NDArray[Any], target: NDArray[Any]) -> float:
     return float(10 * np.log10(255**2 / np.square(photo.astype(float) - target).mean()))
 
 
+def describe_lut(model: Model) -> str:
+    """Describe what a network predicts: "33³", "17³, shaper" or "2 × 33³, map"."""
+    network, size = model.network, f"{model.card.lut_size}³"
+    if network.map_shape is not None:
+        return f"{network.map_shape[0] + 1} × {size}, map"
+    return f"{size}, shaper" if network.has_shaper else size
+
+
 async def report(models: list[Model], folder: Path) -> None:
     """Print the table."""
     print("| model | method | parameters | LUT | 1 thumbnail, ms | 8 thumbnails, ms |", end="")
@@ -114,8 +122,7 @@ async def report(models: list[Model], folder: Path) -> None:
         large = await time_luts(device, models)
         for model, *times in zip(models, one, eight, large, strict=True):
             card = model.card
-            size = f"{card.lut_size}³{', shaper' if model.network.has_shaper else ''}"
-            row = [card.model_ref, card.architecture, f"{card.parameters:,}", size]
+            row = [card.model_ref, card.architecture, f"{card.parameters:,}", describe_lut(model)]
             row += [f"{times[0]:.1f}", f"{times[1]:.1f}", f"{times[2]:.0f}"]
             for interpolation in ("tetrahedral", "trilinear"):
                 row.append(f"{await measure_psnr(device, model, folder, interpolation):.2f}")

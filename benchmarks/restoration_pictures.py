@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from app.policies import STORE
 from app.restoration.store import Restorers, read_restorers
@@ -27,10 +27,10 @@ from benchmarks.restoration import (
     resize,
     upscaling_methods,
 )
+from benchmarks.sheet import draw_sheet
 
 SIDE, ZOOM = 128, 2  # pixels of a detail, in each direction
 TILE = SIDE * ZOOM
-GAP, HEADING = 4, 28
 QUALITY = 85
 
 
@@ -84,24 +84,11 @@ def enlarge(pixels: Bytes) -> Bytes:
     return pixels.repeat(ZOOM, 0).repeat(ZOOM, 1)
 
 
-def draw_sheet(rows: list[dict[str, Bytes]]) -> Image.Image:
-    """Draw a row of tiles for each detail, under the headings."""
-    columns = list(rows[0])
-    step = TILE + GAP
-    sheet = Image.new("RGB", (len(columns) * step - GAP, HEADING + len(rows) * step), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=17)
-    for column, name in enumerate(columns):
-        draw.text((column * step + TILE / 2, HEADING / 2), name, "black", font, anchor="mm")
-        for row, tiles in enumerate(rows):
-            sheet.paste(Image.fromarray(tiles[name]), (column * step, HEADING + row * step))
-    return sheet
-
-
 def main(folder: Path, output: Path) -> None:
     """Write the sheet."""
     restorers = read_restorers(STORE)
     rows = [make_row(detail, folder, restorers) for detail in DETAILS]
-    draw_sheet(rows).save(output, quality=QUALITY, subsampling=0, optimize=True)
+    draw_sheet(rows, (TILE, TILE)).save(output, quality=QUALITY, subsampling=0, optimize=True)
 
 
 if __name__ == "__main__":

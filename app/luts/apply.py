@@ -15,13 +15,15 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from app.luts import kernels, local_kernels
-from app.luts.local_lut import LUMA, LUMA_ONE, AnyLut, LocalLut, Places
+from app.luts.local_lut import LUMA, LUMA_ONE, MAX_TABLES, AnyLut, LocalLut, Places
 from app.luts.lut3d import Interpolation, Lut3D
 
 Pixels: TypeAlias = NDArray[np.uint8 | np.uint16]
 Applier: TypeAlias = Callable[[Pixels, Places], None]
 Loop: TypeAlias = Callable[[NDArray[Any]], None]
-LocalLoop: TypeAlias = Callable[[NDArray[np.uint64], NDArray[np.float64], NDArray[Any]], None]
+LocalLoop: TypeAlias = Callable[
+    [NDArray[np.uint64], NDArray[np.float32], NDArray[np.float64], NDArray[Any]], None
+]
 
 # A packed table has 13 bits per value: 4096 steps per unit, with head-room for overshoot.
 _VALUES, _STEPS, _LOWEST = 8192, 4096, -0.5
@@ -62,8 +64,8 @@ class PreparedLocalLut:
 
     Attributes:
         dtype: of the pixels.
-        loop: changes (H, W, 3) pixels of that dtype in place, given the places of the columns and
-            of the rows; see `local_kernels.mix_two_packed`.
+        loop: changes (H, W, 3) pixels of that dtype in place, given their places in columns and
+            rows of the map; see `local_kernels.mix_two_packed`.
         shape: (L, H', W') of the map.
     """
 
@@ -79,12 +81,12 @@ class PreparedLocalLut:
         _check(pixels, self.dtype)
         places = places or Places.of_image(*pixels.shape[:2])
         levels, height, width = self.shape
-        one = 1 << int(local_kernels.PLACE_BITS)
-        columns = np.rint(np.clip(places.x * width - 0.5, 0, width - 1) * one).astype(np.int64)
-        columns = columns // one * one * levels + columns % one
+        along = np.clip(places.x * width - 0.5, 0, width - 1)
+        columns = along.astype(np.uint64)
         rows = np.clip(places.y * height - 0.5, 0, height - 1)
         if pixels.size:
-            self.loop(columns.astype(np.uint64), rows, pixels)
+            fractions = (along - columns).astype(np.float32)
+            self.loop(columns * np.uint64(levels), fractions, rows, pixels)
 
 
 Prepared: TypeAlias = PreparedLut | PreparedLocalLut
@@ -172,10 +174,10 @@ def _make_local_loop(lut: LocalLut, dtype: np.dtype[Any]) -> LocalLoop:
         keys = _make_keys(lut.tables[0], top, kernels.WEIGHT_ONE, count)
         loop = local_kernels.mix_two_packed
         return partial(loop, keys, packed, _packed_levels(), np.uint64(count) * span, *rest)
-    steps = np.zeros((lut.size**3, 3, local_kernels.PADDED), np.float32)
+    steps = np.zeros((lut.size**3, 3, MAX_TABLES), np.float32)
     before = np.zeros((1, 3), np.float32)
     for index, it in enumerate(lut.tables):
-        table = it.table.reshape(-1, 3)
+        table = it.table.reshape(-1, 3) * np.float32(top / float(kernels.FLOAT_ONE))
         steps[..., index] = table - before
         before = table
     keys = _make_keys(lut.tables[0], top, kernels.FLOAT_ONE)
