@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from multiprocessing import forkserver
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 
 from tests.helpers.paths import PHOTOS
 from tests.helpers.server import PATIENCE, free_port
+from tests.helpers.waiting import wait_until
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -44,7 +44,7 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
     command = [sys.executable, "-m", "moto.server", "--port", str(port)]
     process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        _until_it_answers(f"http://127.0.0.1:{port}/moto-api/")
+        wait_until(lambda: _is_up(f"http://127.0.0.1:{port}/moto-api/"), PATIENCE)
         yield {
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
             "AWS_ACCESS_KEY_ID": "anybody",
@@ -57,12 +57,9 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
         log.close()
 
 
-def _until_it_answers(url: str) -> None:
-    give_up = time.monotonic() + PATIENCE
-    while time.monotonic() < give_up:
-        try:
-            with urlopen(url):  # noqa: S310 -- http
-                return
-        except URLError:
-            time.sleep(0.1)
-    raise TimeoutError(f"{url} does not answer")
+def _is_up(url: str) -> bool:
+    try:
+        with urlopen(url):  # noqa: S310 -- http
+            return True
+    except URLError:
+        return False

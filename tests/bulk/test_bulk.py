@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -18,6 +17,7 @@ from tests.helpers.cli import PATIENCE, invoke, run
 from tests.helpers.paths import PHOTOS
 from tests.helpers.ray_cluster import ALONE
 from tests.helpers.tolerances import assert_same_pixels
+from tests.helpers.waiting import wait_until
 
 NAME = "manifest.jsonl"
 PHOTO_COUNT = 40  # of a run that is killed in the middle
@@ -82,10 +82,7 @@ def test_a_killed_run_is_resumed(tmp_path: Path) -> None:
         shutil.copy(PHOTOS / "lake.jpg", source / f"{number:03}.jpg")
     command = [sys.executable, "-m", "app", "bulk", source, target, "--engine", "local"]
     first = psutil.Popen(command)
-    give_up = time.monotonic() + PATIENCE
-    while len(list(target.glob("*.jpg"))) < PHOTO_COUNT // 4:
-        assert time.monotonic() < give_up
-        time.sleep(0.005)
+    wait_until(lambda: len(list(target.glob("*.jpg"))) >= PHOTO_COUNT // 4, PATIENCE)
     workers = first.children(recursive=True)
     first.kill()
     first.wait()
@@ -110,10 +107,7 @@ def test_a_killed_process_costs_nothing(tmp_path: Path) -> None:
         shutil.copy(PHOTOS / "lake.jpg", source / f"{number:03}.jpg")
     command = [sys.executable, "-m", "app", "bulk", source, target, "--processes", "2"]
     running = psutil.Popen([*command, "--engine", "local"], stdout=subprocess.PIPE, text=True)
-    give_up = time.monotonic() + PATIENCE
-    while not list(target.glob("*.jpg")):
-        assert time.monotonic() < give_up
-        time.sleep(0.005)
+    wait_until(lambda: any(target.glob("*.jpg")), PATIENCE)
     (forks,) = [it for it in running.children() if "forkserver" in " ".join(it.cmdline())]
     forks.children()[0].kill()
     printed, _ = running.communicate(timeout=PATIENCE)

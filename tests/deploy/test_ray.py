@@ -20,6 +20,7 @@ from tests.helpers.paths import ROOT
 from tests.helpers.ray_cluster import ServedByRay, served_by_ray
 from tests.helpers.server import PATIENCE
 from tests.helpers.tolerances import assert_same_look, assert_same_lut, assert_same_pixels
+from tests.helpers.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -63,9 +64,8 @@ def test_any_replica_rebuilds_a_look(cluster: ServedByRay, photos: Path) -> None
     token = cluster.client.post("/enhance", content=photo).headers["X-Look"]
     recalled: set[float] = set()  # the start times of the replicas that did
     files: list[str] = []
-    give_up = time.monotonic() + PATIENCE
-    while len(recalled) < 2:
-        assert time.monotonic() < give_up
+
+    def both_recalled() -> bool:
         # Each replica has a cache of its own; the LUT has to be the same. Twice, since with a proxy
         # that alternates, one replica would get every LUT and the other every read of the metrics.
         for _ in range(2):
@@ -75,6 +75,9 @@ def test_any_replica_rebuilds_a_look(cluster: ServedByRay, photos: Path) -> None
         seen = samples(cluster.client)
         if seen.get(response_series("GET", "/lut/{token}", 200)):
             recalled.add(seen["process_start_time_seconds", ()])
+        return len(recalled) == 2
+
+    wait_until(both_recalled, PATIENCE)
     for file in files[1:]:
         assert_same_lut(file, files[0])
 
@@ -132,7 +135,6 @@ def test_a_body_too_large_is_rejected_before_it_is_sent(cluster: ServedByRay) ->
 
 def test_a_disconnect_reaches_the_replica(cluster: ServedByRay) -> None:
     """Clients that disconnect in the middle of a body are noticed behind the proxy as well."""
-    give_up = time.monotonic() + PATIENCE
     with ExitStack() as clients:
         for _ in range(DISCONNECTING):
             sock = clients.enter_context(socket.create_connection(("127.0.0.1", cluster.port)))
@@ -140,19 +142,15 @@ def test_a_disconnect_reaches_the_replica(cluster: ServedByRay) -> None:
                 b"POST /enhance HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n..."
             )
         # Before that, no replica may have received any of them.
-        while not samples(cluster.client)["clut_in_flight_bytes", ()]:
-            assert time.monotonic() < give_up
-    while True:
+        wait_until(lambda: samples(cluster.client)["clut_in_flight_bytes", ()] > 0, PATIENCE)
+
+    def noticed() -> bool:
         seen = samples(cluster.client)
-        free = not seen["clut_in_flight_bytes", ()]
-        if (
-            free
-            and 0
-            < seen.get(cancelled_in("receive"), 0)
-            == seen[response_series("POST", "/enhance", 499)]
-        ):
-            return
-        assert time.monotonic() < give_up, seen
+        cancelled = seen.get(cancelled_in("receive"), 0)
+        all_counted = 0 < cancelled == seen[response_series("POST", "/enhance", 499)]
+        return all_counted and not seen["clut_in_flight_bytes", ()]
+
+    wait_until(noticed, PATIENCE)
 
 
 def test_a_lost_node_is_survived(cluster: ServedByRay, photos: Path) -> None:
@@ -175,8 +173,7 @@ def test_a_lost_node_is_survived(cluster: ServedByRay, photos: Path) -> None:
 
     with ThreadPoolExecutor(CLIENTS) as pool:
         calls = [pool.submit(call) for _ in range(CLIENTS)]
-        while statuses.count(200) < SUCCESSES:
-            time.sleep(0.05)
+        wait_until(lambda: statuses.count(200) >= SUCCESSES, PATIENCE)
         cluster.kill_node()
         lost.set()
         for ended in calls:

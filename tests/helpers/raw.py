@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import socket
-import time
-from collections.abc import Callable
 
-PATIENCE = 60.0  # seconds until a test gives up, on a slow and busy machine
+from tests.helpers.waiting import PATIENCE
 
 
 def connect(port: int) -> socket.socket:
@@ -48,16 +46,3 @@ def post(path: str, body: bytes, *headers: str) -> bytes:
 def status_of(response: bytes) -> int:
     """Return the status of a response."""
     return int(response.split(b" ", 2)[1])
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
-    """Wait until a condition holds.
-
-    Raises:
-        TimeoutError: it does not hold in time.
-    """
-    give_up = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > give_up:
-            raise TimeoutError("the condition did not hold in time")
-        time.sleep(0.02)

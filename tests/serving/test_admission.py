@@ -11,6 +11,7 @@ from app.errors import Draining, Overloaded, TooMuchMemory
 from app.policies import AdmissionPolicy
 from app.serving.admission import Admission
 from app.serving.permit import Permit
+from tests.helpers.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -122,8 +123,7 @@ async def test_closing_waits_for_the_requests_in_flight() -> None:
     admission = create()
     with entered(admission):
         closing = asyncio.create_task(admission.close())
-        while not admission.closed:
-            await asyncio.sleep(0)
+        await until(lambda: admission.closed)
         assert not closing.done()
     await closing
 
@@ -136,9 +136,7 @@ async def test_requests_wait_for_memory_in_order() -> None:
     small, small_leaves = await reserve(admission, 30)
     assert (admission.reserved, admission.waiting) == (70, 2)
     first_leaves.set()
-    async with asyncio.timeout(60):
-        while admission.waiting:
-            await asyncio.sleep(0)
+    await until(lambda: not admission.waiting)
     assert admission.reserved == 90
     large_leaves.set()
     small_leaves.set()
@@ -169,9 +167,7 @@ async def test_a_cancelled_waiter_delays_no_other() -> None:
     cancelled, _ = await reserve(admission, 90)
     kept, kept_leaves = await reserve(admission, 30)
     cancelled.cancel()
-    async with asyncio.timeout(60):
-        while admission.waiting:
-            await asyncio.sleep(0)
+    await until(lambda: not admission.waiting)
     assert admission.reserved == 100
     first_leaves.set()
     kept_leaves.set()

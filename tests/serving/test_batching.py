@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from app.policies import BatchPolicy
 from app.serving.batching import Batcher, BatcherStoppedError
+from tests.helpers.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -78,9 +79,7 @@ async def test_a_wait_fills_the_batch() -> None:
     device = SlowDevice()
     async with Batcher(device.run, BatchPolicy(max_size=2, max_wait=1.0)) as batcher:
         first = asyncio.create_task(batcher.submit(1))
-        async with asyncio.timeout(60):
-            while not batcher.depth:
-                await asyncio.sleep(0)
+        await until(lambda: batcher.depth)
         assert await asyncio.gather(first, batcher.submit(2)) == [10, 20]
     assert device.batches == [[1, 2]]
 

@@ -24,6 +24,7 @@ from app.settings import Settings
 from tests.helpers.networks import make_network, write_network, write_other
 from tests.helpers.restoration import make_store
 from tests.helpers.service import GatedDevice, get_lut
+from tests.helpers.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -103,9 +104,7 @@ async def test_requests_end_with_the_model_they_began_with(store: Path, photo: b
         await device.wait_until_reached()
         shutil.rmtree(store / "other")
         reloading = asyncio.create_task(service.reload())
-        async with asyncio.timeout(60):
-            while "other@1" in list_models(service):
-                await asyncio.sleep(0.01)
+        await until(lambda: "other@1" not in list_models(service))
         assert not inside.done()
         device.open_gate()
         assert fingerprint((await inside).look.token) == fingerprint(before)

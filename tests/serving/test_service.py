@@ -36,6 +36,7 @@ from app.serving.service import EnhancementService
 from app.settings import Settings
 from tests.helpers.networks import make_network
 from tests.helpers.service import GatedDevice, get_lut
+from tests.helpers.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -79,9 +80,7 @@ async def predict(service: EnhancementService, body: bytes) -> ExportedLut:
 
 async def settle(service: EnhancementService) -> None:
     """Wait until no request is in flight."""
-    async with asyncio.timeout(60):
-        while service.admission.requests:
-            await asyncio.sleep(0.01)
+    await until(lambda: not service.admission.requests)
 
 
 async def test_the_result_holds_its_timings(service: EnhancementService, photo: bytes) -> None:
@@ -212,18 +211,14 @@ async def test_a_call_that_never_ends_fails_liveness(photo: bytes) -> None:
         with pytest.raises(DeadlineExceeded):
             await enhance(service, photo)
         assert device.reached.is_set()
-        async with asyncio.timeout(60):
-            while service.alive:
-                await asyncio.sleep(0.01)
+        await until(lambda: not service.alive)
         device.open_gate()
         await wait_until_alive(service)
 
 
 async def wait_until_alive(service: EnhancementService) -> None:
     """Wait until no thread is at work for far longer than the deadline."""
-    async with asyncio.timeout(60):
-        while not service.alive:
-            await asyncio.sleep(0.01)
+    await until(lambda: service.alive)
 
 
 async def test_leaving_completes_what_was_admitted(photo: bytes) -> None:
@@ -242,9 +237,7 @@ async def test_leaving_completes_what_was_admitted(photo: bytes) -> None:
 
 async def open_when_closed(service: EnhancementService, device: GatedDevice) -> None:
     """Open the gate once the service admits no more requests."""
-    async with asyncio.timeout(60):
-        while not service.admission.closed:
-            await asyncio.sleep(0.01)
+    await until(lambda: service.admission.closed)
     device.open_gate()
 
 
@@ -254,9 +247,7 @@ async def test_exported_luts_need_memory_too(photo: bytes) -> None:
         look = (await predict(service, photo)).look
         large = LutOptions(size=129)
         writing = asyncio.create_task(get_lut(service, look.token, large))
-        async with asyncio.timeout(60):
-            while not service.admission.reserved:
-                await asyncio.sleep(0)
+        await until(lambda: service.admission.reserved)
         assert service.admission.reserved == service.luts.memory(look.token, large)
         with pytest.raises(Overloaded):
             await get_lut(service, look.token, large)
@@ -298,9 +289,7 @@ async def test_a_failed_warm_up_fails_liveness(tmp_path: Path) -> None:
     write_model(tmp_path, network, name="a", licence="", source="", thumbnail=recipe)
     settings = Settings(models=ModelsPolicy(store=tmp_path, default="a"))
     async with create_service(settings) as service:
-        async with asyncio.timeout(60):
-            while service.alive:
-                await asyncio.sleep(0.01)
+        await until(lambda: not service.alive)
         assert not service.ready
 
 

@@ -103,7 +103,8 @@ def test_the_export_smooths_the_matrices(short, tmp_path):
 
     (found,), (expected,) = (read_store(store) for store in (smoothed.store, short.store))
 
-    assert not torch.equal(found.network.strong, expected.network.strong)
+    difference = (found.network.strong - expected.network.strong).abs().max()
+    assert difference > 0.01
     smooth(expected.network.requires_grad_(False), 0.2)
     for one, other in zip(found.network.matrices, expected.network.matrices, strict=True):
         torch.testing.assert_close(one, other)

@@ -18,7 +18,6 @@ from app.video.enhance import enhance_video
 from app.video.options import VideoOptions
 from app.video.parts import PART_FRAMES
 from tests.helpers.cli import PATIENCE, invoke
-from tests.helpers.raw import wait_until
 from tests.helpers.videos import (
     CUTS,
     FAST,
@@ -35,6 +34,7 @@ from tests.helpers.videos import (
     video_stream,
     write_clip,
 )
+from tests.helpers.waiting import wait_until
 
 pytestmark = pytest.mark.slow  # runs ffmpeg and whole programs
 

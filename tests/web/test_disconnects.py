@@ -15,8 +15,8 @@ from tests.helpers.files import scene
 from tests.helpers.heic import heic
 from tests.helpers.http import enlarged
 from tests.helpers.metrics import cancelled_in, grown, samples
-from tests.helpers.raw import wait_until
 from tests.helpers.server import PATIENCE, Server, serving
+from tests.helpers.waiting import wait_until
 
 CLIENTS = 40  # at once; all are admitted, but have to wait for memory
 ROUNDS = 4  # at least

@@ -16,8 +16,9 @@ import pytest
 
 from app.settings import Settings
 from tests.helpers.files import saved, scene
-from tests.helpers.raw import connect, wait_until
+from tests.helpers.raw import connect
 from tests.helpers.server import free_port, serving
+from tests.helpers.waiting import wait_until
 
 PROXY_IDLE = 1  # seconds; nginx's default is 60
 MARGIN = 15  # seconds between the two idle times, as between the defaults: 60 and 75

@@ -12,8 +12,9 @@ import pytest
 
 from tests.helpers.http import enlarged, problem
 from tests.helpers.metrics import response_series, samples
-from tests.helpers.raw import connect, exchange, post, receive_all, wait_until
+from tests.helpers.raw import connect, exchange, post, receive_all
 from tests.helpers.server import Server, serving
+from tests.helpers.waiting import wait_until
 
 ORIGIN = "https://gallery.example"
 

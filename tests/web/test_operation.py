@@ -9,8 +9,9 @@ import httpx
 from app.settings import Settings
 from tests.helpers.files import saved, scene
 from tests.helpers.metrics import cancelled_in, grown, response_series, samples
-from tests.helpers.raw import connect, post, wait_until
+from tests.helpers.raw import connect, post
 from tests.helpers.server import PATIENCE, Server, serving
+from tests.helpers.waiting import wait_until
 
 
 def test_probes(client: httpx.Client) -> None:

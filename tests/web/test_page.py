@@ -27,9 +27,10 @@ from tests.helpers.browser import drop, launching, needs_chromium, visiting
 from tests.helpers.http import enlarged
 from tests.helpers.metrics import samples
 from tests.helpers.networks import make_network, write_network
-from tests.helpers.raw import connect, post, wait_until
+from tests.helpers.raw import connect, post
 from tests.helpers.restoration import make_store
 from tests.helpers.server import Server, serving
+from tests.helpers.waiting import wait_until
 
 pytestmark = needs_chromium
 

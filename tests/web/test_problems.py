@@ -14,8 +14,9 @@ from tests.helpers.files import exif, scene
 from tests.helpers.heic import heic
 from tests.helpers.http import enlarged, problem
 from tests.helpers.metrics import samples
-from tests.helpers.raw import connect, post, wait_until
+from tests.helpers.raw import connect, post
 from tests.helpers.server import serving
+from tests.helpers.waiting import wait_until
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ import uvicorn
 from app.web.protocol import UVICORN
 from tests.helpers.http import enlarged
 from tests.helpers.metrics import grown, samples
-from tests.helpers.raw import connect, exchange, post, receive_all, status_of, wait_until
+from tests.helpers.raw import connect, exchange, post, receive_all, status_of
 from tests.helpers.server import Server, free_port, serving
+from tests.helpers.waiting import wait_until
 
 SECONDS = 1.5
 PROBE = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"

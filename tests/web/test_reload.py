@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import httpx
@@ -16,6 +15,7 @@ from app.web.api_keys import new_key
 from tests.helpers.http import bearer, problem
 from tests.helpers.networks import write_other
 from tests.helpers.server import PATIENCE, serving
+from tests.helpers.waiting import wait_until
 
 
 def served(client: httpx.Client, headers: dict[str, str] | None = None) -> set[str]:
@@ -53,10 +53,7 @@ def test_by_signal(tmp_path: Path, otters: bytes) -> None:
 
         def hang_up_until(text: str) -> None:
             server.process.send_signal(signal.SIGHUP)
-            give_up = time.monotonic() + PATIENCE
-            while text not in log.read_text():
-                assert time.monotonic() < give_up
-                time.sleep(0.05)
+            wait_until(lambda: text in log.read_text(), PATIENCE)
 
         write_other(tmp_path / "store")
         hang_up_until("read again: default@2, other@1")

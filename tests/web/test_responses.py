@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import socket
-import time
 from contextlib import ExitStack
 
 from tests.helpers.metrics import samples
 from tests.helpers.server import PATIENCE, Server, serving
+from tests.helpers.waiting import wait_until
 
 READERS = 3
 SIZE = 100  # lattice points on an axis: a file of 27 MB
@@ -36,10 +36,7 @@ def reserved(server: Server) -> float:
 
 def wait_until_nothing_is_reserved(server: Server) -> None:
     """Wait until all memory is given back."""
-    give_up = time.monotonic() + PATIENCE
-    while reserved(server):
-        assert time.monotonic() < give_up
-        time.sleep(0.05)
+    wait_until(lambda: not reserved(server), PATIENCE)
 
 
 def test_responses_count_until_they_are_read(otters: bytes) -> None:

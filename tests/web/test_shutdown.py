@@ -15,8 +15,9 @@ import pytest
 
 from tests.helpers.http import enlarged
 from tests.helpers.metrics import response_series, samples
-from tests.helpers.raw import connect, exchange, post, wait_until
+from tests.helpers.raw import connect, exchange, post
 from tests.helpers.server import PATIENCE, Server, free_port, serving
+from tests.helpers.waiting import wait_until
 
 PROBE = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
