@@ -142,15 +142,24 @@ def _sample_rows(pixels: Samples, size: int) -> NDArray[np.float32]:
 
 @jit
 def _sample(pixels: Samples, rows: Taps, columns: Taps, squeezed: NDArray[np.float32]) -> None:
+    """Interpolate row by row: collect the neighbours of all points, then mix them in vectors."""
     top, bottom, y = rows
     left, right, x = columns
+    corners = np.empty((12, len(x)), np.float32)  # RGB of the four neighbours
     for i in range(len(y)):
         above, below = pixels[top[i]], pixels[bottom[i]]
         for j in range(len(x)):
-            for c in range(3):
-                upper = _mix(above[left[j], c], above[right[j], c], x[j])
-                lower = _mix(below[left[j], c], below[right[j], c], x[j])
-                squeezed[c, i, j] = _mix(upper, lower, y[i])
+            one, two, three, four = above[left[j]], above[right[j]], below[left[j]], below[right[j]]
+            corners[0, j], corners[1, j], corners[2, j] = one[0], one[1], one[2]
+            corners[3, j], corners[4, j], corners[5, j] = two[0], two[1], two[2]
+            corners[6, j], corners[7, j], corners[8, j] = three[0], three[1], three[2]
+            corners[9, j], corners[10, j], corners[11, j] = four[0], four[1], four[2]
+        for c in range(3):
+            near, far, row = corners[c], corners[c + 3], squeezed[c, i]
+            near_below, far_below = corners[c + 6], corners[c + 9]
+            for j in range(len(x)):
+                upper = _mix(near[j], far[j], x[j])
+                row[j] = _mix(upper, _mix(near_below[j], far_below[j], x[j]), y[i])
 
 
 @jit

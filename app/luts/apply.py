@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeAlias, get_args
 
 import numpy as np
@@ -146,6 +146,7 @@ def _pack(lut: Lut3D) -> NDArray[np.uint64]:
     return kernels.pack(lut.table.reshape(-1, 3), np.float32(_LOWEST), np.float32(_STEPS))
 
 
+@cache
 def _packed_levels() -> NDArray[np.uint8]:
     # Sums are truncated to a step, so on average they lie in the middle of it.
     values = (np.arange(_VALUES) + 0.5) / _STEPS + _LOWEST
