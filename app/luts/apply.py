@@ -111,6 +111,11 @@ def prepare(lut: AnyLut, interpolation: Interpolation, dtype: DTypeLike) -> Prep
     return PreparedLut(dtype, _make_float_loop(lut, interpolation, int(np.iinfo(dtype).max)))
 
 
+def local_memory(tables: int, size: int) -> int:
+    """Return the most bytes that a local LUT takes with its precomputed tables."""
+    return 4 * 3 * (tables + MAX_TABLES) * size**3
+
+
 def apply(pixels: Pixels, lut: AnyLut, interpolation: Interpolation = "tetrahedral") -> None:
     """Apply a LUT to the pixels of an image in place; see `prepare` and `PreparedLut.apply`."""
     prepare(lut, interpolation, pixels.dtype).apply(pixels)

@@ -9,6 +9,7 @@ from app.errors import BadParameter
 from app.imaging.animation import check_animation
 from app.imaging.codecs import ImageFormat
 from app.imaging.probe import EncodedImage
+from app.luts.apply import local_memory
 from app.luts.export import LutOptions
 from app.networks.store import Model
 from app.restoration.cleaning import Cleaner
@@ -95,7 +96,7 @@ class OpenedImage:
             source = self.source.first_frame() if animated else self.source
             enlargement = check_output(source, options, image_format, self.restorers, self.limits)
             output = output_memory(source, options, image_format, enlargement)
-            memory = max(source.peak_bytes, output)
+            memory = max(source.peak_bytes, output) + self._tables_memory()
         cleaner = find_cleaner(self.restorers, options)
         return EnhancePlan(
             self.permit,
@@ -120,6 +121,11 @@ class OpenedImage:
             check_animation(source, self.limits.image)
         thumbnail = ceil(source.peak_bytes * source.thumbnail_pixels(side) / source.pixels)
         return max(thumbnail, export_memory(self.model, options))
+
+    def _tables_memory(self) -> int:
+        """Return what the tables of a local look take; one table alone is little."""
+        network = self.model.network
+        return local_memory(network.map_shape[0] + 1, network.lut_size) if network.map_shape else 0
 
     def _animation_memory(self, options: EnhanceOptions) -> int:
         if options.cleaning != OFF or options.upscale != 1:

@@ -78,7 +78,7 @@ def _report_failure(task: asyncio.Task[None]) -> None:
 
 
 STEEP, SMOOTH = Lut3D.identity(2), Lut3D.identity(33)  # the first is too steep to pack
-LOCAL = LocalLut((SMOOTH, SMOOTH), np.zeros((1, 1, 1, 1), np.uint8))
+LOCAL = [LocalLut((it, it), np.zeros((1, 1, 1, 1), np.uint8)) for it in (SMOOTH, STEEP)]
 
 
 def compile_loops(interpolations: Iterable[Interpolation]) -> None:
@@ -90,7 +90,8 @@ def compile_loops(interpolations: Iterable[Interpolation]) -> None:
         for interpolation in interpolations:
             apply.apply(pixel, SMOOTH, interpolation)
             apply.apply(pixel, STEEP, interpolation)
-        apply.apply(pixel, LOCAL)
+        for local in LOCAL:
+            apply.apply(pixel, local)
     write_cube(STEEP, title="")
     compile_restoration()
 

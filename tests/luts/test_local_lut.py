@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from numpy.typing import DTypeLike, NDArray
 
-from app.luts.apply import apply, prepare
+from app.luts.apply import PreparedLocalLut, apply, local_memory, prepare
 from app.luts.local_lut import LocalLut, Places
 from app.luts.lut3d import Lut3D
 
@@ -51,6 +53,19 @@ def test_the_loops_are_within_a_level_of_double_precision(
     expected = np.rint(lut.evaluate(pixels / top, places, "tetrahedral").clip(0, 1) * top)
     apply(pixels, lut)
     assert np.abs(pixels - expected).max() <= top / 255
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_the_memory_of_prepared_tables_is_known(dtype: DTypeLike) -> None:
+    """No local LUT takes more than it is charged for; most of it is taken by many tables."""
+    for count in (2, 10, 16):
+        lut = make_local(count, 8)
+        prepared = prepare(lut, "tetrahedral", dtype)
+        assert isinstance(prepared, PreparedLocalLut)
+        assert isinstance(prepared.loop, partial)
+        _, tables, *_ = prepared.loop.args
+        assert lut.nbytes + tables.nbytes <= local_memory(count, lut.size)
+    assert lut.nbytes + tables.nbytes > 0.9 * local_memory(count, lut.size)
 
 
 def test_strips_are_parts_of_the_image() -> None:

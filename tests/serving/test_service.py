@@ -22,6 +22,7 @@ from app.errors import (
     UnknownModel,
 )
 from app.imaging.codecs import ImageFormat
+from app.luts.apply import local_memory
 from app.luts.export import LutOptions
 from app.luts.token import LookToken
 from app.main import create_service
@@ -91,6 +92,17 @@ async def test_the_result_holds_its_timings(service: EnhancementService, photo: 
     assert 0 <= enhanced.timings.queue <= enhanced.timings.total
     predicted = await predict_lut_of_file(service, photo, PredictLutOptions())
     assert set(predicted.timings.seconds) == {"decode", "predict", "encode"}
+
+
+async def test_the_tables_of_local_looks_are_charged(
+    service: EnhancementService, photo: bytes
+) -> None:
+    """They take megabytes, however small the image."""
+    with service.admission.acquire() as permit:
+        permit.enter()
+        local = (await service.open(permit, photo, model="local")).plan(EnhanceOptions())
+        overall = (await service.open(permit, photo)).plan(EnhanceOptions())
+    assert local.memory == overall.memory + local_memory(2, 33)
 
 
 async def test_an_opened_image_knows_what_it_costs(
