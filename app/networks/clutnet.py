@@ -160,7 +160,7 @@ class _MeanPool(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, C, H / 4, W / 4)."""
         batch, channels, height, width = pixels.shape
-        rows = pixels.view(batch, channels, height // 4, 4, width).sum(dim=3)
+        rows = pixels.reshape(batch, channels, height // 4, 4, width).sum(dim=3)
         means: Tensor = (rows[..., 0::4] + rows[..., 1::4] + rows[..., 2::4] + rows[..., 3::4]) / 16
         return means
 
