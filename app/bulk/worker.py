@@ -15,8 +15,8 @@ from app.bulk.manifest import Job, Result, Status
 from app.bulk.storage import open_storage, output_name
 from app.errors import BadParameter, BadVideo, BodyTooLarge, NotAnImage, Problem
 from app.main import create_service
-from app.serving.files import enhance_file
 from app.serving.options import EnhanceOptions
+from app.serving.service import enhance_file
 from app.serving.warmup import tune_process
 from app.settings import Settings
 

@@ -16,10 +16,9 @@ from app.cli.options import with_options
 from app.errors import BadParameter, Problem
 from app.imaging.codecs import ImageFormat
 from app.main import create_service
-from app.serving.files import enhance_file, predict_lut_of_file
 from app.serving.options import EnhanceOptions, PredictLutOptions
 from app.serving.results import EnhancedImage
-from app.serving.service import EnhancementService
+from app.serving.service import EnhancementService, enhance_file, predict_lut_of_file
 from app.settings import Settings
 
 CONCURRENT_FILES = 8  # enough to keep a few cores and the network busy

@@ -26,6 +26,7 @@ from app.serving.looks import (
 )
 from app.serving.model_runners import ModelRunners, Thumbnail
 from app.serving.opened_image import EnhancePlan, OpenedImage
+from app.serving.options import EnhanceOptions, PredictLutOptions
 from app.serving.permit import Permit
 from app.serving.restoration import OutputLimits
 from app.serving.results import EnhancedImage, Look, PredictedLut
@@ -196,3 +197,31 @@ class EnhancementService:
         if given is not None:
             return adapt_look(given, model, prediction)
         return to_look(model, prediction.code, prediction.lut)
+
+
+async def enhance_file(
+    service: EnhancementService, body: bytes, options: EnhanceOptions
+) -> EnhancedImage:
+    """Admit, open and enhance an image.
+
+    Raises:
+        Problem: as `Admission.acquire`, `EnhancementService.open` and its `enhance`.
+    """
+    with service.admission.acquire() as permit:
+        permit.enter()
+        opened = await service.open(permit, body, options.model, options.look)
+        return await service.enhance(opened.plan(options))
+
+
+async def predict_lut_of_file(
+    service: EnhancementService, body: bytes, options: PredictLutOptions
+) -> PredictedLut:
+    """Admit and open an image, and export the LUT for it.
+
+    Raises:
+        Problem: as `Admission.acquire`, `EnhancementService.open` and its `predict_lut`.
+    """
+    with service.admission.acquire() as permit:
+        permit.enter()
+        opened = await service.open(permit, body, options.model)
+        return await service.predict_lut(opened, options, options.truncated)

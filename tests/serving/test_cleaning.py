@@ -15,10 +15,9 @@ from app.errors import BadParameter
 from app.main import create_service
 from app.policies import AdmissionPolicy, ModelsPolicy
 from app.restoration.store import write_restorer
-from app.serving.files import enhance_file
 from app.serving.options import EnhanceOptions
 from app.serving.results import EnhancedImage
-from app.serving.service import EnhancementService
+from app.serving.service import EnhancementService, enhance_file
 from app.settings import Settings
 from tests.helpers.restoration import CREDIT, cleaning, make_store
 

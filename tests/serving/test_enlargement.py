@@ -16,11 +16,10 @@ from app.imaging.codecs import ImageFormat
 from app.main import create_service
 from app.policies import AdmissionPolicy, Limits, ModelsPolicy
 from app.restoration.store import read_restorers
-from app.serving.files import enhance_file
 from app.serving.options import EnhanceOptions
 from app.serving.restoration import plan_enlargement
 from app.serving.results import EnhancedImage
-from app.serving.service import EnhancementService
+from app.serving.service import EnhancementService, enhance_file
 from app.settings import Settings
 from tests.helpers.restoration import make_store
 

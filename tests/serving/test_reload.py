@@ -17,9 +17,8 @@ from app.main import create_service
 from app.networks.base import ThumbnailRecipe
 from app.networks.store import write_model
 from app.policies import ModelsPolicy
-from app.serving.files import enhance_file, predict_lut_of_file
 from app.serving.options import EnhanceOptions, PredictLutOptions
-from app.serving.service import EnhancementService
+from app.serving.service import EnhancementService, enhance_file, predict_lut_of_file
 from app.settings import Settings
 from tests.helpers.networks import make_network, write_network, write_other
 from tests.helpers.restoration import make_store

@@ -30,10 +30,9 @@ from app.networks.adaint import AdaInt
 from app.networks.base import ThumbnailRecipe
 from app.networks.store import write_model
 from app.policies import BYTES_PER_PIXEL, AdmissionPolicy, ModelsPolicy
-from app.serving.files import enhance_file, predict_lut_of_file
 from app.serving.options import EnhanceOptions, PredictLutOptions, choose_format
 from app.serving.results import STAGES, EnhancedImage, ExportedLut
-from app.serving.service import EnhancementService
+from app.serving.service import EnhancementService, enhance_file, predict_lut_of_file
 from app.settings import Settings
 from tests.helpers.networks import make_network
 from tests.helpers.service import GatedDevice, get_lut
