@@ -28,7 +28,8 @@ COMPILED = [
 with atheris.instrument_imports(include=["app", "tifffile"], exclude=COMPILED):
     from app.errors import BadLutFile, Problem
     from app.imaging import xmp as xmp_packets
-    from app.imaging.codecs import bmff, bmff_items, jpeg, jxl, video_headers
+    from app.imaging.codecs import bmff, bmff_items, jpeg, video_headers
+    from app.imaging.codecs import jxl as jxl_codec
     from app.imaging.codecs.bmff_items import read_configuration
     from app.imaging.codecs.gain_map import read_gain_map
     from app.imaging.colour import reduce_profile
@@ -92,7 +93,7 @@ def boxes(data: bytes) -> None:
 
 def jxl(data: bytes) -> None:
     """Parse the header of a codestream."""
-    jxl.parse_codestream_header(jxl.SIGNATURE + data)
+    jxl_codec.parse_codestream_header(jxl_codec.SIGNATURE + data)
 
 
 def video_header(data: bytes) -> None:
@@ -184,7 +185,7 @@ def seeds(folder: Path) -> None:
             container(b"avif", [part, avif_item(scene(), rotated(1), box(b"clap", bytes(32)))]),
             container(b"heic", [heic_item(scene()), exif_item]),
         ],
-        "jxl": [it[2:] for it in files if it.startswith(jxl.SIGNATURE)],
+        "jxl": [it[2:] for it in files if it.startswith(jxl_codec.SIGNATURE)],
         "video_header": [
             b"1" + avif_item(scene()).data,
             read_configuration(heic([scene()]), b"hvcC"),
