@@ -127,6 +127,16 @@ corpora: .venv/dev
 	benchmarks/debian_sources.sh corpora libheif opencv
 	$(BIN)/python -m benchmarks.corpora corpora
 
+# Sends the animations among the test images of other projects, and compares them with Chromium.
+.PHONY: animations
+
+animations: .venv/dev tools
+	mkdir -p .venv/animations/sources
+	$(PIP) download --no-binary :all: --no-deps --dest .venv/animations/sources Pillow
+	for archive in .venv/animations/sources/*.tar.gz; do tar xzf $$archive -C .venv/animations; done
+	benchmarks/debian_sources.sh .venv/animations gdk-pixbuf vips giflib
+	$(BIN)/python -m benchmarks.animations .venv/animations
+
 # Coverage-guided fuzzing, SECONDS per target; a failing input is written to a file crash-*.
 SECONDS ?= 60
 

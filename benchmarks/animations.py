@@ -1,73 +1,88 @@
-"""Send the animated test images of other projects to the service; compare times with other readers.
+"""Send the animated test images of other projects to the service; compare them with a browser.
 
-    make corpora                             # downloads the files
-    python -m benchmarks.animations corpora
-
-Each file that ImageMagick (GIF, WebP) or ffprobe (APNG, AVIF) reads as an animation is sent to
-/enhance. The response is 4xx with a problem document, or an animation in which the same reader
-finds the durations of the same frames. It needs both programs.
+`make animations` downloads the test images of Pillow, gdk-pixbuf, libvips and giflib and runs this
+program on them. Each GIF, PNG, WebP and AVIF file that has several frames, according to Chromium's
+ImageDecoder, is sent to /enhance and /lut. The response is 4xx with a problem document, or an
+animation in which Chromium finds the same number of frames, durations and number of plays. Files
+that Chromium rejects must not be an error of the server. It needs Debian's chromium.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import subprocess
+import os
 import sys
-import tempfile
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 
-from app.imaging.codecs import ImageFormat, detect_format
+import httpx
+from playwright.sync_api import Page
+
+from tests.helpers.browser import launching, visiting
+from tests.helpers.image_decoder import read_timing
 from tests.helpers.server import serving
 
-READ = {ImageFormat.GIF, ImageFormat.WEBP, ImageFormat.APNG, ImageFormat.AVIF}
+SIGNATURES = {
+    "image/gif": (0, (b"GIF87a", b"GIF89a")),
+    "image/png": (0, (b"\x89PNG\r\n\x1a\n",)),
+    "image/webp": (8, (b"WEBP",)),
+    "image/avif": (4, (b"ftypavif", b"ftypavis")),
+}
+PATIENCE = 100.0  # seconds
 
 
 def main(folder: Path) -> int:
-    """Print counts by format, and every file whose frames differ; return their number."""
-    counts: Counter[str] = Counter()
-    differing = 0
+    """Print counts by project and format, and every wrong response; return their number."""
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    with serving() as server, tempfile.TemporaryDirectory() as name:
-        result = Path(name) / "result"
+    counts: Counter[tuple[str, str, str]] = Counter()
+    wrong = 0
+    with ExitStack() as stack:
+        client = stack.enter_context(serving(log=Path(os.devnull))).client
+        browser = stack.enter_context(launching())
+        page = stack.enter_context(visiting(browser, f"{client.base_url}/livez"))
         for path in sorted(it for it in folder.rglob("*") if it.is_file()):
             body = path.read_bytes()
-            image_format = detect_format(body)
-            if image_format not in READ:
+            media_type = find_media_type(body)
+            if media_type is None:
                 continue
-            before = read_durations(path, image_format)
-            if before is None or len(before) < 2:
+            outcome = examine(client, page, body, media_type)
+            if outcome is None:
                 continue
-            response = server.client.post("/enhance?model=vivid", content=body, timeout=100)
-            outcome = str(response.status_code)
-            if response.status_code == 200:
-                result.write_bytes(response.content)
-                after = read_durations(result, image_format)
-                if after != before:
-                    outcome, differing = "200, frames differ", differing + 1
-                    print(f"{path}: {before[:4]} of {len(before)}, {after and after[:4]}")
-            counts[f"{image_format}: {outcome}"] += 1
-    for key, count in sorted(counts.items()):
-        print(f"{key}: {count}")
-    return differing
+            counts[path.relative_to(folder).parts[0], media_type, outcome] += 1
+            if not outcome.startswith(("same", "4", "unreadable")):
+                wrong += 1
+                print(f"{path}: {outcome}")
+    print("| test images of | format | response | files |\n| --- | --- | --- | --- |")
+    for (project, media_type, outcome), count in sorted(counts.items()):
+        print(f"| {project} | {media_type} | {outcome} | {count} |")
+    return wrong
 
 
-def read_durations(path: Path, image_format: ImageFormat) -> list[str] | None:
-    """Return how long each frame is shown, as the reader states it; None if it reads nothing."""
-    if image_format in {ImageFormat.GIF, ImageFormat.WEBP}:
-        command = ["identify", "-format", "%T ", str(path)]
-    else:
-        command = ["ffprobe", "-v", "error", "-of", "json", "-show_entries"]
-        command += ["packet=duration_time", "-select_streams", "v:0", str(path)]
-        if image_format is ImageFormat.APNG:
-            command[1:1] = ["-f", "apng"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    if found.returncode:
+def find_media_type(body: bytes) -> str | None:
+    """Return the media type of a file that may be an animation."""
+    for media_type, (start, signatures) in SIGNATURES.items():
+        if body[start:].startswith(signatures):
+            return media_type
+    return None
+
+
+def examine(client: httpx.Client, page: Page, body: bytes, media_type: str) -> str | None:
+    """Return what both endpoints make of an animation; None for a still image."""
+    before = read_timing(page, body, media_type)
+    if before is not None and len(before.milliseconds) < 2:
         return None
-    if command[0] == "identify":
-        return found.stdout.split()
-    return [str(it.get("duration_time")) for it in json.loads(found.stdout).get("packets", [])]
+    enhanced = client.post("/enhance?model=vivid", content=body, timeout=PATIENCE)
+    lut = client.post("/lut?model=vivid", content=body, timeout=PATIENCE)
+    statuses = f"{enhanced.status_code}, {lut.status_code}"
+    if before is None:
+        return statuses if enhanced.status_code >= 500 else f"unreadable by Chromium: {statuses}"
+    if enhanced.status_code != 200 or lut.status_code != 200:
+        return f"{statuses}: {enhanced.json()['detail']}"
+    if enhanced.headers["X-Look"] != lut.headers["X-Look"]:
+        return "looks differ"
+    after = read_timing(page, enhanced.content, media_type)
+    return "same frames, durations and plays" if after == before else f"{before}, {after}"
 
 
 if __name__ == "__main__":

@@ -157,14 +157,27 @@ def test_conversion_to_avif(own: str, transparent: bool, tmp_path: Path) -> None
     assert [int(it["nb_read_packets"]) for it in video] == [5] * (1 + transparent)
 
 
-def test_avif_without_an_edit_list_plays_once() -> None:
-    """Nor does one repeat whose edit list does not state it."""
+def test_avif_repeats_as_in_browsers() -> None:
+    """Without an edit list it does without end, and not at all where the list does not state it."""
     body = animation("avif")
-    for edited in (body.replace(b"edts", b"skip"), body.replace(b"elst\1\0\0\1", b"elst\1\0\0\0")):
+    for edited, plays in (
+        (body.replace(b"edts", b"skip"), 0),
+        (body.replace(b"elst\1\0\0\1", b"elst\1\0\0\0"), 1),
+    ):
         assert edited != body
         found = source(edited).header.animation
         assert found is not None
-        assert found.plays == 1
+        assert found.plays == plays
+
+
+@pytest.mark.parametrize("image_format", [*FORMATS, "avif"])
+def test_frames_in_which_nothing_is_visible(image_format: str) -> None:
+    """They stay so, at the beginning as well."""
+    frames = [np.zeros((8, 8, 4), np.uint8), np.full((8, 8, 4), 255, np.uint8)]
+    made = convert_animation(source(apng([*frames, frames[0]])), Unchanged, plan(image_format))
+    alpha = read_animation(made).frames[..., 3]
+    assert (alpha[[0, 2]] == 0).all()
+    assert (alpha[1] == 255).all()
 
 
 @pytest.mark.parametrize("box", [b"stts", b"mdhd", b"hdlr"])

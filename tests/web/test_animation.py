@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -12,11 +13,16 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
+from playwright.sync_api import Page
 
 from tests.helpers.animations import DURATIONS, FORMATS, animation, read_animation, tiny_gif
+from tests.helpers.browser import launching, needs_chromium, visiting
 from tests.helpers.files import saved, scene
 from tests.helpers.http import problem
+from tests.helpers.image_decoder import Timing, read_timing
 from tests.helpers.server import serving
+
+ALL = (*FORMATS, "avif")
 
 needs_ffprobe = pytest.mark.skipif(
     shutil.which("ffprobe") is None, reason="there is no ffprobe: apt-get install ffmpeg"
@@ -160,6 +166,48 @@ def test_the_deadline_ends_the_work() -> None:
         long = tiny_gif(400, 1000, 900)
         problem(client.post("/enhance?format=webp", content=long), 504, "deadline-exceeded")
         assert client.post("/enhance", content=saved(scene(), "PNG")).status_code == 200
+
+
+@pytest.fixture(scope="module")
+def decoder(client: httpx.Client) -> Iterator[Page]:
+    """Open a page of the browser, whose ImageDecoder reads all formats."""
+    with launching() as browser, visiting(browser, f"{client.base_url}/livez") as page:
+        yield page
+
+
+@needs_chromium
+@pytest.mark.parametrize("plays", [0, 1, 3])
+@pytest.mark.parametrize("image_format", ALL)
+def test_browsers_play_the_animations(
+    client: httpx.Client, decoder: Page, image_format: str, plays: int
+) -> None:
+    """Chromium finds the same frames, durations and number of plays in every format."""
+    response = client.post(
+        f"/enhance?format={image_format}", content=animation("apng", plays=plays)
+    )
+    media_type = response.headers["content-type"].replace("apng", "png")
+    least = {"avif": 1}.get(image_format, 0)
+    expected = Timing([max(it, least) for it in DURATIONS], plays)
+    assert read_timing(decoder, response.content, media_type) == expected
+
+
+@needs_chromium
+@pytest.mark.parametrize("image_format", ALL)
+def test_animations_of_others_keep_their_plays(
+    client: httpx.Client, decoder: Page, image_format: str
+) -> None:
+    """What Chromium reads before and after is equal, also where the file does not state it."""
+    body = animation(image_format, plays=5)
+    silent = {
+        "gif": body.replace(b"NETSCAPE2.0", b"NETSCAPE0.0"),
+        "avif": body.replace(b"edts", b"skip"),
+    }.get(image_format, body)
+    for before in (body, silent):
+        response = client.post("/enhance?model=vivid", content=before)
+        media_type = response.headers["content-type"].replace("apng", "png")
+        found = read_timing(decoder, response.content, media_type)
+        assert found is not None
+        assert found == read_timing(decoder, before, media_type)
 
 
 @needs_ffprobe

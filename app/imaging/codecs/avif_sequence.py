@@ -117,11 +117,11 @@ def _read_times(body: bytes, track: Box) -> tuple[int, list[tuple[int, int]]]:
 
 
 def _plays(body: bytes, track: Box) -> int:
-    """Return how often a track is played; 0 for without end."""
+    """Return how often a track is played; 0 for without end, as browsers do without a list."""
     boxes = locate_boxes(body, track.start, track.end)
     edits = next((it for it in boxes if it.kind == b"edts"), None)
     if edits is None:
-        return 1
+        return 0
     listed = locate_box(body, b"elst", edits.start, edits.end)
     if not body[listed.start + 3] & _REPEATS:
         return 1

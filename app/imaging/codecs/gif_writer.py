@@ -109,7 +109,7 @@ class _Palettes:
 
     def __init__(self) -> None:
         self.first = b""
-        self._current: NDArray[np.uint8] = np.empty((0, 3), np.uint8)
+        self._current = np.zeros((1, 3), np.uint8)  # of frames in which nothing is visible
         self._amplitude = 0.0  # of dithering, in levels
 
     def quantise(self, samples: Samples, left: int, top: int) -> tuple[PilImage.Image, bool]:
@@ -159,7 +159,7 @@ class _Palettes:
         image = PilImage.fromarray(sampled)
         own = _palette_of(image.quantize(_COLOURS, dither=PilImage.Dither.NONE))
         error = _error(sampled, own)
-        if not len(self._current) or _error(sampled, self._current) > _WORSE * error:
+        if _error(sampled, self._current) > _WORSE * error:
             self._current, self._amplitude = own, _AMPLITUDE * error
 
 
