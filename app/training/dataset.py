@@ -65,6 +65,7 @@ class MixtureConfig(BaseModel):
         damaged: damage of those to recover.
         local: share of examples whose light differs within the image, to be recovered.
         light: the light of those.
+        taught_local: share of taught examples whose light differs within the image, too.
         antialiased: share of photographs of which the student gets an antialiased thumbnail: its
             output then hardly depends on how the thumbnail was made.
         cached: how many batches of taught examples are kept and seen again: teachers cost more
@@ -83,6 +84,7 @@ class MixtureConfig(BaseModel):
     damaged: DegradeConfig = DegradeConfig()
     local: float = Field(default=0.0, ge=0, le=1)
     light: LocalLightConfig = LocalLightConfig()
+    taught_local: float = Field(default=0.0, ge=0, le=1)
     antialiased: float = Field(default=0.5, ge=0, le=1)
     cached: PositiveInt | None = None
 
@@ -169,6 +171,12 @@ class DistillationDataset:
     def _make_taught(self, step: int) -> Batch:
         rng = np.random.default_rng([self._seed, step, 1])
         views = self._views(self._raw_like, self._taught, self._seed + 1, step, rng)
+        light, share = self._config.light, self._config.taught_local
+        if share:
+            views = [
+                relight(it, random_light(it, light, rng)) if rng.random() < share else it
+                for it in views
+            ]
         damages = [random_degradation(self._config.taught, rng) for _ in views]
         return self._teach(views, damages, rng)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
 from torch import Tensor
 
 from app.errors import BadParameter
@@ -134,9 +134,15 @@ class TeachersConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     store: Path = STORE
-    models: dict[str, PositiveFloat] = Field(min_length=1)
+    models: dict[str, PositiveFloat] = {}
     pixelwise: tuple[PixelwiseConfig, ...] = ()
     guard: float = Field(default=0.0, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _require_one(self) -> Self:
+        if not self.models and not self.pixelwise:
+            raise ValueError("there must be a model or a pixelwise teacher")
+        return self
 
 
 class Teachers:
@@ -154,15 +160,11 @@ class Teachers:
         Raises:
             Problem: one of them is missing or cannot be read.
         """
-        stored = read_store(config.store)
-        if not stored:
-            raise BadParameter(f"{config.store}: no models here to learn from")
-        registry = ModelRegistry(stored, default=stored[0].card.name)
-        models = [registry.get(name) for name in config.models]
+        models = _find_models(config)
         weights = list(config.models.values())
         self.cards: list[ModelCard] = [model.card for model in models]
-        self._ensemble = Ensemble(models, weights)
-        self.thumbnail: ThumbnailRecipe = self._ensemble.thumbnail
+        self._ensemble = Ensemble(models, weights) if models else None
+        self.thumbnail = self._ensemble.thumbnail if self._ensemble else ThumbnailRecipe()
         self._guard = config.guard
         total = sum(weights) + sum(it.weight for it in config.pixelwise)
         self._share = sum(weights) / total
@@ -187,11 +189,24 @@ class Teachers:
         Returns:
             float32 (B, P, 3) in 0..1.
         """
-        outputs = self._ensemble(thumbnails, _at(images, indices), places) * self._share
+        colours = _at(images, indices)
+        outputs = torch.zeros_like(colours)
+        if self._ensemble is not None:
+            outputs += self._ensemble(thumbnails, colours, places) * self._share
         for network, share in self._pixelwise:
             guarded = apply_guard(network(images), images, self._guard).clamp(0.0, 1.0)
             outputs += _at(guarded, indices) * share
         return outputs
+
+
+def _find_models(config: TeachersConfig) -> list[Model]:
+    if not config.models:
+        return []
+    stored = read_store(config.store)
+    if not stored:
+        raise BadParameter(f"{config.store}: no models here to learn from")
+    registry = ModelRegistry(stored, default=stored[0].card.name)
+    return [registry.get(name) for name in config.models]
 
 
 def _mixed(tables: list[tuple[LutBatch, float]], colours: Tensor, places: Tensor) -> Tensor:

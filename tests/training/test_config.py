@@ -6,6 +6,8 @@ import pytest
 
 import app.training
 from app.errors import BadParameter
+from app.networks.lut4d import Lut4D
+from app.networks.slut import Slut
 from app.training.config import read_config
 from app.training.distil import DistilConfig
 from app.training.train import TrainConfig
@@ -24,6 +26,16 @@ def test_the_default_network_has_a_recipe():
     assert [it.network for it in config.teachers.pixelwise] == ["bpam"]
     assert config.teachers.guard == 0.2
     assert config.licence == "Apache-2.0"
+
+
+@pytest.mark.parametrize(("recipe", "network"), [("local", Slut), ("lut4d", Lut4D)])
+def test_local_networks_have_recipes(recipe, network):
+    """Given the recipes of local networks: they start from the global one."""
+    config = read_config(RECIPES / f"{recipe}.toml", DistilConfig)
+
+    assert type(config.network.build()) is network
+    assert config.init == Path("model_store/default/2")
+    assert config.mixture.local == 0.5
 
 
 def test_the_published_recipe_is_the_papers():

@@ -48,6 +48,18 @@ def test_taught_examples_have_the_teachers_outputs(make):
     assert (batch.targets - batch.colours).mean() > 0.05
 
 
+def test_taught_examples_may_be_lit_locally(make):
+    """Given light that differs within them, the teachers get darker images of the same views."""
+    light = {"exposure": (-3.0, -1.0), "difference": 0.5, "second": 0.0}
+    plain, lit = (make(taught_local=share, light=light).batch(0) for share in (0.0, 1.0))
+
+    darker = (plain.thumbnails - lit.thumbnails).mean(dim=(1, 2, 3))
+    assert (darker > 0.05).all()
+    ratios = (lit.thumbnails + 0.02) / (plain.thumbnails + 0.02)
+    assert (ratios.std(dim=(1, 2, 3)) > 0.02).all()
+    assert (lit.targets - lit.colours).mean() > 0.03
+
+
 def test_examples_to_recover_have_the_originals(make):
     """Given photographs darkened by 1 to 2 stops, the targets have that light again."""
     batch = make(recover=1.0, damaged=DARK).batch(0)

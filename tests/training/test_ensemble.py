@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from app.errors import BadParameter, UnknownModel
 from app.imaging.resize import make_thumbnail
@@ -108,6 +109,21 @@ def test_bpam_is_averaged_with_the_others(teacher, tmp_path):
 
     assert outputs.flatten().tolist() == pytest.approx([0.4] * 21, abs=1e-5)
     assert guarded.flatten().tolist() == pytest.approx([0.45] * 21, abs=1e-5)
+
+
+def test_a_pixelwise_network_may_teach_alone(tmp_path):
+    """Given no model at all, the output is that of the pixelwise network: black."""
+    torch.save(Bpam().state_dict() | BLACK, tmp_path / "bpam.pth")
+    alone = {"network": "bpam", "file": tmp_path / "bpam.pth"}
+    teachers = Teachers(TeachersConfig(pixelwise=[alone]))
+    images, indices = torch.full((1, 3, 64, 64), 0.5), torch.arange(7)[None]
+
+    outputs = teachers.predict(images, images, indices, torch.rand(1, 7, 2))
+
+    assert outputs.flatten().tolist() == [0.0] * 21
+    assert teachers.cards == []
+    with pytest.raises(ValidationError, match="there must be a model or a pixelwise teacher"):
+        TeachersConfig()
 
 
 def test_a_teacher_that_is_not_there_is_named(teacher, tmp_path):
