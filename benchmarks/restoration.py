@@ -1,11 +1,9 @@
-"""Quality and speed of `restore` and `upscale`.
+"""Quality and speed of `restore`.
 
-    python -m benchmarks.restoration PHOTOS INVENTORY [--set5 FOLDER [--mulut FOLDER]]
-        [--jpegqs PROGRAM]
+    python -m benchmarks.restoration PHOTOS INVENTORY [--jpegqs PROGRAM]
 
-Prints Markdown tables: the PSNR of luma, in dB, on the photographs that training holds out, and
-milliseconds for each megapixel of output on one core. `--set5 FOLDER` adds NAME-hr.png and
-NAME-lr-xN.png, in studio range, `--mulut FOLDER` the tables of MuLUT.
+Prints Markdown tables: the PSNR of luma and of chroma, in dB, on the photographs that training
+holds out, milliseconds for each megapixel on one core, and what `auto` chose for 20 of them.
 OpenCV's non-local means and the program `jpegqs` are measured where they are installed.
 """
 
@@ -15,10 +13,11 @@ import argparse
 import shutil
 import subprocess
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
-from time import perf_counter, process_time
+from time import perf_counter
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -26,10 +25,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.policies import STORE
-from app.restoration.apply import clean, upscale
-from app.restoration.cleaning import LUMA, Cleaner, certain_damage, measure_bands
-from app.restoration.described import import_mulut
-from app.restoration.methods import METHODS
+from app.restoration.apply import clean
+from app.restoration.cleaning import LUMA, certain_damage, measure_bands
 from app.restoration.store import Restorers, read_restorers
 from app.training.data import Photos, PhotosConfig, read_photo
 from app.training.restoration.patches import add_noise
@@ -50,7 +47,6 @@ CASES: tuple[tuple[str, int | None, float], ...] = (
     ("noise 10", None, 10),
     ("clean", None, 0),
 )
-BORDER = 4  # pixels that Set5 is measured without
 STUDIO_RANGE = 219 / 255
 PERFECT = 60.0  # dB that equal images count as
 
@@ -61,6 +57,11 @@ class Row(NamedTuple):
     mean: float
     least: float
     milliseconds: float
+
+
+def held_out(photos: Path, inventory: Path) -> list[Path]:
+    """Return the photographs that training holds out."""
+    return Photos(PhotosConfig(folder=photos, inventory=inventory)).held_out
 
 
 def run_serially(function: Callable[[T], None], parts: Sequence[T]) -> None:
@@ -76,6 +77,13 @@ def psnr(found: Bytes, expected: Bytes, border: int = 0) -> float:
         difference *= STUDIO_RANGE
     inner = difference[border : difference.shape[0] - border, border : difference.shape[1] - border]
     return min(PERFECT, float(10 * np.log10(255**2 / max(float(np.square(inner).mean()), 1e-9))))
+
+
+def chroma_psnr(found: Bytes, expected: Bytes) -> float:
+    """Compute the PSNR of blue and red chroma, full range."""
+    weights = np.array([[-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
+    error = np.square((found.astype(float) - expected) @ weights.T).mean()
+    return min(PERFECT, float(10 * np.log10(255**2 / max(float(error), 1e-9))))
 
 
 def compress(pixels: Bytes, quality: int) -> bytes:
@@ -99,15 +107,12 @@ def resize(pixels: Bytes, factor: float, kind: Image.Resampling) -> Bytes:
 
 def clean_auto(restorers: Restorers) -> Method:
     """Return what `restore=auto` does."""
-    restorer = restorers.cleaner
-    assert restorer is not None
 
     def run(pixels: Bytes, quality: int | None) -> Bytes:
         damage = certain_damage(quality, measure_bands(pixels))
-        model = restorer.model.for_damage(damage)
         found = pixels.copy()
-        if model is not None:
-            clean(found, model, 1.0, run_serially)
+        for planes, model in restorers.cleaners.for_damage(damage):
+            clean(found, planes, model, 1.0, run_serially)
         return found
 
     return run
@@ -147,120 +152,47 @@ def quant_smooth(program: str | None) -> Method | None:
 
 
 def measure_cleaning(photos: Sequence[Path], methods: dict[str, Method]) -> None:
-    """Print the gains of cleaning methods against the damaged images."""
-    print(
-        "| damage | before, dB | " + " | ".join(f"{name}, gain (least)" for name in methods) + " |"
-    )
-    print("| --- | ---: |" + " ---: |" * len(methods))
+    """Print the gains of cleaning methods against the damaged images, in luma and in chroma."""
+    heads = " | ".join(f"{name}, gain (least)" for name in methods)
+    measures = {"luma": psnr, "chroma": chroma_psnr}
+    lines: dict[str, list[str]] = {
+        plane: [f"| {plane} | before, dB | {heads} |", "| --- | ---: |" + " ---: |" * len(methods)]
+        for plane in measures
+    }
     seconds = dict.fromkeys(methods, 0.0)
-    megapixels = dict.fromkeys(methods, 0.0)
+    megapixels = 0.0
     for case, quality, sigma in CASES:
         rng = np.random.default_rng(0)
-        before: list[float] = []
-        gains: dict[str, list[float]] = {name: [] for name in methods}
+        before: dict[str, list[float]] = {plane: [] for plane in measures}
+        gains: dict[tuple[str, str], list[float]] = defaultdict(list)
         for path in photos:
             original = resize(read_photo(path), REDUCED, Image.Resampling.LANCZOS)
             source = add_noise(original, sigma, rng) if sigma else original
             damaged = source if quality is None else read(compress(source, quality))
-            before.append(psnr(damaged, original))
+            megapixels += original.shape[0] * original.shape[1] / 1e6
+            for plane, measure in measures.items():
+                before[plane].append(measure(damaged, original))
             for name, method in methods.items():
                 # jpegqs compresses by itself: it needs the source of the file.
                 given = source if name == "jpegqs" else damaged
                 begin = perf_counter()
                 found = method(given, quality)
                 seconds[name] += perf_counter() - begin
-                megapixels[name] += original.shape[0] * original.shape[1] / 1e6
-                gains[name].append(psnr(found, original) - before[-1])
-        cells = (
-            f"{np.mean(gain):+.2f} ({min(gain):+.2f})"
-            if name != "jpegqs" or quality is not None
-            else ""
-            for name, gain in gains.items()
-        )
-        print(f"| {case} | {np.mean(before):.2f} | {' | '.join(cells)} |", flush=True)
-    times = (f"{1000 * seconds[name] / megapixels[name]:.0f}" for name in methods)
-    print(f"| ms a megapixel | | {' | '.join(times)} |")
-
-
-def measure_upscaling(
-    pairs: dict[str, list[tuple[Bytes, Bytes]]], scale: int, methods: dict[str, Method], border: int
-) -> None:
-    """Print the PSNR of enlarging methods, by kind of input."""
-    print(f"| x{scale} | " + " | ".join(methods) + " |")
-    print("| --- |" + " ---: |" * len(methods))
-    seconds = dict.fromkeys(methods, 0.0)
-    megapixels = 0.0
-    for kind, images in pairs.items():
-        quality = int(kind.split()[-1]) if "JPEG" in kind else None
-        results: dict[str, list[float]] = {name: [] for name in methods}
-        for small, original in images:
-            megapixels += original.shape[0] * original.shape[1] / 1e6
-            for name, method in methods.items():
-                begin = process_time()
-                found = method(small, quality)
-                seconds[name] += process_time() - begin
-                cut = found[: original.shape[0], : original.shape[1]]
-                results[name].append(psnr(cut, original, border))
-        means = (f"{np.mean(results[name]):.2f}" for name in methods)
-        print(f"| {kind} | {' | '.join(means)} |", flush=True)
+                for plane, measure in measures.items():
+                    gains[plane, name].append(measure(found, original) - before[plane][-1])
+        for plane in measures:
+            cells = (
+                f"{np.mean(gains[plane, name]):+.2f} ({min(gains[plane, name]):+.2f})"
+                if name != "jpegqs" or quality is not None
+                else ""
+                for name in methods
+            )
+            mean = f"{np.mean(before[plane]):.2f}"
+            lines[plane].append(f"| {case} | {mean} | {' | '.join(cells)} |")
     times = (f"{1000 * seconds[name] / megapixels:.0f}" for name in methods)
-    print(f"| ms a megapixel of output | {' | '.join(times)} |")
-
-
-def upscaling_methods(restorers: Restorers, scale: int) -> dict[str, Method]:
-    """Return ours, ours after `restore=auto`, and Lanczos."""
-    restorer = restorers.find(scale)
-    assert restorer is not None
-    model, cleaned = restorer.model, clean_auto(restorers)
-
-    def ours(pixels: Bytes, _: int | None) -> Bytes:
-        return np.asarray(upscale(pixels, model, scale, run_serially), np.uint8)
-
-    def both(pixels: Bytes, quality: int | None) -> Bytes:
-        return ours(cleaned(pixels, quality), quality)
-
-    def lanczos(pixels: Bytes, _: int | None) -> Bytes:
-        return resize(pixels, scale, Image.Resampling.LANCZOS)
-
-    return {"Lanczos": lanczos, "upscale": ours, "restore=auto, upscale": both}
-
-
-def reduce(path: Path, scale: int) -> tuple[Bytes, Bytes]:
-    """Return an input and its original, whose sides the scale divides."""
-    pixels = resize(read_photo(path), REDUCED, Image.Resampling.LANCZOS)
-    height, width = (side // scale * scale for side in pixels.shape[:2])
-    original = pixels[:height, :width]
-    return resize(original, 1 / scale, Image.Resampling.BICUBIC), original
-
-
-def with_jpegs(pairs: list[tuple[Bytes, Bytes]]) -> dict[str, list[tuple[Bytes, Bytes]]]:
-    """Return pairs whose inputs are clean, or JPEGs of the qualities 90 and 75."""
-    return {"clean": pairs} | {
-        f"JPEG {quality}": [(read(compress(small, quality)), it) for small, it in pairs]
-        for quality in (90, 75)
-    }
-
-
-def mulut(folder: Path) -> Method:
-    """Read the tables of the authors of MuLUT, which enlarge by 4."""
-    imported = import_mulut(sorted(folder.glob("*.npy")))
-    assert imported is not None
-    model = METHODS["mulut"](imported.tables, imported.hparams)
-    assert not isinstance(model, Cleaner)
-
-    def enlarge(small: Bytes, _: int | None) -> Bytes:
-        return upscale(small, model, 4, run_serially).astype(np.uint8)
-
-    return enlarge
-
-
-def read_set5(folder: Path, scale: int) -> list[tuple[Bytes, Bytes]]:
-    """Read the pairs of Set5."""
-    pairs = []
-    for path in sorted(folder.glob("*-hr.png")):
-        small = folder / path.name.replace("-hr", f"-lr-x{scale}")
-        pairs.append((read(small.read_bytes()), read(path.read_bytes())))
-    return pairs
+    lines["luma"].append(f"| ms a megapixel | | {' | '.join(times)} |")
+    for part in lines.values():
+        print("\n".join(part), end="\n\n", flush=True)
 
 
 def list_choices(photos: Sequence[Path], rng: np.random.Generator) -> None:
@@ -288,34 +220,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("photos", type=Path)
     parser.add_argument("inventory", type=Path)
-    parser.add_argument("--set5", type=Path)
-    parser.add_argument("--mulut", type=Path, help="folder of the tables of MuLUT x4")
     parser.add_argument("--jpegqs", default=shutil.which("jpegqs"))
     parser.add_argument("--count", type=int, default=54)
     options: Any = parser.parse_args()
-    config = PhotosConfig(folder=options.photos, inventory=options.inventory)
-    photos = Photos(config).held_out[: options.count]
-    restorers = read_restorers(STORE)
-    cleaning = {
-        "restore=auto": clean_auto(restorers),
+    photos = held_out(options.photos, options.inventory)[: options.count]
+    auto = clean_auto(read_restorers(STORE))
+    auto(np.zeros((8, 8, 3), np.uint8), 30)  # compile
+    methods = {
+        "restore=auto": auto,
         "non-local means": non_local_means(),
         "jpegqs": quant_smooth(options.jpegqs),
     }
-    for method in upscaling_methods(restorers, 4).values():  # compile
-        method(np.zeros((8, 8, 3), np.uint8), 30)
     print(f"{len(photos)} held-out photographs, reduced to {REDUCED:g}\n")
-    measure_cleaning(photos, {name: it for name, it in cleaning.items() if it is not None})
-    for scale in (2, 4):
-        print()
-        pairs = [reduce(path, scale) for path in photos]
-        measure_upscaling(with_jpegs(pairs), scale, upscaling_methods(restorers, scale), 0)
-        if options.set5:
-            print("\nSet5\n")
-            pairs = read_set5(options.set5, scale)
-            methods = upscaling_methods(restorers, scale)
-            if options.mulut and scale == 4:
-                methods["MuLUT"] = mulut(options.mulut)
-            measure_upscaling(with_jpegs(pairs), scale, methods, BORDER)
+    measure_cleaning(photos, {name: it for name, it in methods.items() if it is not None})
     print()
     list_choices(photos[:20], np.random.default_rng(0))
 

@@ -25,8 +25,8 @@ from benchmarks.restoration import (
     compress,
     read,
     resize,
-    upscaling_methods,
 )
+from benchmarks.restoration_upscaling import upscaling_methods
 from benchmarks.sheet import draw_sheet
 
 SIDE, ZOOM = 128, 2  # pixels of a detail, in each direction

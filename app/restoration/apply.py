@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from app.jit import jit
 from app.restoration import splut, tinylut
+from app.restoration.cleaning import Planes
 from app.restoration.engine import Model, Stage, build
 from app.restoration.layers import PATTERNS, Description, Layer, Lookup
 from app.restoration.lerf import Resampler, output_side
@@ -70,36 +71,49 @@ def upscale(
 
 
 def clean(
-    pixels: Pixels, model: Model, strength: float, parallel_map: ParallelMap[tuple[int, int]]
+    pixels: Pixels,
+    planes: Planes,
+    model: Model,
+    strength: float,
+    parallel_map: ParallelMap[tuple[int, int]],
 ) -> None:
-    """Clean the luma of pixels (H, W, 3), in place; the strips are bit-equal to the whole.
+    """Clean planes of pixels (H, W, 3), in place; the strips are bit-equal to the whole.
 
     The tables have 8 bits. What they change is added to pixels of 8 or 16 bits.
 
     Args:
         pixels: uint8 or uint16, changed.
+        planes: that the model reads: red, green and blue, luma, or chroma at half the size, which
+            replaces that of the pixels.
         model: of scale 1.
         strength: the share of the change that is added, 0 to 1.
         parallel_map: runs a function on each range of rows.
     """
     height, width = pixels.shape[:2]
     step = _STEP if pixels.dtype == np.uint16 else 1
-    top = int(np.iinfo(pixels.dtype).max)
-    before = np.empty((1, height, width), np.uint8)
-    each = max(1, STRIP // width)
-    strips = [(first, min(first + each, height)) for first in range(0, height, each)]
+    reduced = 2 if planes == "chroma" else 1
+    size = -(-height // reduced), -(-width // reduced)
+    before = np.empty(({"rgb": 3, "luma": 1, "chroma": 2}[planes], *size), np.uint8)
+    each = max(1, STRIP // width // reduced)
+    strips = [(first, min(first + each, size[0])) for first in range(0, size[0], each)]
+    measure = {"rgb": measure_colours, "luma": measure_luma, "chroma": measure_chroma}[planes]
 
-    def measure(rows: tuple[int, int]) -> None:
+    def read(rows: tuple[int, int]) -> None:
         first, last = rows
-        measure_luma(pixels[first:last], step, before[0, first:last])
+        measure(pixels[reduced * first : reduced * last], step, before[:, first:last])
 
     def change(rows: tuple[int, int]) -> None:
         first, last = rows
-        after = model.run_rows(before, first, last)[0]
-        part = pixels[first:last]
-        add_difference(part, before[0, first:last], after, strength * step, top)
+        part = pixels[reduced * first : reduced * last]
+        if planes == "chroma":
+            above = min(1, first)
+            after = model.run_rows(before, first - above, min(last + 1, size[0]))
+            replace_chroma(part, after, above, strength, step)
+        else:
+            after = model.run_rows(before, first, last)
+            add_change(part, before[:, first:last], after, strength * step)
 
-    parallel_map(measure, strips)
+    parallel_map(read, strips)
     parallel_map(change, strips)
 
 
@@ -122,7 +136,8 @@ def compile_loops() -> None:
         stage(pixel[..., 0][None])
     model = build(Description((one.layer,)), {"table": np.zeros((5**4, 1), np.int8)})
     for dtype in (np.uint8, np.uint16):
-        clean(np.zeros((1, 1, 3), dtype), model, 1.0, run)
+        for planes in ("rgb", "luma", "chroma"):
+            clean(np.zeros((1, 1, 3), dtype), planes, model, 1.0, run)
     upscale(pixel, Resampler(one, make("three", 3)), 1, run)
     taps, floats = np.zeros((1, 3), np.int64), np.zeros((1, 1, 1), np.float32)
     splut.direct(floats, taps, np.float32(0), 1, floats[0], floats)
@@ -139,43 +154,105 @@ def _nearest(outputs: NDArray[np.int64], scale: float, side: int) -> NDArray[np.
 
 
 @jit
-def measure_luma(pixels: NDArray[Any], step: int, out: NDArray[np.uint8]) -> None:
-    """Compute the luma of pixels, ITU-R BT.601, rounded to 8 bits.
+def measure_colours(pixels: NDArray[Any], step: int, out: NDArray[np.uint8]) -> None:
+    """Round red, green and blue of pixels to 8 bits.
 
     Args:
         pixels: (H, W, 3) of 8 or 16 bits.
         step: levels of the pixels in an 8-bit level: 1 or 257.
-        out: (H, W), written.
+        out: (3, H, W), written.
     """
-    half = np.int64(500 * step)
-    for y in range(out.shape[0]):
-        for x in range(out.shape[1]):
-            red, green, blue = pixels[y, x, 0], pixels[y, x, 1], pixels[y, x, 2]
-            total = 299 * np.int64(red) + 587 * np.int64(green) + 114 * np.int64(blue)
-            out[y, x] = np.uint8((total + half) // (1000 * step))
+    for y in range(out.shape[1]):
+        for x in range(out.shape[2]):
+            for c in range(3):
+                out[c, y, x] = np.uint8((np.int64(pixels[y, x, c]) + step // 2) // step)
 
 
 @jit
-def add_difference(
-    pixels: NDArray[Any],
-    before: NDArray[np.uint8],
-    after: NDArray[np.uint8],
-    factor: float,
-    top: int,
+def measure_luma(pixels: NDArray[Any], step: int, out: NDArray[np.uint8]) -> None:
+    """Compute the luma of pixels, ITU-R BT.601, rounded to 8 bits: (1, H, W)."""
+    half = np.int64(500 * step)
+    for y in range(out.shape[1]):
+        for x in range(out.shape[2]):
+            red, green, blue = pixels[y, x, 0], pixels[y, x, 1], pixels[y, x, 2]
+            total = 299 * np.int64(red) + 587 * np.int64(green) + 114 * np.int64(blue)
+            out[0, y, x] = np.uint8((total + half) // (1000 * step))
+
+
+@jit
+def measure_chroma(pixels: NDArray[Any], step: int, out: NDArray[np.uint8]) -> None:
+    """Compute the mean chroma of squares of 2 x 2 pixels as JPEG has it: (2, H / 2, W / 2)."""
+    for y in range(out.shape[1]):
+        for x in range(out.shape[2]):
+            red = green = blue = 0.0
+            count = 0
+            for v in range(2 * y, min(2 * y + 2, pixels.shape[0])):
+                for u in range(2 * x, min(2 * x + 2, pixels.shape[1])):
+                    red += pixels[v, u, 0]
+                    green += pixels[v, u, 1]
+                    blue += pixels[v, u, 2]
+                    count += 1
+            unit = count * step
+            luma = 0.299 * red + 0.587 * green + 0.114 * blue
+            out[0, y, x] = np.uint8(min(128 + (blue - luma) / (1.772 * unit) + 0.5, 255.0))
+            out[1, y, x] = np.uint8(min(128 + (red - luma) / (1.402 * unit) + 0.5, 255.0))
+
+
+@jit
+def add_change(
+    pixels: NDArray[Any], before: NDArray[np.uint8], after: NDArray[np.uint8], factor: float
 ) -> None:
-    """Add to each pixel how much its luma was changed; pixels of unchanged luma stay as they are.
+    """Add to each pixel how much its planes were changed; unchanged ones stay as they are.
 
     Args:
         pixels: (H, W, 3), changed.
-        before: (H, W).
-        after: (H, W).
-        factor: levels of the pixels that a level of luma is worth.
-        top: the highest level of the pixels.
+        before: (C, H, W), one plane for all channels or one for each.
+        after: likewise.
+        factor: levels of the pixels that a level of the planes is worth.
     """
-    for y in range(before.shape[0]):
-        for x in range(before.shape[1]):
-            change = np.int64(after[y, x]) - np.int64(before[y, x])
-            if change:
-                step = np.int64(np.rint(change * factor))
-                for c in range(3):
-                    pixels[y, x, c] = min(max(np.int64(pixels[y, x, c]) + step, 0), top)
+    top = 65535 if pixels.itemsize == 2 else 255
+    for y in range(pixels.shape[0]):
+        for x in range(pixels.shape[1]):
+            for c in range(3):
+                plane = min(c, len(before) - 1)
+                change = np.int64(after[plane, y, x]) - np.int64(before[plane, y, x])
+                if change:
+                    value = np.int64(pixels[y, x, c]) + np.int64(np.rint(change * factor))
+                    pixels[y, x, c] = min(max(value, 0), top)
+
+
+@jit
+def replace_chroma(
+    pixels: NDArray[Any], chroma: NDArray[np.uint8], above: int, strength: float, step: int
+) -> None:
+    """Replace the chroma of pixels by chroma of half the size, interpolated; luma stays.
+
+    Args:
+        pixels: (H, W, 3), changed.
+        chroma: (2, h, w), whose rows begin `above` rows before the pixels'.
+        above: 0 or 1.
+        strength: the share of the new chroma.
+        step: levels of the pixels in an 8-bit level: 1 or 257.
+    """
+    top = 65535.0 if pixels.itemsize == 2 else 255.0
+    mixed = np.empty(2)
+    for y in range(pixels.shape[0]):
+        row = y // 2 + above
+        other = min(max(row + 2 * (y % 2) - 1, 0), chroma.shape[1] - 1)
+        for x in range(pixels.shape[1]):
+            column = x // 2
+            beside = min(max(column + 2 * (x % 2) - 1, 0), chroma.shape[2] - 1)
+            for c in range(2):
+                near = 3.0 * chroma[c, row, column] + chroma[c, row, beside]
+                far = 3.0 * chroma[c, other, column] + chroma[c, other, beside]
+                mixed[c] = ((3.0 * near + far) / 16.0 - 128.0) * step
+            red, green, blue = pixels[y, x, 0], pixels[y, x, 1], pixels[y, x, 2]
+            luma = 0.299 * red + 0.587 * green + 0.114 * blue
+            found = (
+                luma + 1.402 * mixed[1],
+                luma - 0.344136 * mixed[0] - 0.714136 * mixed[1],
+                luma + 1.772 * mixed[0],
+            )
+            for c in range(3):
+                value = pixels[y, x, c] + strength * (found[c] - pixels[y, x, c])
+                pixels[y, x, c] = np.rint(min(max(value, 0.0), top))

@@ -6,7 +6,7 @@ The cleaner is trained here (`app.training.restoration`); nobody published such 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from app.restoration.engine import Model, Tables
 from app.restoration.published_files import Hparams
 
 Floats = NDArray[np.floating]
+Planes: TypeAlias = Literal["rgb", "luma", "chroma"]
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as of JPEG
 
@@ -33,6 +34,7 @@ _SMOOTH = 0.6  # levels of detail
 _QUIET = 2.0  # noise that is not told from texture, in 8-bit levels
 _FULL = 6.0  # noise that the tables of noise were made for
 _LARGEST_WEIGHT = 1.5
+_STRONG = 6.0  # noise from which a model that was made for noise alone replaces the tables
 _BLOCK = 8  # samples of the diagonal band in each direction: 16 pixels
 _QUIETEST = 10  # percent of the blocks
 _NORMAL_MEAN = 0.7979  # of the absolute value of a normal variable
@@ -95,6 +97,11 @@ def blend_weights(damage: Damage) -> tuple[float, ...]:
     return (*jpeg, noise)
 
 
+def knots_of(planes: Planes) -> tuple[str, ...]:
+    """Return which of `KNOTS` have tables: JPEGs hardly gain by cleaned chroma."""
+    return KNOTS[-1:] if planes == "chroma" else KNOTS
+
+
 def measure_bands(pixels: NDArray[np.uint8 | np.uint16]) -> Bands:
     """Measure the diagonal Haar bands of luma.
 
@@ -124,13 +131,15 @@ def measure_bands(pixels: NDArray[np.uint8 | np.uint16]) -> Bands:
 
 @dataclass(frozen=True, eq=False)
 class Cleaner:
-    """Removes artefacts of JPEG and noise from luma.
+    """Removes artefacts of JPEG and noise from the planes that its tables were made for.
 
     Attributes:
-        tables: of each of `KNOTS`, by the names that `describe_mulut` names.
+        planes: of an image that it reads, each alone.
+        tables: of each of `knots_of(planes)`, by the names that `describe_mulut` names.
         hparams: of `describe_mulut`.
     """
 
+    planes: Planes
     tables: dict[str, Tables]
     hparams: Hparams
     scale: ClassVar[int] = 1
@@ -138,10 +147,11 @@ class Cleaner:
     def for_damage(self, damage: Damage) -> Model | None:
         """Mix the tables for a damage; None where they change nothing."""
         weights = dict(zip(KNOTS, blend_weights(damage), strict=True))
+        weights = {knot: weights[knot] for knot in self.tables}
         if not any(weights.values()):
             return None
         mixed = {}
-        for name in self.tables[KNOTS[0]]:
+        for name in next(iter(self.tables.values())):
             total = sum(
                 (np.float32(weight) * self.tables[knot][name] for knot, weight in weights.items()),
                 np.float32(0),
@@ -150,23 +160,57 @@ class Cleaner:
         return build_described("mulut", mixed, self.hparams)
 
 
+class Cleaners(NamedTuple):
+    """The models that clean an image together.
+
+    Attributes:
+        luma: cleans luma.
+        chroma: removes noise from chroma.
+        denoiser: removes strong noise from colours; it is not told how strong the noise is.
+    """
+
+    luma: Cleaner | None = None
+    chroma: Cleaner | None = None
+    denoiser: Model | None = None
+
+    def for_damage(self, damage: Damage) -> list[tuple[Planes, Model]]:
+        """Return which models clean which planes, in their order; none where nothing changes.
+
+        Where there is a denoiser, strong noise is left to it; tables clean what remains.
+        """
+        chosen: list[tuple[Planes, Model]] = []
+        if self.denoiser is not None and damage.noise >= _STRONG:
+            chosen.append(("rgb", self.denoiser))
+            damage = damage._replace(noise=0.0)
+        for cleaner in (self.luma, self.chroma):
+            model = cleaner.for_damage(damage) if cleaner is not None else None
+            if cleaner is not None and model is not None:
+                chosen += [(cleaner.planes, model)]
+        return chosen
+
+
 def build_cleaner(tables: Tables, hparams: Hparams) -> Cleaner:
     """Build the cleaner from the tables `KNOT_stageN_PATTERN`.
+
+    Args:
+        tables: hold them.
+        hparams: of `describe_mulut`, and `planes`, luma by default.
 
     Raises:
         BadModel: a table is missing, or its shape does not fit.
     """
+    planes: Planes = hparams.get("planes", "luma")
     sets: dict[str, Tables] = {
         knot: {
             name.removeprefix(f"{knot}_"): table
             for name, table in tables.items()
             if name.startswith(f"{knot}_")
         }
-        for knot in KNOTS
+        for knot in knots_of(planes)
     }
     for named in sets.values():
         build_described("mulut", named, hparams)
-    return Cleaner(sets, hparams)
+    return Cleaner(planes, sets, hparams)
 
 
 def _split(blocks: Floats) -> tuple[Floats, Floats]:

@@ -24,13 +24,15 @@ from app.model_files import (
     read_model_files,
     write_model_files,
 )
-from app.restoration.cleaning import Cleaner
+from app.restoration.cleaning import Cleaner, Cleaners
 from app.restoration.engine import Model
 from app.restoration.lerf import Resampler
 from app.restoration.methods import METHODS
 from app.restoration.published_files import Imported
 
 log = logging.getLogger("clut")
+
+_PREFERRED = ("clean", "clean-chroma", "denoise")
 
 Task = Literal["clean", "upscale"]
 Upscaler: TypeAlias = Model | Resampler
@@ -40,7 +42,8 @@ M = TypeVar("M", Upscaler, Cleaner, Upscaler | Cleaner)
 class RestorationCard(Card):
     """Method, origin and licence of a restoration model.
 
-    The model `upscale-N` is preferred to others of the scale N, `clean` to others that clean.
+    The model `upscale-N` is preferred to others of the scale N, `clean` to others that clean luma,
+    `clean-chroma` to others that clean chroma, and `denoise` to others that remove strong noise.
     `figures` are the PSNR in dB, by data set and method.
 
     Attributes:
@@ -76,18 +79,26 @@ class Restorers:
 
     Attributes:
         all: every version of every model.
+        cleaners: those that `restore` uses.
     """
 
     def __init__(self, restorers: Sequence[AnyRestorer] = ()) -> None:
         self.all = sorted(restorers, key=lambda it: (it.card.name, it.card.version))
         self._by_name = {it.card.name: it for it in self.all}
         self._upscalers: dict[str, Restorer[Upscaler]] = {}
-        self._cleaners: dict[str, Restorer[Cleaner]] = {}
-        for name, it in self._by_name.items():
+        luma, chroma, denoiser = None, None, None
+        # The first name of a kind is taken, unless one has the name that is preferred.
+        for name, it in sorted(self._by_name.items(), key=lambda pair: pair[0] not in _PREFERRED):
             if isinstance(it.model, Cleaner):
-                self._cleaners[name] = Restorer(it.card, it.model)
+                if it.model.planes == "chroma":
+                    chroma = chroma or it.model
+                else:
+                    luma = luma or it.model
+            elif isinstance(it.model, Model) and it.model.scale == 1:
+                denoiser = denoiser or it.model
             else:
                 self._upscalers[name] = Restorer(it.card, it.model)
+        self.cleaners = Cleaners(luma, chroma, denoiser)
 
     def __contains__(self, name: str) -> bool:
         return name.partition("@")[0] in self._by_name
@@ -103,11 +114,6 @@ class Restorers:
         if found is None:
             raise UnknownModel(f"There is no model {name!r}.", accepted=list(self._by_name))
         return found
-
-    @property
-    def cleaner(self) -> Restorer[Cleaner] | None:
-        """The model that cleans: `clean`, otherwise the first by name."""
-        return self._cleaners.get("clean") or next(iter(self._cleaners.values()), None)
 
     def find(self, scale: int | None) -> Restorer[Upscaler] | None:
         """Return the model for a scale, or the one for any scale (None).
@@ -165,7 +171,7 @@ def write_restorer(
             not fit the method.
     """
     model = METHODS[imported.method](imported.tables, imported.hparams)
-    cleans = isinstance(model, Cleaner)
+    cleans = model.scale == 1
     tables = {key: np.ascontiguousarray(table) for key, table in imported.tables.items()}
     weights = save(tables)
     try:

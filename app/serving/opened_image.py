@@ -12,7 +12,7 @@ from app.imaging.probe import EncodedImage
 from app.luts.apply import local_memory
 from app.luts.export import LutOptions
 from app.networks.store import Model
-from app.restoration.cleaning import Cleaner
+from app.restoration.cleaning import Cleaners
 from app.restoration.store import Restorers
 from app.serving.looks import export_memory
 from app.serving.options import OFF, AcceptedFormats, EnhanceOptions, choose_format
@@ -21,7 +21,7 @@ from app.serving.restoration import (
     Enlargement,
     OutputLimits,
     check_output,
-    find_cleaner,
+    find_cleaners,
     output_memory,
 )
 from app.serving.results import Look
@@ -38,7 +38,7 @@ class EnhancePlan:
         look: the look of a token, or None.
         options: of the request.
         format: of the result.
-        cleaner: the model that cleans, or None where nothing is to be cleaned.
+        cleaners: the models that clean, or None where nothing is to be cleaned.
         enlargement: how the result is enlarged.
         memory: the most bytes that it takes.
     """
@@ -49,7 +49,7 @@ class EnhancePlan:
     look: Look | None
     options: EnhanceOptions
     format: ImageFormat
-    cleaner: Cleaner | None
+    cleaners: Cleaners | None
     enlargement: Enlargement
     memory: int
 
@@ -97,7 +97,7 @@ class OpenedImage:
             enlargement = check_output(source, options, image_format, self.restorers, self.limits)
             output = output_memory(source, options, image_format, enlargement)
             memory = max(source.peak_bytes, output) + self._tables_memory()
-        cleaner = find_cleaner(self.restorers, options)
+        cleaners = find_cleaners(self.restorers, options)
         return EnhancePlan(
             self.permit,
             source,
@@ -105,7 +105,7 @@ class OpenedImage:
             self.look,
             options,
             image_format,
-            cleaner,
+            cleaners,
             enlargement,
             memory,
         )

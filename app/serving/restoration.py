@@ -17,7 +17,7 @@ from app.imaging.resize import fit, resize_plane
 from app.imaging.types import Image
 from app.policies import Limits
 from app.restoration.apply import clean, upscale
-from app.restoration.cleaning import Cleaner, Damage, certain_damage, measure_bands
+from app.restoration.cleaning import Cleaners, Damage, certain_damage, measure_bands
 from app.restoration.lerf import output_side
 from app.restoration.store import Restorer, Restorers, Upscaler
 from app.serving.options import AUTO, OFF, EnhanceOptions
@@ -31,28 +31,28 @@ _HELD_BYTES = (4, 8)  # of a pixel with alpha, of images with 8 and with 16 bits
 _REDUCED_COPIES = 3  # of the enlarged image while it is reduced
 
 
-def find_cleaner(restorers: Restorers, options: EnhanceOptions) -> Cleaner | None:
-    """Return the model that cleans, or None where nothing is to be cleaned.
+def find_cleaners(restorers: Restorers, options: EnhanceOptions) -> Cleaners | None:
+    """Return the models that clean, or None where nothing is to be cleaned.
 
     Raises:
-        BadParameter: `restore` asks for one, and none is installed.
+        BadParameter: `restore` asks for them, and none is installed.
     """
     if options.cleaning == OFF:
         return None
-    if restorers.cleaner is None:
+    if not any(restorers.cleaners):
         if options.restore is None:
             return None
         detail = (
             f"restore={options.restore} needs a restoration model that cleans; none is installed."
         )
         raise BadParameter(detail)
-    return restorers.cleaner.model
+    return restorers.cleaners
 
 
 def clean_image(
     image: Image,
     source: EncodedImage,
-    cleaner: Cleaner,
+    cleaners: Cleaners,
     options: EnhanceOptions,
     map_rows: MapRows,
 ) -> Cleaning:
@@ -63,7 +63,7 @@ def clean_image(
     Args:
         image: changed.
         source: the file that the image was decoded from.
-        cleaner: the model.
+        cleaners: the models.
         options: hold the strength.
         map_rows: runs a function on each range of rows.
     """
@@ -75,11 +75,10 @@ def clean_image(
     else:
         strength = float(options.cleaning)
         treated = damage._replace(quality=min(quality or _FORCED_QUALITY, _FORCED_QUALITY))
-    model = cleaner.for_damage(treated) if strength else None
-    if model is None:
-        return Cleaning(damage, 0.0)
-    clean(image.pixels, model, strength, map_rows)
-    return Cleaning(damage, strength)
+    chosen = cleaners.for_damage(treated) if strength else []
+    for planes, model in chosen:
+        clean(image.pixels, planes, model, strength, map_rows)
+    return Cleaning(damage, strength if chosen else 0.0)
 
 
 @dataclass(frozen=True, eq=False)

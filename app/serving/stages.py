@@ -137,9 +137,9 @@ def _finish_image(
     plan: EnhancePlan, image: Image, lut: AnyLut, device: Device, map_parts: ParallelMap
 ) -> Outcome:
     permit, cleaning = plan.permit, None
-    if plan.cleaner is not None:
+    if plan.cleaners is not None:
         with permit.measure("restore"):
-            cleaning = clean_image(image, plan.source, plan.cleaner, plan.options, map_parts)
+            cleaning = clean_image(image, plan.source, plan.cleaners, plan.options, map_parts)
     with permit.measure("apply"):
         applier = device.applier(lut, image.pixels.dtype)
         change = measure_change(image.pixels, applier)

@@ -5,21 +5,26 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from app.errors import BadModel
-from app.restoration.apply import clean
+from app.restoration.apply import clean, measure_chroma
 from app.restoration.cleaning import (
     KNOTS,
     LUMA,
     Bands,
     Cleaner,
+    Cleaners,
     Damage,
+    Planes,
     blend_weights,
     build_cleaner,
     certain_damage,
     measure_bands,
 )
-from tests.helpers.restoration import cleaning
+from app.restoration.engine import Model
+from app.restoration.methods import METHODS
+from tests.helpers.restoration import cleaning, denoising
 
 
 def run_serially(function, parts) -> None:
@@ -165,7 +170,7 @@ def test_the_correction_of_luma_is_added(
     model = cleaner.for_damage(damage)
     assert model is not None
     cleaned = pixels.copy()
-    clean(cleaned, model, strength, run_serially)
+    clean(cleaned, "luma", model, strength, run_serially)
     expected = change * step if step == 1 else round(change_of(damage) * strength * step)
     assert set(np.unique(cleaned.astype(int) - pixels)) == {expected}
 
@@ -185,26 +190,90 @@ def test_black_and_white_are_not_exceeded(cleaner: Cleaner) -> None:
     model = cleaner.for_damage(Damage(30, 0))
     assert model is not None
     pixels = np.array([[[200, 4, 0]]], np.uint8)
-    clean(pixels, model, 1.0, run_serially)
+    clean(pixels, "luma", model, 1.0, run_serially)
     np.testing.assert_array_equal(pixels, [[[191, 0, 0]]])
 
 
-def test_strips_are_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cut into strips, an image is cleaned as in one piece."""
+@pytest.mark.parametrize("planes", ["rgb", "luma", "chroma"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_strips_are_as_the_whole(
+    monkeypatch: pytest.MonkeyPatch, planes: Planes, dtype: type
+) -> None:
+    """Cut into strips, an image of odd sides is cleaned as in one piece."""
+    rng = np.random.default_rng(0)
+    tables = {name: rng.integers(-60, 60, (9**4, 1)).astype(np.int8) for name in cleaning().tables}
+    model = build_cleaner(tables, cleaning().hparams).for_damage(Damage(45, 5))
+    assert model is not None
+    pixels = rng.integers(0, 65536, (37, 21, 3)).astype(dtype)
+    whole, cut = pixels.copy(), pixels.copy()
+    clean(whole, planes, model, 1.0, run_serially)
+    assert not np.array_equal(whole, pixels)
+    monkeypatch.setattr("app.restoration.apply.STRIP", 20 * 5)
+    clean(cut, planes, model, 1.0, run_serially)
+    np.testing.assert_array_equal(cut, whole)
+
+
+def test_luma_is_what_the_model_makes_of_it() -> None:
+    """The change of luma, by the weights of BT.601, is added to each channel."""
     rng = np.random.default_rng(0)
     tables = {name: rng.integers(-60, 60, (9**4, 1)).astype(np.int8) for name in cleaning().tables}
     model = build_cleaner(tables, cleaning().hparams).for_damage(Damage(45, 5))
     assert model is not None
     pixels = rng.integers(0, 256, (37, 20, 3)).astype(np.uint8)
-    whole, cut = pixels.copy(), pixels.copy()
-    clean(whole, model, 1.0, run_serially)
-    monkeypatch.setattr("app.restoration.apply.STRIP", 20 * 5)
-    clean(cut, model, 1.0, run_serially)
-    np.testing.assert_array_equal(cut, whole)
     weights = np.rint(np.array(LUMA) * 1000).astype(int)
     luma = ((pixels @ weights + 500) // 1000).astype(np.uint8)  # half up
     after = model.run(luma[None])[0].astype(int) - luma
-    np.testing.assert_array_equal(whole, (pixels + after[..., None]).clip(0, 255))
+    expected = (pixels + after[..., None]).clip(0, 255)
+    clean(pixels, "luma", model, 1.0, run_serially)
+    np.testing.assert_array_equal(pixels, expected)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_chroma_changes_and_luma_stays(dtype: type) -> None:
+    """Noisy chroma is replaced by its smooth mean, less 2 levels; luma is as before."""
+    imported = cleaning("chroma")
+    chroma = build_cleaner(imported.tables, imported.hparams)
+    assert chroma.for_damage(Damage(30, 0)) is None
+    model = chroma.for_damage(Damage(None, 6))
+    assert model is not None
+    levels = np.random.default_rng(0).integers(100, 150, (41, 39, 3))
+    step = 257 if dtype == np.uint16 else 1
+    pixels = (levels * step).astype(dtype)
+    clean(pixels, "chroma", model, 1.0, run_serially)
+    images = (np.rint(it / s).astype(np.uint8) for it, s in ((levels, 1), (pixels, step)))
+    before, after = (np.asarray(Image.fromarray(it).convert("YCbCr")).astype(int) for it in images)
+    assert np.abs((after - before)[..., 0]).max() <= 1
+    assert np.abs((after - before)[..., 1:].mean((0, 1)) + 2).max() < 0.3
+    assert (after[..., 1:].std((0, 1)) < 0.6 * before[..., 1:].std((0, 1))).all()
+
+
+def test_chroma_of_gray_is_neutral(cleaner: Cleaner) -> None:
+    """Half a square at the borders counts as its pixels; gray has the chroma 128."""
+    out = np.empty((2, 2, 3), np.uint8)
+    for level in (0, 128, 255):
+        measure_chroma(np.full((3, 5, 3), level, np.uint8), 1, out)
+        assert (out == 128).all()
+    measure_chroma(np.full((3, 5, 3), (0, 0, 255), np.uint8), 1, out)
+    assert (out[0] == 255).all()
+
+
+def test_strong_noise_is_left_to_a_denoiser(cleaner: Cleaner) -> None:
+    """Below the noise that it is for, and for JPEGs, the tables clean."""
+    imported = denoising(8)
+    denoiser = METHODS["dnlut"](imported.tables, imported.hparams)
+    assert isinstance(denoiser, Model)
+    cleaners = Cleaners(cleaner, None, denoiser)
+
+    def choose(damage: Damage) -> list[str]:
+        return [planes for planes, _ in cleaners.for_damage(damage)]
+
+    assert choose(Damage(None, 9)) == ["rgb"]
+    assert choose(Damage(None, 4)) == ["luma"]
+    assert choose(Damage(50, 9)) == ["rgb", "luma"]
+    assert choose(Damage(95, 0)) == []
+    pixels = np.full((5, 4, 3), (60, 130, 200), np.uint8)
+    clean(pixels, "rgb", denoiser, 0.5, run_serially)
+    assert np.abs(pixels.astype(int) - (64, 134, 204)).max() <= 2
 
 
 def test_a_missing_table_is_named() -> None:

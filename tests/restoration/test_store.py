@@ -16,6 +16,7 @@ from app.restoration.methods import import_tables
 from app.restoration.published_files import Imported, read_tensors
 from app.restoration.store import read_restorer, read_restorers, write_restorer
 from tests.helpers.networks import make_network, write_network
+from tests.helpers.restoration import cleaning, denoising
 
 
 def make_imported(scale: int = 2) -> Imported:
@@ -56,6 +57,27 @@ def test_the_model_of_a_scale(tmp_path: Path) -> None:
     preferred = read_restorers(tmp_path).find(2)
     assert preferred is not None
     assert preferred.card.name == "upscale-2"
+
+
+def test_the_models_that_clean(tmp_path: Path) -> None:
+    """Luma and chroma have a cleaner each, and other models of scale 1 remove noise."""
+    assert read_restorers(tmp_path).cleaners == (None, None, None)
+    for name, imported in (
+        ("a-chroma", cleaning("chroma")),
+        ("b", cleaning()),
+        ("clean", cleaning()),
+        ("c", denoising(0)),
+        ("denoise", denoising(8)),
+        ("x2", make_imported()),
+    ):
+        write_restorer(tmp_path, imported, name=name, licence="CC0-1.0", source="a test")
+    restorers = read_restorers(tmp_path)
+    luma, chroma, denoiser = restorers.cleaners
+    assert luma is restorers.get("clean").model
+    assert chroma is restorers.get("a-chroma").model
+    assert denoiser is restorers.get("denoise").model
+    assert restorers.get("denoise").card.task == "clean"
+    assert restorers.find(1) is None
 
 
 def test_names(tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.helpers.server import Server
+from app.restoration.store import write_restorer
+from tests.helpers.restoration import CREDIT, denoising, make_store
+from tests.helpers.server import Server, serving
 
 
 def compress(photo: bytes, quality: int) -> bytes:
@@ -45,6 +47,29 @@ def test_a_clean_photo_is_left_alone(server: Server, otters: bytes) -> None:
     assert response.headers["x-restore"].endswith("; strength 0")
 
 
+def test_an_installed_denoiser_removes_strong_noise(tmp_path: Path, otters: bytes) -> None:
+    """A colour denoiser in the model store replaces the tables where noise is strong."""
+    store = make_store(tmp_path)
+    write_restorer(store, denoising(8), name="denoise", **CREDIT)
+    pixels = np.asarray(Image.open(io.BytesIO(otters)))
+    noise = np.random.default_rng(0).normal(0, 20, pixels.shape)
+    file = io.BytesIO()
+    Image.fromarray((pixels * 0.5 + 60 + noise).clip(0, 255).astype(np.uint8)).save(file, "PNG")
+    with serving(MODELS_STORE=store) as server:
+        url = "/enhance?restore=auto&min_change=100"
+        response = server.client.post(url, content=file.getvalue()).raise_for_status()
+        weak = server.client.post(url, content=compress(otters, 30)).raise_for_status()
+        listed = server.client.get("/models").json()["restoration"]
+    assert response.headers["x-restore"].endswith("; strength 1")
+    before, after = (
+        np.asarray(Image.open(io.BytesIO(it))).astype(int)
+        for it in (file.getvalue(), response.content)
+    )
+    assert 6 < (after - before).mean() < 9  # of 8
+    assert weak.headers["x-restore"].endswith("; strength 0")
+    assert [(it["name"], it["method"], it["scale"]) for it in listed] == [("denoise", "dnlut", 1)]
+
+
 def test_it_is_off_by_default(server: Server, otters: bytes) -> None:
     """Without the option there is no header."""
     assert "x-restore" not in server.client.post("/enhance", content=otters).headers
@@ -77,5 +102,5 @@ def test_the_embedded_models_fit_their_budget() -> None:
     """The files of all restoration models together stay below 3 MB."""
     from app.policies import STORE
 
-    files = [it for name in ("clean", "upscale-*") for it in Path(STORE).glob(f"{name}/*/*.s*")]
+    files = [it for name in ("clean*", "upscale-*") for it in Path(STORE).glob(f"{name}/*/*.s*")]
     assert 0 < sum(file.stat().st_size for file in files) < 3_000_000

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
 from app.model_files import Name
 from app.policies import STORE
+from app.restoration.cleaning import Planes
 from app.training.augment import Range
 from app.training.data import PhotosConfig
 
@@ -27,7 +28,8 @@ class DamageConfig(BaseModel):
         noisy: share of inputs with noise.
         jpeg: qualities.
         compressed: share of inputs that were a JPEG.
-        luma: whether inputs are luma; otherwise they are red, green and blue, each alone.
+        planes: what the inputs are: red, green and blue, each alone where the model reads one
+            channel; luma; or blue and red chroma at half the size, each alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,7 +40,7 @@ class DamageConfig(BaseModel):
     noisy: Share = 0.0
     jpeg: Range = (60.0, 95.0)
     compressed: Share = 0.0
-    luma: bool = False
+    planes: Planes = "rgb"
 
 
 class Phase(BaseModel):

@@ -11,7 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.restoration.cleaning import KNOTS, LUMA, Damage, blend_weights, measure_bands
+from app.restoration.apply import measure_chroma, measure_luma
+from app.restoration.cleaning import (
+    KNOTS,
+    Damage,
+    Planes,
+    blend_weights,
+    knots_of,
+    measure_bands,
+)
 from app.restoration.layers import Description
 from app.training.data import read_photo
 from app.training.restoration.config import DamageConfig, RestorationConfig
@@ -53,9 +61,9 @@ class Patches(NamedTuple):
     weights: tuple[float, ...]
 
 
-def knots_of(config: RestorationConfig) -> tuple[str, ...]:
+def sets_of(config: RestorationConfig) -> tuple[str, ...]:
     """Return the names of the sets of tables that a run learns."""
-    return KNOTS if config.method == "cleaner" else ("all",)
+    return knots_of(config.damage.planes) if config.method == "cleaner" else ("all",)
 
 
 def read_example(path: Path, config: RestorationConfig, rng: np.random.Generator) -> Example:
@@ -65,7 +73,8 @@ def read_example(path: Path, config: RestorationConfig, rng: np.random.Generator
     if config.method != "cleaner":
         return Example(original, damaged, (1.0,))
     noise = measure_bands(damaged).noise
-    return Example(original, damaged, blend_weights(Damage(quality, noise)))
+    weights = dict(zip(KNOTS, blend_weights(Damage(quality, noise)), strict=True))
+    return Example(original, damaged, tuple(weights[knot] for knot in sets_of(config)))
 
 
 def damage(
@@ -106,18 +115,19 @@ def compress(pixels: Bytes, quality: int) -> Bytes:
         return np.asarray(image)
 
 
-def to_planes(pixels: Bytes, *, luma: bool) -> Bytes:
-    """Split pixels (H, W, 3) into luma (1, H, W), or into red, green and blue (3, H, W)."""
-    if luma:
-        plane: Bytes = np.rint(pixels @ np.array(LUMA)).astype(np.uint8)
-        return plane[None]
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
-
-
-def to_images(pixels: Bytes, channels: int, *, luma: bool) -> Bytes:
+def to_images(pixels: Bytes, channels: int, planes: Planes) -> Bytes:
     """Split pixels (H, W, 3) into images of as many channels as a model reads: (N, C, H, W)."""
-    planes = to_planes(pixels, luma=luma and channels == 1)
-    return planes.reshape(-1, channels, *planes.shape[1:])
+    height, width = pixels.shape[:2]
+    pixels = np.ascontiguousarray(pixels)
+    if planes == "chroma":
+        out = np.empty((2, -(-height // 2), -(-width // 2)), np.uint8)
+        measure_chroma(pixels, 1, out)
+    elif planes == "luma":
+        out = np.empty((1, height, width), np.uint8)
+        measure_luma(pixels, 1, out)
+    else:
+        out = np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    return out.reshape(-1, channels, *out.shape[1:])
 
 
 def read_original(path: Path, scale: int, config: DamageConfig, rng: np.random.Generator) -> Bytes:
@@ -137,7 +147,7 @@ def cut(
     """Cut a photograph, flipped or not, into patches without overlap, in random order."""
     flip = slice(None, None, -1 if rng.random() < 0.5 else 1)  # rotations are in the model
     inputs, targets = (
-        to_images(pixels[:, flip], description.channels, luma=config.damage.luma)
+        to_images(pixels[:, flip], description.channels, config.damage.planes)
         for pixels in (example.damaged, example.original)
     )
     scale, size, margin = config.scale, config.size, description.reach

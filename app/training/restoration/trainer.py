@@ -27,13 +27,14 @@ from app.training.restoration.network import Network, to_values
 from app.training.restoration.patches import (
     Patches,
     batches,
-    knots_of,
     make_groups,
     read_example,
+    sets_of,
     to_images,
 )
 from app.training.restoration.tables import Floats, Table, tap_levels
 
+_LANCZOS = Image.Resampling.LANCZOS
 _RATE_AT_END = 0.03  # of the rate at the beginning of a phase
 _VALIDATED = 24  # photographs
 _FITTED = 40  # photographs that the linear function is fitted to
@@ -57,8 +58,8 @@ class RestorationTrainer:
             BadParameter: it lacks an hparam, or does not enlarge by the scale.
         """
         self.config = config
-        self.knots = knots_of(config)
-        self.hparams = {"scale": config.scale, **config.hparams}
+        self.knots = sets_of(config)
+        self.hparams = {"scale": config.scale, "planes": config.damage.planes, **config.hparams}
         try:
             description = DESCRIPTIONS[config.method](self.hparams)
             self.network = Network(description, config.phases[0].grids, len(self.knots))
@@ -112,7 +113,7 @@ class RestorationTrainer:
 
     def to_imported(self) -> Imported:
         """Return the rounded tables by their names in the model store."""
-        if len(self.knots) == 1:
+        if self.config.method != "cleaner":
             return Imported(self.config.method, self.network.to_tables([1.0]), self.hparams)
         tables = {
             f"{knot}_{name}": table
@@ -215,24 +216,25 @@ def train(config: RestorationConfig) -> RestorationCard:
 def validate(trainer: RestorationTrainer, photos: Sequence[Path]) -> tuple[float, float]:
     """Return the PSNR of held-out photographs, by the model and by Lanczos or as they are.
 
-    It is that of luma, or of red, green and blue where the model reads them together.
+    It is that of the planes that are cleaned; of luma where one channel after the other is read.
     """
     rng = np.random.default_rng(0)
     ours, baseline = [], []
+    planes, channels = trainer.config.damage.planes, trainer.description.channels
+    measured = "luma" if planes == "rgb" and channels == 1 else planes
     for path in photos[:_VALIDATED]:
         example = read_example(path, trainer.config, rng)
-        (inputs,), (target,) = (
-            to_images(it, trainer.description.channels, luma=True)
-            for it in (example.damaged, example.original)
+        inputs, targets = (
+            to_images(it, channels, measured) for it in (example.damaged, example.original)
         )
-        size = (target.shape[2], target.shape[1])
-        lanczos = [
-            np.asarray(Image.fromarray(it).resize(size, Image.Resampling.LANCZOS)) for it in inputs
-        ]
-        found = trainer.to_model(example.weights).run(inputs)
-        expected = target.astype(np.float32)
-        ours.append(float(np.square(found - expected).mean()))
-        baseline.append(float(np.square(np.stack(lanczos) - expected).mean()))
+        size = (targets.shape[3], targets.shape[2])
+        model = trainer.to_model(example.weights)
+        for image, target in zip(inputs, targets.astype(np.float32), strict=True):
+            lanczos = np.stack(
+                [np.asarray(Image.fromarray(it).resize(size, _LANCZOS)) for it in image]
+            )
+            ours.append(float(np.square(model.run(image) - target).mean()))
+            baseline.append(float(np.square(lanczos - target).mean()))
     return psnr(ours), psnr(baseline)
 
 
