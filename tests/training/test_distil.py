@@ -151,12 +151,12 @@ def local(config, tmp_path) -> DistilConfig:
     """Describe a local student that starts from a small global one."""
     whole = ThumbnailRecipe()
     first = new_network(n=2, s=3, w=3, d=9, seed=1)
-    torch.nn.init.normal_(first.psi, std=0.02)
+    torch.nn.init.normal_(first.psi, std=0.02, generator=torch.Generator().manual_seed(1))
     write_network(tmp_path / "global", first, "first")
     network = NetworkConfig(architecture="slut", n=3, m=2, s=3, w=3, d=9, levels=2)
     light = LocalLightConfig(exposure=(-3, 0), difference=2, second=0, drawn=0, damaged=0)
     mixture = MixtureConfig(local=1.0, light=light, taught_size=64)
-    schedule = ScheduleConfig(steps=30, rate=0.01, decay=True, averaging=0.5, report=10)
+    schedule = ScheduleConfig(steps=20, rate=0.001, decay=True, averaging=0.5, report=20)
     return config.model_copy(
         update={
             "thumbnail": whole,
@@ -169,13 +169,21 @@ def local(config, tmp_path) -> DistilConfig:
 
 
 @pytest.mark.slow
-def test_a_local_student_learns_local_light(local):
+def test_a_local_student_learns_local_light(local, tmp_path):
     """Given light that differs within photographs, held-out ones come nearer to what they were."""
-    distil(local)
+    unmoved = ScheduleConfig(steps=1, rate=0.0, report=1)
+    start = local.model_copy(update={"run": tmp_path / "start", "schedule": unmoved})
 
-    with (local.run / "metrics.csv").open(newline="") as file:
-        qualities = [float(row["psnr_local"]) for row in csv.DictReader(file)]
-    assert qualities[-1] > qualities[0]
+    # They gain 3.5 dB; further steps gain little more, and any of them may lose half of one.
+    assert measure_local(local) > measure_local(start) + 2.0
+
+
+def measure_local(config: DistilConfig) -> float:
+    """Train, and return the last PSNR in local light."""
+    distil(config)
+    with (config.run / "metrics.csv").open(newline="") as file:
+        *_, last = csv.DictReader(file)
+    return float(last["psnr_local"])
 
 
 def test_a_local_student_starts_as_the_global_one(local):
