@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from time import monotonic
 from typing import TypeAlias
@@ -29,7 +29,22 @@ from app.serving.thread_pool import PriorityThreadPool, priority_of
 MAX_TABLE_VALUE = 100.0  # the codes of forged tokens must not reach values that overflow
 
 
-def find_token_model(registry: ModelRegistry, token: str) -> tuple[Model, LookToken]:
+@dataclass(frozen=True)
+class TokenLook:
+    """A look token that was read, and its model.
+
+    Attributes:
+        text: the token.
+        model: the model that made it.
+        content: what the token holds.
+    """
+
+    text: str
+    model: Model
+    content: LookToken
+
+
+def read_token(registry: ModelRegistry, token: str) -> TokenLook:
     """Read a look token, and find the model that made it.
 
     Raises:
@@ -45,27 +60,26 @@ def find_token_model(registry: ModelRegistry, token: str) -> tuple[Model, LookTo
         )
     if content.map is not None and content.map.shape != model.network.map_shape:
         raise CorruptedLook(f"The token holds a map that {model.card.model_ref} does not take.")
-    return model, content
+    return TokenLook(token, model, content)
 
 
-async def rebuild_look(models: ModelRunners, token: str, *, with_map: bool = False) -> Look:
+async def rebuild_look(models: ModelRunners, given: TokenLook, *, with_map: bool = False) -> Look:
     """Rebuild the look of a token.
 
     Args:
         models: on the device.
-        token: a look token.
+        given: the token.
         with_map: whether the map of a local look is needed, too.
 
     Raises:
         MappedLook: the token lacks the map that is needed.
         CorruptedLook: the numbers of the token are out of range.
-        Problem: as `find_token_model`.
     """
-    model, content = find_token_model(models.registry, token)
+    model, content = given.model, given.content
     if with_map and content.map is None and model.network.is_local:
         raise MappedLook("The token holds the LUTs of the look without their map.")
     await models.wait_until_warm()
-    return Look(model.card, token, await decode_token(models.device, model, content))
+    return Look(model.card, given.text, await decode_token(models.device, model, content))
 
 
 async def decode_token(device: Device, model: Model, content: LookToken) -> AnyLut:
@@ -193,39 +207,29 @@ class LutExporter:
         self._workers = workers
         self._cache = cache
 
-    def memory(self, token: str, options: LutOptions) -> int:
-        """Return the most bytes of memory that `export` takes.
+    def read(self, token: str) -> TokenLook:
+        """Read a look token; raises what `read_token` does."""
+        return read_token(self._models.registry, token)
 
-        Raises:
-            Problem: the token is damaged, or its model is not served.
-        """
-        model, _ = find_token_model(self._models.registry, token)
-        return export_memory(model, options)
-
-    def find(self, token: str, options: LutOptions, *, gzipped: bool) -> ExportedLut | None:
-        """Return a LUT that is kept, which needs no permit.
-
-        Raises:
-            Problem: the token is damaged, or its model is not served.
-        """
-        find_token_model(self._models.registry, token)
-        return self._cache.get((token, options, gzipped))
+    def find(self, look: TokenLook, options: LutOptions, *, gzipped: bool) -> ExportedLut | None:
+        """Return a LUT that is kept, which needs no permit."""
+        return self._cache.get((look.text, options, gzipped))
 
     async def export(
-        self, permit: Permit, token: str, options: LutOptions, *, gzipped: bool = False
+        self, permit: Permit, look: TokenLook, options: LutOptions, *, gzipped: bool = False
     ) -> ExportedLut:
         """Rebuild the LUT of a look token, and export it.
 
         Raises:
-            Problem: the token is damaged, its model is not served, or the deadline has passed.
+            Problem: the token makes no LUT, or the deadline has passed.
         """
         async with permit.within_deadline():
-            memory = self.memory(token, options)
+            memory = export_memory(look.model, options)
             priority = priority_of(monotonic(), memory // BYTES_PER_PIXEL)
             await permit.reserve_memory(memory, priority)
-            look = await rebuild_look(self._models, token, with_map=True)
-            file = await self.encode(permit, look, options, priority, gzipped=gzipped)
-            self._cache.put((token, options, gzipped), file)
+            rebuilt = await rebuild_look(self._models, look, with_map=True)
+            file = await self.encode(permit, rebuilt, options, priority, gzipped=gzipped)
+            self._cache.put((look.text, options, gzipped), file)
             return file
 
     async def encode(

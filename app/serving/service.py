@@ -118,11 +118,13 @@ class EnhancementService:
             Problem: the file, the model or the look is not accepted, or the deadline has passed.
         """
         async with permit.within_deadline():
-            given = None if look is None else await rebuild_look(self.models, look)
-            if given is not None:
-                check_model_of_look(self.models.registry, given.card, model)
-            chosen = self.models.registry.get(model if given is None else given.card.model_ref)
+            read = None if look is None else self.luts.read(look)
+            chosen = self.models.registry.get(model) if read is None else read.model
             permit.keep(self.models.use(chosen))
+            given = None
+            if read is not None:
+                check_model_of_look(self.models.registry, chosen.card, model)
+                given = await rebuild_look(self.models, read)
             probing = partial(probe, body, self._limits, self.sandbox, permit.expires_at)
             source = await permit.run(self._workers, monotonic(), probing)
             limits = OutputLimits(self._limits, self.admission.memory_bytes)

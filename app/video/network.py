@@ -20,9 +20,9 @@ from app.serving.device import Device
 from app.serving.looks import (
     check_model_of_look,
     decode_token,
-    find_token_model,
     full_code,
     make_token,
+    read_token,
 )
 from app.settings import Settings
 
@@ -127,6 +127,6 @@ def _choose(
 ) -> tuple[Model, NDArray[np.float32] | None]:
     if look is None:
         return registry.get(model), None
-    found, content = find_token_model(registry, look)
-    check_model_of_look(registry, found.card, model)
-    return found, full_code(found, content)
+    given = read_token(registry, look)
+    check_model_of_look(registry, given.model.card, model)
+    return given.model, full_code(given.model, given.content)

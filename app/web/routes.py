@@ -8,6 +8,7 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.routing import APIRoute
 
 from app.luts.export import LutOptions
+from app.serving.looks import export_memory
 from app.serving.options import LOOK_TOKEN, EnhanceOptions, PredictLutOptions
 from app.serving.results import EnhancedImage, PredictedLut
 from app.web import openapi, problems
@@ -231,11 +232,12 @@ async def _get_lut_response(
     if etag.removeprefix("W/") in known:  # compared weakly: RFC 9110, section 13.1.2
         return not_modified(headers)
     service = state["service"]
-    await principal.charge_memory(service.luts.memory(token, options))
-    file = service.luts.find(token, options, gzipped=gzipped)
+    look = service.luts.read(token)
+    await principal.charge_memory(export_memory(look.model, options))
+    file = service.luts.find(look, options, gzipped=gzipped)
     if file is None:
         with service.admission.acquire() as permit:
             permit.enter()
-            work = service.luts.export(permit, token, options, gzipped=gzipped)
+            work = service.luts.export(permit, look, options, gzipped=gzipped)
             file = await cancel_on_disconnect(request, work)
     return not_modified(headers) if known.strip() == "*" else lut_response(file, gzipped, headers)

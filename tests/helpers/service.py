@@ -47,9 +47,10 @@ class GatedDevice(Device):
 
 async def get_lut(service: EnhancementService, token: str, options: LutOptions) -> ExportedLut:
     """Export the LUT of a look token, as the endpoint does."""
-    found = service.luts.find(token, options, gzipped=False)
+    look = service.luts.read(token)
+    found = service.luts.find(look, options, gzipped=False)
     if found is not None:
         return found
     with service.admission.acquire() as permit:
         permit.enter()
-        return await service.luts.export(permit, token, options)
+        return await service.luts.export(permit, look, options)

@@ -30,6 +30,7 @@ from app.networks.adaint import AdaInt
 from app.networks.base import ThumbnailRecipe
 from app.networks.store import write_model
 from app.policies import BYTES_PER_PIXEL, AdmissionPolicy, ModelsPolicy
+from app.serving.looks import export_memory
 from app.serving.options import EnhanceOptions, PredictLutOptions, choose_format
 from app.serving.results import STAGES, EnhancedImage, ExportedLut
 from app.serving.service import EnhancementService, enhance_file, predict_lut_of_file
@@ -259,7 +260,8 @@ async def test_exported_luts_need_memory_too(photo: bytes) -> None:
         large = LutOptions(size=129)
         writing = asyncio.create_task(get_lut(service, look.token, large))
         await until(lambda: service.admission.reserved)
-        assert service.admission.reserved == service.luts.memory(look.token, large)
+        model = service.models.registry.default
+        assert service.admission.reserved == export_memory(model, large)
         with pytest.raises(Overloaded):
             await get_lut(service, look.token, large)
         assert len((await writing).body) > 129**3
