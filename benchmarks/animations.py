@@ -77,8 +77,9 @@ def examine(client: httpx.Client, page: Page, body: bytes, media_type: str) -> s
     statuses = f"{enhanced.status_code}, {lut.status_code}"
     if before is None:
         return statuses if enhanced.status_code >= 500 else f"unreadable by Chromium: {statuses}"
-    if enhanced.status_code != 200 or lut.status_code != 200:
-        return f"{statuses}: {enhanced.json()['detail']}"
+    for response in (enhanced, lut):
+        if response.status_code != 200:
+            return f"{statuses}: {response.json()['detail']}"
     if enhanced.headers["X-Look"] != lut.headers["X-Look"]:
         return "looks differ"
     after = read_timing(page, enhanced.content, media_type)

@@ -47,6 +47,7 @@ PLAIN = VideoOptions(strength=0.0, preset="veryfast")  # decodes and encodes
 LOOKS = VideoOptions(preset="veryfast")
 WIDTH, HEIGHT, SHOT_FRAMES = 640, 360, 100
 TILE = (320, 180)
+BT709 = np.array([0.2126, 0.7152, 0.0722], np.float32)  # weights of luma
 
 
 def main(folder: Path | None) -> None:
@@ -228,17 +229,33 @@ def read_frames(path: Path, width: int, height: int) -> NDArray[np.uint8]:
 def measure_steps(trailer: Path, network: LookNetwork) -> None:
     """Print the largest steps of the LUT between frames of a scene, and those at the cuts."""
     track = find_looks(trailer, VideoOptions(), network, None, ignore_progress).track
-    inside, cuts = [], []
+    inside: dict[int, float] = {}  # by the frame that the step leads to
+    cuts = []
     for index, scene in enumerate(track.scenes):
-        tables = (blend(track.at(frame)) for frame in range(scene.start, scene.stop))
-        inside += [distance(*pair) for pair in pairwise(tables)]
+        frames = range(scene.start, scene.stop)
+        tables = (blend(track.at(frame)) for frame in frames)
+        inside |= zip(frames[1:], (distance(*pair) for pair in pairwise(tables)), strict=True)
         if index:
             last, first = track.at(scene.start - 1), track.at(scene.start)
             cuts.append(distance(blend(last), blend(first)))
     print("\nChange of the LUT between frames of the trailer, mean of its entries, 8-bit levels\n")
     print("| where | number | median | largest |\n| --- | --- | --- | --- |")
-    for name, steps in (("within scenes", inside), ("at cuts", cuts)):
+    for name, steps in (("within scenes", [*inside.values()]), ("at cuts", cuts)):
         print(f"| {name} | {len(steps)} | {np.median(steps):.2f} | {max(steps):.2f} |")
+    print_largest(trailer, inside)
+
+
+def print_largest(trailer: Path, steps: dict[int, float]) -> None:
+    """Print the largest steps, one of each half second, with the light of the frames there."""
+    luma = read_frames(trailer, *TILE).astype(np.float32).mean(axis=(1, 2)) @ BT709
+    print("\n| frame | step | mean luma of the frames from 12 before to 12 after, every fourth |")
+    print("| --- | --- | --- |")
+    shown: list[int] = []
+    for frame in sorted(steps, key=lambda it: -steps[it]):
+        if len(shown) < 5 and all(abs(frame - it) > 12 for it in shown):
+            shown.append(frame)
+            around = " ".join(f"{it:.0f}" for it in luma[max(0, frame - 12) : frame + 13 : 4])
+            print(f"| {frame} | {steps[frame]:.2f} | {around} |")
 
 
 def blend(look: Blend) -> NDArray[np.float32]:
