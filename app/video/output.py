@@ -115,6 +115,7 @@ class Output:
         self.copied: list[Stream] = []
         self.left_out: list[str] = []
         self._resources = ExitStack()
+        path.parent.stat()  # whose error names the folder
         folder = tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.")
         self._part = Path(self._resources.enter_context(folder)) / path.name
         try:

@@ -381,7 +381,9 @@ def test_bad_requests(lossless: Path, rich: Path, tmp_path: Path) -> None:
     before = rich.read_bytes()
     assert "OUT would overwrite IN" in reject(rich, rich)
     assert rich.read_bytes() == before
-    assert "No such file" in reject(tmp_path / "missing.mp4", tmp_path / "out.mkv")
+    assert "missing.mp4" in reject(tmp_path / "missing.mp4", tmp_path / "out.mkv")
+    found = invoke("video", rich, "-o", tmp_path / "missing" / "out.mkv")
+    assert found.stderr == f"clut-enhance: {tmp_path / 'missing'}: No such file or directory\n"
 
 
 def test_damaged_files(rich: Path, tmp_path: Path) -> None:
