@@ -52,7 +52,10 @@ check: .venv/dev
 	$(BIN)/pytest --quiet tests/test_dependencies.py
 
 # The fast tests with the lowest versions that pyproject.toml allows. torch stays at its pin, since
-# an index may lack old builds for this CPU. Old packages warn, so warnings are no errors here.
+# an index may lack old builds for this CPU; LOWEST_TORCH=torch==2.6.0 takes the lowest one. Old
+# packages warn, so warnings are no errors here.
+LOWEST_TORCH ?= $(shell grep '^torch==' constraints.txt)
+
 check-lowest: .venv/lowest
 	.venv/lowest/bin/python -m pytest -m 'not slow' -W default --disable-warnings \
 		--ignore tests/test_dependencies.py --ignore tests/deploy
@@ -231,7 +234,7 @@ clean:
 		--no-annotate --no-header --quiet --output-file .venv/lowest.txt
 	$(PYTHON) -m venv --clear $@
 	$@/bin/pip install --quiet --disable-pip-version-check $(PIP_ARGS) \
-		--requirement .venv/lowest.txt "$$(grep '^torch==' constraints.txt)"
+		--requirement .venv/lowest.txt '$(LOWEST_TORCH)'
 	$@/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
