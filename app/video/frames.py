@@ -10,8 +10,7 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from app.errors import BadVideo
-from app.video.colour import ColourEncoding, read_encoding
-from app.video.yuv import PlaneLayout, Planes
+from app.video.yuv import ColourEncoding, PlaneLayout, Planes, read_encoding
 
 PREVIEW_WIDTH = 960  # of each half, at most
 

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from app.jit import jit
 from app.luts.apply import Pixels
 from app.luts.kernels import BLUE, FRACTION, GREEN, LANES, OFFSET, ONE, tetrahedron
-from app.video.colour import ColourEncoding
-from app.video.yuv import PlaneLayout, Planes, luma_chroma_matrix
+from app.video.yuv import ColourEncoding, PlaneLayout, Planes, luma_chroma_matrix
 
 NODE_BITS = 6
 NODES = (1 << NODE_BITS) + 1  # on each axis; the last is one level above the highest

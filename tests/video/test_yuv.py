@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from app.errors import BadVideo
 from app.luts.apply import prepare
 from app.luts.lut3d import Lut3D
-from app.video.colour import ColourEncoding, read_encoding
-from app.video.yuv import PlaneLayout, Planes, YuvConverter
+from app.video.yuv import ColourEncoding, PlaneLayout, Planes, YuvConverter, read_encoding
 from app.video.yuv_lut import YuvLutBaker, blend_tables
 
 BT709 = ColourEncoding(0.2126, 0.0722, full_range=False)
