@@ -5,7 +5,7 @@
 The models are folders as model_store/NAME/VERSION, of slut, lut4d or gated_slut; the default is the
 embedded one. PAIRS is a folder of NAME-input.png and NAME-expert-c.png. The held-out photographs
 are damaged as those that validate app/training/recipes/gate.toml. It prints the tables of
-docs/local-looks.md, in two minutes.
+docs/local-looks.md, in five minutes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from app.training.config import read_config
 from app.training.data import Photos, read_photo
 from app.training.dataset import Batch
 from app.training.distil import make_dataset
-from app.training.ensemble import Ensemble, Teachers
+from app.training.ensemble import Ensemble, Teachers, TeachersConfig
 from app.training.evaluation import enhance, mean_de76
 from app.training.gate import GateConfig
 from app.training.trainer import psnr
@@ -49,6 +49,8 @@ RECIPE = Path(__file__).parent.parent / "app" / "training" / "recipes" / "gate.t
 KINDS = {"local": "local light", "recover": "damaged as a whole", "untouched": "untouched"}
 BASELINE = STORE / "default" / "2"
 EMBEDDED = STORE / "local" / "1"
+DRAWS = 4  # of light and damage for each photograph
+WORSE = 0.3  # dB
 ROUNDS = 7
 COUNTS = 2, 10  # LUTs of a look
 STEP, CROPS, KEPT = 8, 8, 3 / 4  # pixels between neighbouring crops, and their share of the width
@@ -118,6 +120,23 @@ def print_ablation(models: list[Model], held_out: dict[str, list[Batch]], pairs:
         print(f"| {name} | {' | '.join(f'{it:.2f}' for it in scores)} | {taken:.0f} |", flush=True)
 
 
+@torch.no_grad()
+def print_losses(models: list[Model], draws: dict[str, list[Batch]]) -> None:
+    """Print by how much each model is better than the first, and how often it is worse."""
+    print(f"| model | {' | '.join(f'{it}, dB | worse by {WORSE}' for it in KINDS.values())} |")
+    print(f"| --- |{' ---: |' * (2 * len(KINDS))}")
+    scores = [
+        {kind: np.array([psnr(it.network, [one]) for one in draws[kind]]) for kind in KINDS}
+        for it in models
+    ]
+    for model, found in zip(models[1:], scores[1:], strict=True):
+        cells = []
+        for kind in KINDS:
+            gains = found[kind] - scores[0][kind]
+            cells += [f"{gains.mean():+.2f}", f"{100 * (gains < -WORSE).mean():.0f} %"]
+        print(f"| {model.card.model_ref} | {' | '.join(cells)} |", flush=True)
+
+
 def print_kernel() -> None:
     """Print the processor time of K LUTs, all with a share everywhere, relative to one."""
     look, photo, rng = make_lut(), make_mosaic(*SIZES[12]), np.random.default_rng(0)
@@ -170,12 +189,17 @@ def main(folder: Path, inventory: Path, pairs: Path, *places: Path) -> None:
     config = read_config(RECIPE, GateConfig)
     found = config.photos.model_copy(update={"folder": folder, "inventory": inventory})
     photos = Photos(found)
-    teachers = Teachers(config.teachers.model_copy(update={"store": STORE}))
+    teachers = Teachers(TeachersConfig(store=STORE, models={"default@2": 1.0}))
     models = [read_model(BASELINE), *map(read_model, places or [EMBEDDED])]
     with TemporaryDirectory() as cache:
-        held_out = make_dataset(config, photos, teachers, Path(cache)).held_out
+        dataset = make_dataset(config, photos, teachers, Path(cache))
+    rng = np.random.default_rng(1)
+    drawn = [dataset.validation(photos.held_out, rng) for _ in range(DRAWS)]
+    held_out = dataset.held_out
     print(f"{len(photos.held_out)} held-out photographs, mean PSNR in dB\n")
     print_ablation(models, held_out, pairs)
+    print(f"\nBeside {models[0].card.model_ref}, over {DRAWS} lights or damages of each\n")
+    print_losses(models, {kind: [it for some in drawn for it in some[kind]] for kind in KINDS})
     print(f"\nCrops panned by {STEP} pixels, mean dE76\n")
     print_panned(models, photos.held_out)
     print()

@@ -122,7 +122,8 @@ class DistillationDataset:
         self._raw_like = [it for it in read.values() if clipped_share(it) <= config.clipped]
         if not (self._finished and self._raw_like):
             raise BadParameter("too few photographs: all are stylised, or all are clipped")
-        self.held_out = self._validation(photos.held_out)
+        # Damage is the same for every seed, to compare runs.
+        self.held_out = self.validation(photos.held_out, np.random.default_rng(0))
         cache.mkdir(parents=True, exist_ok=True)
 
     def batch(self, step: int) -> Batch:
@@ -180,12 +181,11 @@ class DistillationDataset:
         damages = [random_degradation(self._config.taught, rng) for _ in views]
         return self._teach(views, damages, rng)
 
-    def _validation(self, files: list[Path]) -> dict[str, list[Batch]]:
-        """Each held-out photograph in three ways: untouched, to recover, and taught.
+    def validation(self, files: list[Path], rng: np.random.Generator) -> dict[str, list[Batch]]:
+        """Each of the photographs in three ways: untouched, to recover, and taught.
 
-        Local light is a fourth. Damage is the same for every seed, to compare runs.
+        Local light is a fourth.
         """
-        rng = np.random.default_rng(0)
         batches: dict[str, list[Batch]] = {"untouched": [], "recover": [], "taught": []}
         damaged = self._config.damaged.model_copy(update={"untouched": 0.0})
         for path in files:

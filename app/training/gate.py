@@ -75,7 +75,7 @@ def fit_gate(config: GateConfig) -> ModelCard:
 def _join(overall: Network, local: Network) -> GatedSlut:
     if not isinstance(overall, ClutNet) or not isinstance(local, Slut):
         raise BadModel("a gate joins a clutnet and an slut")
-    sizes = local.hparams | {key: overall.hparams[key] for key in ("n", "restraint")}
+    sizes = local.hparams | {"n": overall.n, "restraint": overall.hparams.get("restraint", 0.0)}
     network = GatedSlut(**sizes)  # type: ignore[arg-type]
     try:
         network.overall.load_state_dict(overall.state_dict())
