@@ -28,7 +28,7 @@ from app.settings import Settings
 from app.video.enhance import enhance_video
 from app.video.options import VideoOptions
 
-STAGES = {"analyse": "finding scenes", "enhance": "enhancing", "join": "joining parts"}
+LABELS = {"analyse": "finding scenes", "enhance": "enhancing", "join": "joining parts"}
 
 
 @with_options(VideoOptions)
@@ -75,7 +75,7 @@ class _Bars:
     def report(self, stage: str, done: int, total: int) -> None:
         """Move the bar of a stage."""
         if stage not in self._tasks:
-            self._tasks[stage] = self._progress.add_task(STAGES[stage], total=total)
+            self._tasks[stage] = self._progress.add_task(LABELS[stage], total=total)
         self._progress.update(self._tasks[stage], completed=done, total=total)
 
 
