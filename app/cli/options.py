@@ -59,9 +59,10 @@ def _parameter(name: str, field: FieldInfo, schema: dict[str, Any]) -> inspect.P
 
 
 def _resolve(typed: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """Follow a reference, and drop the alternative null."""
+    """Follow a reference, and drop the alternative null; several others are text to the model."""
     if "anyOf" in typed:
-        typed |= next(it for it in typed["anyOf"] if it.get("type") != "null")
+        kinds = [it for it in typed["anyOf"] if it.get("type") != "null"]
+        typed |= kinds[0] if len(kinds) == 1 else {"type": "string"}
     if "$ref" in typed:
         typed = schema["$defs"][typed["$ref"].rpartition("/")[2]] | typed
     return typed

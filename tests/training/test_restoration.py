@@ -24,7 +24,7 @@ from app.training.restoration.trainer import RestorationTrainer, fit_linear, tra
 from tests.helpers.restoration import UNPUBLISHED, random_maps, to_image
 
 RECIPES = sorted((Path(app.training.__file__).parent / "recipes" / "restoration").glob("*.toml"))
-EMBEDDED = ("clean", "upscale-2", "upscale-4")
+EMBEDDED = ("clean", "clean-chroma", "upscale-2", "upscale-4")
 TWO_STAGES = {"patterns": ["sdy", "sdy"], "denominators": [24.0, 8.0], "residual": True}
 
 

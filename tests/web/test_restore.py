@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from app.restoration.store import write_restorer
+from tests.helpers.cli import run
 from tests.helpers.restoration import CREDIT, denoising, make_store
 from tests.helpers.server import Server, serving
 
@@ -89,6 +91,7 @@ def test_models_lists_the_embedded_restoration_models(server: Server) -> None:
     found = {model["name"]: model for model in server.client.get("/models").json()["restoration"]}
     assert {name: model["task"] for name, model in found.items()} == {
         "clean": "clean",
+        "clean-chroma": "clean",
         "upscale-2": "upscale",
         "upscale-4": "upscale",
     }
@@ -104,3 +107,17 @@ def test_the_embedded_models_fit_their_budget() -> None:
 
     files = [it for name in ("clean*", "upscale-*") for it in Path(STORE).glob(f"{name}/*/*.s*")]
     assert 0 < sum(file.stat().st_size for file in files) < 3_000_000
+
+
+@pytest.mark.parametrize("restore", ["auto", "off", "0.5"])
+def test_the_command_line_takes_each_value(tmp_path: Path, otters: bytes, restore: str) -> None:
+    """A strength, too, is accepted; other values are an error that names what is accepted."""
+    source, target = tmp_path / "in.jpg", tmp_path / "out.png"
+    source.write_bytes(compress(otters, 30))
+    result = run("enhance", source, "-o", target, "--restore", restore, "--strength", 0)
+    assert result.returncode == 0, result.stderr
+    before, after = (luma(path.read_bytes()) for path in (source, target))
+    assert (np.abs(after - before).max() > 3) == (restore != "off")
+    bad = run("enhance", source, "-o", target, "--restore", "1.5")
+    assert bad.returncode == 2
+    assert "off, auto or a number from 0 to 1" in re.sub(r"[│\s]+", " ", bad.stderr)
