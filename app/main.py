@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 from loky import cpu_count
 from starlette.middleware.cors import CORSMiddleware
 
@@ -35,10 +35,16 @@ from app.web.middleware import (
     TrailingSlash,
 )
 from app.web.observability import is_probe
-from app.web.probes import create_probes_app, metrics_router, probe_router
 from app.web.request_checks import RequestChecks
 from app.web.responses import ResponseMemory
-from app.web.routes import IMAGE_ENDPOINTS, image_router, router
+from app.web.routes import (
+    IMAGE_ENDPOINTS,
+    image_router,
+    metrics_response,
+    metrics_router,
+    probe_router,
+    router,
+)
 from app.web.uploads import Uploads
 
 DESCRIPTION = """Makes photographs look better with image-adaptive 3D LUTs (CLUT-Net).
@@ -127,8 +133,38 @@ def create_app(settings: Settings, service: EnhancementService) -> FastAPI:
 
 
 def create_metrics_app(app: FastAPI, settings: Settings) -> FastAPI:
-    """Construct the application of the metrics port, for an app that `create_app` returned."""
-    return create_probes_app(app.state.parts, settings.metrics.host, settings.http.allowed_hosts)
+    """Construct the application of the metrics port: metrics and probes without authentication.
+
+    Args:
+        app: the main application, which starts and stops the parts of both.
+        settings: all of them.
+    """
+    state: State = app.state.parts
+    second = FastAPI(
+        openapi_url=None,
+        redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
+    second.state.parts = state
+
+    @second.get("/metrics")
+    def read_metrics() -> Response:
+        return metrics_response(state)
+
+    second.include_router(probe_router)
+    second.add_middleware(HeadRequests)
+    second.add_middleware(
+        RequestChecks,
+        host=settings.metrics.host,
+        allowed_hosts=settings.http.allowed_hosts,
+        origins=(),
+        metrics=state["metrics"],
+    )
+    second.add_middleware(TrailingSlash)
+    second.add_middleware(AccessLog, metrics=state["metrics"])
+    second.add_middleware(ResponseHeaders)
+    problems.install(second)
+    return second
 
 
 def _add_middleware(

@@ -1,4 +1,4 @@
-"""The endpoints for images, LUTs and models; `app.web.probes` has the others."""
+"""The endpoints, with one router for each port and kind of admission."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from app.web.auth import (
     RequireAnyKey,
     RequireEnhance,
     RequireLutScope,
+    RequireMetricsScope,
 )
 from app.web.dependencies import (
     GetLutQuery,
@@ -42,6 +43,8 @@ from app.web.uploads import cancel_on_disconnect
 
 image_router = APIRouter(responses=openapi.ANY_PROBLEM)  # for app.web.middleware
 router = APIRouter(responses=openapi.ANY_PROBLEM)
+probe_router = APIRouter(responses=openapi.ANY_PROBLEM, tags=["operation"])  # of both ports
+metrics_router = APIRouter(responses=openapi.ANY_PROBLEM, tags=["operation"])  # of the main port
 
 IMMUTABLE = "max-age=31536000, immutable"  # the LUT of a token never changes
 
@@ -217,6 +220,34 @@ async def reload(
 async def problem_types(_: Annotated[NoQuery, Query()]) -> list[dict[str, Any]]:
     """List every kind of problem document that a client can receive."""
     return problems.list_problems()
+
+
+@probe_router.get("/livez", summary="Is the process healthy?")
+async def livez(state: StateDep, response: Response) -> dict[str, bool]:
+    """Return 503 if the process must be restarted."""
+    response.status_code = 200 if state["service"].alive else 503
+    return {"alive": state["service"].alive}
+
+
+@probe_router.get("/readyz", summary="Are requests accepted?")
+async def readyz(state: StateDep, response: Response) -> dict[str, bool]:
+    """Return 503 until the networks have run on the device, and while the server drains."""
+    response.status_code = 200 if state["service"].ready else 503
+    return {"ready": state["service"].ready}
+
+
+@metrics_router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+def read_metrics(_: RequireMetricsScope, state: StateDep) -> Response:
+    """Return all metrics in the text exposition format."""
+    return metrics_response(state)
+
+
+def metrics_response(state: State) -> Response:
+    """Return all metrics in the text exposition format."""
+    # Formatting is too slow for the event loop: the handlers are no coroutines and run on a thread.
+    return Response(
+        state["metrics"].exposition(), media_type="text/plain; version=0.0.4; charset=utf-8"
+    )
 
 
 async def _get_lut_response(

@@ -16,8 +16,7 @@ import yaml
 
 from app.main import create_app, create_service
 from app.settings import PREFIX, Settings
-from app.web.probes import metrics_router, probe_router
-from app.web.routes import image_router, router
+from app.web.routes import image_router, metrics_router, probe_router, router
 from tests.helpers.paths import ROOT
 
 DEPLOY = ROOT / "deploy"
