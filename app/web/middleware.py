@@ -18,19 +18,17 @@ from app.errors import Problem
 from app.serving.admission import Admission
 from app.web.metrics import CLIENT_CLOSED_REQUEST, Metrics
 from app.web.observability import set_trace_header
-from app.web.problems import REQUEST_ID_HEADER, problem_response, request_id
+from app.web.problems import (
+    REQUEST_ID_HEADER,
+    SECURITY_HEADERS,
+    problem_response,
+    request_id,
+)
 
 log = logging.getLogger("clut")
 requests = logging.getLogger("clut.request")
 
 REPORT_SECONDS = 1.0  # from one line on rejected requests to the next
-
-SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-}
 
 # Headers of a response that a page of another origin may read, if CORS allows its origin.
 EXPOSED_HEADERS = (

@@ -1,10 +1,14 @@
-"""Problems as RFC 9457 documents: the one place where an error becomes a response."""
+"""Problems as RFC 9457 documents: the one place where an error becomes a response.
+
+A `Problem` is raised by the application, a `Rejection` by the protocol, before there is a request.
+"""
 
 from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -22,6 +26,14 @@ from starlette.types import Scope
 from app.errors import PROBLEMS, BadParameter, Problem
 
 MEDIA_TYPE = "application/problem+json"
+REQUEST_ID_HEADER = "X-Request-ID"
+
+SECURITY_HEADERS = {  # of every response
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
 
 # What clients sent is quoted up to these lengths, so that no request causes a large response.
 MAX_NAME = 100
@@ -144,7 +156,6 @@ def _document(
     )
 
 
-REQUEST_ID_HEADER = "X-Request-ID"
 _NAME = REQUEST_ID_HEADER.lower().encode()
 _ACCEPTED = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
@@ -160,3 +171,60 @@ def request_id(scope: Scope) -> str:
         accepted = _ACCEPTED.fullmatch(given)
         state["request_id"] = accepted[0].decode() if accepted else str(uuid.uuid4())
     return str(state["request_id"])
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """Why the protocol rejects what never becomes a request of the application.
+
+    Attributes:
+        status: of the response.
+        reason: of the metric clut_rejected_total.
+        detail: for the client.
+    """
+
+    status: HTTPStatus
+    reason: str
+    detail: str
+
+    def render(self, scope: Scope, default_headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+        """Return the whole response, which ends the connection.
+
+        Args:
+            scope: of the request, as far as it was parsed.
+            default_headers: uvicorn's, such as Date.
+        """
+        id_ = request_id(scope)
+        document = {
+            "type": "about:blank",
+            "status": self.status,
+            "title": self.status.phrase,
+            "detail": self.detail,
+            "request_id": id_,
+        }
+        body = orjson.dumps(document)
+        headers = SECURITY_HEADERS | {
+            REQUEST_ID_HEADER: id_,
+            "Content-Type": MEDIA_TYPE,
+            "Content-Length": str(len(body)),
+            "Connection": "close",
+        }
+        lines = [
+            *(b"%b: %b\r\n" % header for header in default_headers),
+            *(f"{name.lower()}: {value}\r\n".encode() for name, value in headers.items()),
+        ]
+        status = f"HTTP/1.1 {self.status.value} {self.status.phrase}\r\n".encode()
+        return status + b"".join(lines) + b"\r\n" + body
+
+
+_BAD = HTTPStatus.BAD_REQUEST
+_LARGE = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+
+MALFORMED = Rejection(_BAD, "bad-request", _BAD.description)
+TOO_LARGE = Rejection(_LARGE, "headers-too-large", _LARGE.description)
+BAD_CODING = Rejection(_BAD, "bad-request", "The only supported Transfer-Encoding is chunked.")
+SMALL_CHUNKS = Rejection(_BAD, "bad-request", "The chunks of the body are too small.")
+NO_TUNNEL = Rejection(_BAD, "bad-request", "CONNECT is not supported.")
+NO_CONNECTION = Rejection(
+    HTTPStatus.SERVICE_UNAVAILABLE, "too-many-connections", "The server has too many connections."
+)

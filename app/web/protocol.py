@@ -18,7 +18,7 @@ from app.policies import ConnectionPolicy
 from app.web.connection_slots import ConnectionSlots
 from app.web.metrics import Metrics
 from app.web.observability import is_probe
-from app.web.rejections import (
+from app.web.problems import (
     BAD_CODING,
     MALFORMED,
     NO_CONNECTION,
