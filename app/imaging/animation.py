@@ -18,9 +18,8 @@ from app.imaging.colour import srgb_profile
 from app.imaging.decode import check_thumbnail, to_image
 from app.imaging.metadata import MetadataPolicy, filter_metadata, reset_orientation
 from app.imaging.probe import EncodedImage, decode_errors
-from app.imaging.raster import Animation, Metadata, Raster, Samples
+from app.imaging.raster import Animation, Image, Metadata, Raster, Samples
 from app.imaging.resize import fit, make_thumbnail
-from app.imaging.types import Image
 from app.policies import Limits
 
 _SMALL = 32  # pixels on a side of the thumbnails by which frames are compared

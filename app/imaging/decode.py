@@ -15,9 +15,8 @@ from app.imaging.colour import to_srgb
 from app.imaging.hdr import TONE_MAPPED, tone_map
 from app.imaging.metadata import reset_orientation
 from app.imaging.probe import EncodedImage, decode_errors
-from app.imaging.raster import Crop, Note, Raster, apply_orientation
+from app.imaging.raster import Crop, Image, Note, Raster, apply_orientation
 from app.imaging.resize import fit, make_thumbnail, resize
-from app.imaging.types import Image
 
 TRUNCATED: Final = "truncated"  # the note of an image of which a part was missing
 
@@ -173,7 +172,6 @@ def to_image(source: EncodedImage, raster: Raster) -> Image:
         pixels=apply_orientation(pixels, header.orientation),
         alpha=None if raster.alpha is None else apply_orientation(raster.alpha, header.orientation),
         metadata=reset_orientation(header.metadata),
-        format=source.format,
         subsampling=header.subsampling,
         notes=header.notes if header.hdr is None else (*header.notes, TONE_MAPPED),
     )

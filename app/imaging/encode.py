@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from app.errors import BadParameter
 from app.imaging.codecs import ImageFormat
 from app.imaging.colour import srgb_profile
-from app.imaging.raster import EncodeSettings, Samples
-from app.imaging.types import Image
+from app.imaging.raster import EncodeSettings, Image, Samples
 
 
 class HdrPolicy(StrEnum):

@@ -1,4 +1,4 @@
-"""What codecs read and return: headers, metadata, and samples as they are stored."""
+"""What images consist of: header, metadata, samples as stored, and the image made of them."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Header:
         quality: of a JPEG, 1..100, by its quantisation tables; None for other formats.
         peak_bytes: the most memory that decoding takes for each pixel, where it may be more than is
             usual for its bits.
-        notes: what is left out of the file, as in `app.imaging.types.Image`.
+        notes: what is left out of the file, as in `Image`.
     """
 
     width: int
@@ -153,6 +153,40 @@ class Raster:
     samples: Samples
     space: ColourSpace
     alpha: Samples | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """A decoded image, upright and in sRGB.
+
+    Attributes:
+        pixels: (H, W, 3) uint8, or uint16 where the source has more than 8 bits; writable,
+            C-contiguous, RGB.
+        alpha: (H, W) of the same dtype, or None; straight (not premultiplied).
+        metadata: EXIF (orientation 1) and XMP of the source.
+        subsampling: chroma subsampling of a JPEG source, as in `Header`.
+        gain_map: a JPEG that makes an HDR image of it, as of `ImageCodec.read_gain_map`, or None.
+        notes: what was done to the image that clients may not expect.
+
+    Raises:
+        ValueError: the arrays do not have these shapes and types.
+    """
+
+    pixels: Samples
+    alpha: Samples | None
+    metadata: Metadata
+    subsampling: str | None = None
+    gain_map: bytes | None = None
+    notes: tuple[Note, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the arrays, on which compiled loops rely: a sandbox process may have sent them."""
+        shape, dtype = self.pixels.shape, self.pixels.dtype
+        fits = len(shape) == 3 and shape[2] == 3 and dtype in (np.uint8, np.uint16)
+        if self.alpha is not None:
+            fits = fits and (self.alpha.shape, self.alpha.dtype) == (shape[:2], dtype)
+        if not fits:
+            raise ValueError(f"no image has {shape} samples of {dtype}")
 
 
 def to_raster(decoded: Samples) -> Raster:

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PilImage
 
-from app.imaging.raster import Samples, split_rows
-from app.imaging.types import Image
+from app.imaging.raster import Image, Samples, split_rows
 from app.jit import jit
 
 _REDUCING_GAP = 3.0  # Pillow: indistinguishable from 1-step Lanczos, and faster on large images

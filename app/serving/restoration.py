@@ -13,8 +13,8 @@ import numpy as np
 from app.errors import BadParameter, ResultTooLarge
 from app.imaging.codecs import ImageFormat
 from app.imaging.probe import EncodedImage
+from app.imaging.raster import Image
 from app.imaging.resize import fit, resize_plane
-from app.imaging.types import Image
 from app.policies import Limits
 from app.restoration.apply import clean, upscale
 from app.restoration.cleaning import Cleaners, Damage, certain_damage, measure_bands

@@ -93,7 +93,7 @@ class EnhancedImage:
         cleaning: how it was cleaned, or None where that was not asked for.
         factor: by which it was enlarged.
         enlarged_by: NAME@VERSION of the models that enlarged it, in their order.
-        notes: what was done that clients may not expect, as in `app.imaging.types.Image`.
+        notes: what was done that clients may not expect, as in `app.imaging.raster.Image`.
     """
 
     body: bytes

@@ -22,8 +22,7 @@ from app.imaging.encode import HdrPolicy, encode
 from app.imaging.hdr import TONE_MAPPED
 from app.imaging.metadata import MetadataPolicy, filter_metadata
 from app.imaging.probe import FIRST_FRAME, EncodedImage
-from app.imaging.raster import Note
-from app.imaging.types import Image
+from app.imaging.raster import Image, Note
 from app.luts import apply
 from app.luts.apply import Applier, Pixels
 from app.luts.local_lut import AnyLut, Places, flatten

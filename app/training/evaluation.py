@@ -21,8 +21,7 @@ from app.imaging.codecs import ImageFormat
 from app.imaging.decode import decode, decode_reduced
 from app.imaging.encode import encode
 from app.imaging.probe import probe
-from app.imaging.raster import Metadata
-from app.imaging.types import Image
+from app.imaging.raster import Image, Metadata
 from app.policies import Limits
 from app.training.augment import UNTOUCHED, make_degradation
 from app.training.data import as_planes, find_pairs, read_photo
@@ -284,7 +283,7 @@ def _two_ways(pixels: NDArray[np.uint8], ensemble: Ensemble) -> Iterator[NDArray
     height, width = pixels.shape[:2]
     scale = (_TWELVE_MEGAPIXELS / (height * width)) ** 0.5
     large = PilImage.fromarray(pixels).resize((round(width * scale), round(height * scale)))
-    photo = Image(np.asarray(large), alpha=None, metadata=Metadata(), format=ImageFormat.JPEG)
+    photo = Image(np.asarray(large), alpha=None, metadata=Metadata())
     source = probe(encode(photo, ImageFormat.JPEG, quality=None), Limits())
     for decoded in (decode(source), decode_reduced(source, ensemble.thumbnail.size)):
         yield decoded.pixels.astype(np.uint8, copy=False)

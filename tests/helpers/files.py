@@ -16,7 +16,7 @@ from PIL import Image as PilImage
 
 from app.imaging.decode import decode
 from app.imaging.probe import EncodedImage, probe
-from app.imaging.types import Image
+from app.imaging.raster import Image
 from app.policies import Limits
 from tests.helpers.heic import heic
 

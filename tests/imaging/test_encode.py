@@ -21,8 +21,7 @@ from app.imaging.codecs import ImageFormat
 from app.imaging.codecs.bmff import find_box
 from app.imaging.colour import srgb_profile
 from app.imaging.encode import encode
-from app.imaging.raster import Metadata, Samples
-from app.imaging.types import Image
+from app.imaging.raster import Image, Metadata, Samples
 from tests.helpers.files import XMP, exif, photo, ramp, read_exif, saved, scene, scene_16, source
 
 ENCODABLE = [it for it in ImageFormat if it.encodable]
@@ -38,7 +37,7 @@ WITH_ALPHA = [it for it in (*LOSSY, *LOSSLESS) if it.codec.has_alpha]
 
 def made(pixels: Samples, alpha: Samples | None = None) -> Image:
     """Make an image without metadata."""
-    return Image(pixels, alpha, Metadata(), ImageFormat.PNG)
+    return Image(pixels, alpha, Metadata())
 
 
 @st.composite

@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image as PilImage
 
-from app.imaging.codecs import ImageFormat
-from app.imaging.raster import Metadata
+from app.imaging.raster import Image, Metadata
 from app.imaging.resize import fit
-from app.imaging.types import Image
 from tests.helpers.files import ramp, scene, scene_16
 
-PHOTO = Image(scene(400, 300), None, Metadata(xmp=b"<x/>"), ImageFormat.JPEG, "444")
+PHOTO = Image(scene(400, 300), None, Metadata(xmp=b"<x/>"), "444")
 
 
 def test_a_photo_that_fits_is_itself() -> None:
@@ -65,7 +63,7 @@ def test_no_halo_from_clear_pixels(full: int) -> None:
     alpha = np.full((64, 64), full, dtype)
     pixels[:, :33], pixels[:, 33:] = full, 0
     alpha[:, 33:] = 0
-    small = fit(Image(pixels, alpha, Metadata(), ImageFormat.PNG), 16)
+    small = fit(Image(pixels, alpha, Metadata()), 16)
     assert small.alpha is not None
     assert small.pixels[small.alpha > full // 10].min() >= full * 0.99
 
