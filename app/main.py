@@ -11,6 +11,7 @@ from fastapi import FastAPI, Response
 from loky import cpu_count
 from starlette.middleware.cors import CORSMiddleware
 
+from app.access import ApiKeyStore, check_exposure
 from app.imaging.sandbox import Sandbox
 from app.networks.store import read_registry
 from app.restoration.store import read_restorers
@@ -22,7 +23,6 @@ from app.serving.service import EnhancementService
 from app.serving.thread_pool import PriorityThreadPool
 from app.settings import Settings
 from app.web import openapi, page, problems
-from app.web.api_keys import ApiKeyStore, check_exposure
 from app.web.auth import Authenticator, RateLimits
 from app.web.dependencies import State
 from app.web.metrics import Metrics

@@ -10,7 +10,7 @@ from typing import Any, Self
 from pydantic import model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from app.access_policies import AuthPolicy, CorsPolicy, QuotaPolicy, scale_number
+from app.access import AuthPolicy, CorsPolicy, QuotaPolicy, scale_number
 from app.policies import (
     BYTES_PER_PIXEL,
     STORE,

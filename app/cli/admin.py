@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from app.access_policies import Scope
+from app.access import Scope, dump_keys, new_key, read_keys, write_keys
 from app.cli.console import exit_on_error
 from app.settings import Settings
-from app.web.api_keys import dump_keys, new_key, read_keys, write_keys
 
 keys = typer.Typer(
     no_args_is_help=True,

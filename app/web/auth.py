@@ -12,9 +12,8 @@ from limits import RateLimitItem, parse
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import FixedWindowRateLimiter
 
-from app.access_policies import ApiKey, QuotaPolicy
+from app.access import ApiKey, ApiKeyStore, QuotaPolicy
 from app.errors import Forbidden, QuotaExceeded, Unauthorised
-from app.web.api_keys import ApiKeyStore
 
 _bearer = HTTPBearer(auto_error=False, description="An API key, if the server requires one.")
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]

@@ -14,7 +14,7 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from app.access_policies import is_loopback
+from app.access import is_loopback
 from app.model_files import WEIGHTS, next_version
 from app.policies import STORE, HttpPolicy, PagePolicy
 

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.access_policies import is_address, is_loopback
+from app.access import is_address, is_loopback
 from app.errors import BadParameter, CrossSiteRequest, MisdirectedRequest, Problem
 from app.web.metrics import Metrics
 from app.web.problems import problem_response

@@ -13,10 +13,17 @@ from PIL import Image
 from starlette.types import Receive, Send
 from starlette.types import Scope as Scope_
 
-from app.access_policies import AuthPolicy, Scope
+from app.access import (
+    ApiKeyStore,
+    AuthPolicy,
+    Scope,
+    check_exposure,
+    new_key,
+    read_keys,
+    write_keys,
+)
 from app.main import create_app, create_service
 from app.settings import Settings
-from app.web.api_keys import ApiKeyStore, check_exposure, new_key, read_keys, write_keys
 from tests.helpers.http import bearer, problem
 from tests.helpers.server import free_port, serving
 

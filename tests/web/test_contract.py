@@ -9,8 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from app.access_policies import Scope
-from app.web.api_keys import new_key
+from app.access import Scope, new_key
 from tests.helpers.paths import ROOT
 from tests.helpers.server import serving
 

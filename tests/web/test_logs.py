@@ -12,10 +12,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from app.access_policies import Scope
+from app.access import Scope, new_key
 from app.main import create_app, create_service
 from app.settings import Settings
-from app.web.api_keys import new_key
 from tests.helpers.files import XMP, exif, saved, scene
 from tests.helpers.metrics import samples
 from tests.helpers.raw import exchange

@@ -19,9 +19,8 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, Download, Page, Response, expect
 
-from app.access_policies import Scope
+from app.access import Scope, new_key, write_keys
 from app.policies import STORE
-from app.web.api_keys import new_key, write_keys
 from app.web.page import FILES
 from tests.helpers.browser import drop, launching, needs_chromium, visiting
 from tests.helpers.http import enlarged

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import httpx
 
-from app.access_policies import Scope
+from app.access import Scope, new_key
 from app.settings import STORE
-from app.web.api_keys import new_key
 from tests.helpers.http import bearer, problem
 from tests.helpers.networks import write_other
 from tests.helpers.server import PATIENCE, serving
