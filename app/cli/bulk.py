@@ -14,8 +14,7 @@ from app.bulk import executors
 from app.bulk.executors import run_in_processes
 from app.bulk.manifest import Job, Status
 from app.bulk.runner import Executor, Runner
-from app.cli.console import exit_on_error, progress
-from app.cli.options import with_options
+from app.cli.console import exit_on_error, progress, with_options
 from app.networks.store import read_registry
 from app.serving.options import EnhanceOptions
 from app.settings import Settings

@@ -10,9 +10,8 @@ from typing import Annotated
 import typer
 
 from app.bulk.storage import SUFFIXES, has_suffix_of
-from app.cli.console import describe, exit_on_error, progress
+from app.cli.console import describe, exit_on_error, progress, with_options
 from app.cli.lut import FormatOption, OutputFile, choose_format, report_error
-from app.cli.options import with_options
 from app.errors import BadParameter, Problem
 from app.imaging.codecs import ImageFormat
 from app.main import create_service

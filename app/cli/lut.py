@@ -7,8 +7,7 @@ from typing import Annotated, TypeAlias, TypeVar
 
 import typer
 
-from app.cli.console import exit_on_error
-from app.cli.options import with_options
+from app.cli.console import exit_on_error, with_options
 from app.luts.export import LutOptions, encode_lut
 from app.luts.formats import LutFormat, formats_by_suffix, read_lut
 from app.luts.formats.base import LutMetadata

@@ -22,8 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from app.cli.console import exit_on_error
-from app.cli.options import with_options
+from app.cli.console import exit_on_error, with_options
 from app.settings import Settings
 from app.video.enhance import enhance_video
 from app.video.options import VideoOptions
