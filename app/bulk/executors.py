@@ -16,7 +16,7 @@ from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Any
 
-from app.bulk.manifest import Job, Result, Status
+from app.bulk.run import Job, Result, Status
 from app.bulk.worker import BATCH_SIZE, CreateWork, Worker
 from app.errors import Problem
 

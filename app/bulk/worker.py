@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
-from app.bulk.manifest import Job, Result, Status
+from app.bulk.run import Job, Result, Status
 from app.bulk.storage import open_storage, output_name
 from app.errors import BadParameter, BadVideo, BodyTooLarge, NotAnImage, Problem
 from app.main import create_service

@@ -12,8 +12,7 @@ from loky import cpu_count
 
 from app.bulk import executors
 from app.bulk.executors import run_in_processes
-from app.bulk.manifest import Job, Status
-from app.bulk.runner import Executor, Runner
+from app.bulk.run import Executor, Job, Runner, Status
 from app.cli.console import exit_on_error, progress, with_options
 from app.networks.store import read_registry
 from app.serving.options import EnhanceOptions

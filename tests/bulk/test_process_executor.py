@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.bulk.executors import run_in_processes
-from app.bulk.manifest import Job, Status
+from app.bulk.run import Job, Status
 from app.serving.options import EnhanceOptions
 from tests.bulk.workers import DeadlyWorker, DyingWorker, FailingWorker
 from tests.helpers.paths import ROOT

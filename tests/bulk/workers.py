@@ -7,7 +7,7 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.bulk.manifest import Job, Result, Status
+from app.bulk.run import Job, Result, Status
 
 
 class DeadlyWorker:

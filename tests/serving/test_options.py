@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from typer import Typer
 from typer.testing import CliRunner
 
-from app.bulk.manifest import Job
+from app.bulk.run import Job
 from app.cli.bulk import bulk
 from app.cli.enhance import enhance, lut
 from app.imaging.codecs import ImageFormat
