@@ -20,7 +20,7 @@ import imagecodecs
 import numpy as np
 
 COMPILED = [
-    "app.luts.formats.text_format",
+    "app.luts.formats.base",
     "app.luts.kernels",
     "app.imaging.resize",
 ]  # of bytecode as it was

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from app.errors import BadLutFile
 from app.luts.export import LutOptions, choose_size, encode_lut
-from app.luts.formats import LutFormat, formats_by_suffix, text_format
+from app.luts.formats import LutFormat, base, formats_by_suffix
 from app.luts.formats.base import Depth, LutMetadata
 from app.luts.lut3d import Lut3D
 from app.luts.lut_error import ErrorStats, lut_error
@@ -45,7 +45,7 @@ def test_one_compilation_serves_every_format(separable_look: Lut3D) -> None:
     """A server compiles the text formatter at its start, not in a request."""
     for lut_format in LutFormat:
         encode_lut(separable_look, LutOptions(format=lut_format), LutMetadata(title="t"))
-    assert len(text_format._write.signatures) == 1
+    assert len(base._write.signatures) == 1
 
 
 @pytest.mark.parametrize(

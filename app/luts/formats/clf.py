@@ -15,9 +15,8 @@ from xml.sax.saxutils import escape, quoteattr
 import numpy as np
 from numpy.typing import NDArray
 
-from app.luts.formats.base import LutCodec
+from app.luts.formats.base import LutCodec, format_triples, make_text_writer, to_printable
 from app.luts.formats.opencolorio import read_with_opencolorio
-from app.luts.formats.text_format import format_triples, make_text_writer, to_printable
 from app.luts.lut3d import Lut3D
 
 

@@ -13,9 +13,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from app.luts.formats.base import LutCodec
+from app.luts.formats.base import LutCodec, format_comment, format_triples, make_text_writer
 from app.luts.formats.opencolorio import read_with_opencolorio
-from app.luts.formats.text_format import format_comment, format_triples, make_text_writer
 from app.luts.lut3d import Lut3D
 
 # Readers differ in how they interpolate between the points of a pre-LUT (OpenColorIO fits a

@@ -18,9 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import BadLutFile
-from app.luts.formats.base import Depth, LutCodec, LutLayout, LutMetadata
-from app.luts.formats.text_format import (
+from app.luts.formats.base import (
     MAX_LINE,
+    Depth,
+    LutCodec,
+    LutLayout,
+    LutMetadata,
     format_comment,
     format_integers,
     format_triples,

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import BadLutFile
-from app.luts.formats.base import Depth, LutCodec, LutLayout, LutMetadata
-from app.luts.formats.text_format import to_printable
+from app.luts.formats.base import Depth, LutCodec, LutLayout, LutMetadata, to_printable
 from app.luts.lut3d import FINE_SIZE, Lut3D
 
 _HEADER = struct.Struct(">I4xI4s4s4s6H4s28x3I48x")

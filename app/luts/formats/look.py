@@ -10,9 +10,8 @@ from collections.abc import Iterable
 from functools import partial
 from xml.sax.saxutils import escape
 
-from app.luts.formats.base import LutCodec
+from app.luts.formats.base import LutCodec, make_text_writer, to_printable
 from app.luts.formats.opencolorio import read_with_opencolorio
-from app.luts.formats.text_format import make_text_writer, to_printable
 from app.luts.lut3d import Lut3D
 
 _LINE = 3 * 8 * 4  # hexadecimal digits of four colours

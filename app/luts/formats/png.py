@@ -19,8 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import BadLutFile
-from app.luts.formats.base import Depth, GreenAxis, LutCodec, LutLayout, LutMetadata
-from app.luts.formats.text_format import to_printable
+from app.luts.formats.base import Depth, GreenAxis, LutCodec, LutLayout, LutMetadata, to_printable
 from app.luts.lut3d import MAX_RESAMPLED_SIZE, Lut3D
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"

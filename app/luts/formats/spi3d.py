@@ -11,9 +11,8 @@ from functools import partial
 
 import numpy as np
 
-from app.luts.formats.base import LutCodec
+from app.luts.formats.base import LutCodec, format_comment, format_rows, make_text_writer
 from app.luts.formats.opencolorio import read_with_opencolorio
-from app.luts.formats.text_format import format_comment, format_rows, make_text_writer
 from app.luts.lut3d import Lut3D
 
 

@@ -12,9 +12,15 @@ from functools import partial
 
 import numpy as np
 
-from app.luts.formats.base import Depth, LutCodec, LutLayout, LutMetadata
+from app.luts.formats.base import (
+    Depth,
+    LutCodec,
+    LutLayout,
+    LutMetadata,
+    format_comment,
+    format_integers,
+)
 from app.luts.formats.opencolorio import read_with_opencolorio
-from app.luts.formats.text_format import format_comment, format_integers
 from app.luts.lut3d import Lut3D
 
 
