@@ -7,8 +7,7 @@ from pathlib import Path
 
 from app.errors import BadModel
 from app.networks.adaint import AdaInt
-from app.networks.base import Network
-from app.networks.checkpoints import Checkpoint
+from app.networks.base import Checkpoint, Network
 from app.networks.clutnet import ClutNet
 from app.networks.gated import GatedSlut
 from app.networks.ia3dlut import ImageAdaptive3DLut

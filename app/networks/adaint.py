@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from app.networks.base import Backbone, LutBatch, Network
-from app.networks.checkpoints import Checkpoint
+from app.networks.base import Backbone, Checkpoint, LutBatch, Network
 
 SHAPER_SIZE = 256  # a point for every 8-bit level, so that 8-bit pixels are mapped exactly
 

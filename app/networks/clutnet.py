@@ -9,8 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from app.networks.base import Backbone, LutBatch, Network, identity_table
-from app.networks.checkpoints import Checkpoint
+from app.networks.base import Backbone, Checkpoint, LutBatch, Network, identity_table
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

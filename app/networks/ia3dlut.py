@@ -9,8 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from app.networks.base import Backbone, LutBatch, Network
-from app.networks.checkpoints import Checkpoint
+from app.networks.base import Backbone, Checkpoint, LutBatch, Network
 
 
 class ImageAdaptive3DLut(Network):

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from app.networks.base import Backbone, LutBatch, Network, identity_table
-from app.networks.checkpoints import Checkpoint
+from app.networks.base import Backbone, Checkpoint, LutBatch, Network, identity_table
 from app.networks.lut_ops import apply_guard
 
 _WIDTHS = (8, 16, 32, 64, 64)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from app.networks.checkpoints import Checkpoint
+from app.networks.base import Checkpoint
 
 _WIDTH = 16
 _DEPTH = 8  # grid points along a guide

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from app.errors import BadModel
-from app.networks.base import identity_table
-from app.networks.checkpoints import Checkpoint
+from app.networks.base import Checkpoint, identity_table
 from app.networks.clutnet import ClutNet
 from tests.helpers.networks import make_clutnet, to_published
 
