@@ -43,7 +43,7 @@ Rate = Annotated[str, AfterValidator(_check_rate)]
 
 
 class Scope(StrEnum):
-    """What an API key permits."""
+    """A permission of an API key."""
 
     ENHANCE = "enhance"
     LUT = "lut"
@@ -207,7 +207,7 @@ def read_keys(file: Path) -> list[ApiKey]:
 
 
 def new_key(name: str, scopes: frozenset[Scope]) -> tuple[str, ApiKey]:
-    """Generate a key; return the secret for its holder, and what is stored."""
+    """Generate a key; return the secret for its holder, and the entry to store."""
     secret = secrets.token_urlsafe(32)
     digest = hashlib.sha256(secret.encode()).hexdigest()
     return secret, ApiKey(name=name, sha256=digest, scopes=scopes)
@@ -247,7 +247,7 @@ def check_exposure(host: str, keys: ApiKeyStore, policy: AuthPolicy) -> None:
 
 
 def _stamp(file: Path) -> tuple[int, ...]:
-    """Return what changes whenever the file does; empty while it does not exist."""
+    """Return time, size and inode of a file, by which changes show; empty if there is no file."""
     try:
         status = file.stat()
     except OSError:

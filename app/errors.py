@@ -20,8 +20,8 @@ class Problem(Exception):
         status: HTTP status code.
         code: stable machine-readable name, the last part of the problem's `type`.
         title: short human-readable summary, the same for every occurrence.
-        detail: what was wrong in this occurrence.
-        extra: further members of the problem document, e.g. what is accepted.
+        detail: the fault in this occurrence.
+        extra: further members of the problem document, such as accepted values.
     """
 
     status = 500

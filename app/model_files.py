@@ -22,7 +22,7 @@ CARD, WEIGHTS = "card.json", "weights.safetensors"
 
 
 class Card(BaseModel):
-    """What the card of every kind of model states.
+    """The common part of the cards of every kind of model.
 
     Attributes:
         format: version of the card format.
@@ -32,7 +32,7 @@ class Card(BaseModel):
         licence: SPDX identifier, or a description.
         source: origin of the weights, with the attribution that the licence requires.
         training: data, recipe and figures of a model that was trained here.
-        figures: measured quality, by what was measured.
+        figures: measured quality, by the measure.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

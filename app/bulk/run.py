@@ -68,7 +68,7 @@ class Result:
         source: the file's name in the source folder.
         status: how the work on it ended.
         target: the enhanced image's name in the target folder, if done.
-        reason: why it failed or was skipped, or what a video has lost.
+        reason: why it failed or was skipped, or the parts that a video has lost.
     """
 
     source: str
@@ -217,7 +217,7 @@ class Runner:
                 self.manifest.add(Result(name, Status.DONE, target=outputs.pop()))
 
     def _remove_partial_files(self, target: Storage, found: set[str]) -> None:
-        """Delete what a killed run left of the files that it was writing, and nothing else."""
+        """Delete the incomplete files that a killed run was writing, and nothing else."""
         for name in self.names:
             for output in possible_output_names(name):
                 if output + PARTIAL in found:

@@ -84,7 +84,7 @@ class LocalStorage:
         if stat.S_ISDIR(status.st_mode):
             if path.is_symlink():
                 raise NotAnImage("It is a symbolic link to a folder, which is not followed.")
-            next(path.iterdir(), None)  # raises what kept `names` from reading it
+            next(path.iterdir(), None)  # raises the error for which `names` skipped it
         if not stat.S_ISREG(status.st_mode):
             raise NotAnImage("It is not a regular file.")
         return status.st_size

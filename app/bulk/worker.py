@@ -82,7 +82,7 @@ class Worker:
         return Result(name, Status.DONE, target=target)
 
     def _enhance_video(self, name: str) -> Result:
-        self._source.size(name)  # raises for what is no regular file
+        self._source.size(name)  # raises unless it is a regular file
         with TemporaryDirectory() as folder:
             path = self._source.fetch(name, Path(folder))
             made = Path(folder, f"enhanced{path.suffix}")

@@ -34,7 +34,7 @@ def settings() -> None:
 @keys.command()
 def new(
     name: Name,
-    scope: Annotated[list[Scope], typer.Option(help="What the key allows; may be repeated.")],
+    scope: Annotated[list[Scope], typer.Option(help="A permission of the key; may be repeated.")],
     file: Annotated[
         Path | None, typer.Option(help="Add the key to this file; otherwise its entry is printed.")
     ] = None,

@@ -1,4 +1,4 @@
-"""What commands share: options derived from models, progress, and errors as one line each."""
+"""The common part of commands: options derived from models, progress, errors on one line each."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def exit_on_error() -> Iterator[None]:
 
 
 def describe(error: Problem | OSError) -> str:
-    """Return what went wrong, as one line."""
+    """Return an error as one line."""
     if isinstance(error, Problem):
         return f"{error.title}: {error.detail}"
     what = error.strerror or str(error)
@@ -77,7 +77,7 @@ def progress(total: int, done: int = 0) -> Iterator[ProgressBar]:
 
 
 def _printable(text: str) -> str:
-    """Escape what would break a line or the terminal: file names may contain anything."""
+    """Escape characters that would break a line or the terminal; file names may contain any."""
     return "".join(it if it.isprintable() else ascii(it)[1:-1] for it in text)
 
 

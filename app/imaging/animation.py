@@ -47,7 +47,7 @@ class AnimationPlan:
         format: of the result; one that holds animations.
         quality: 1..100, or None for the default of the format.
         max_side: pixels on the longer side, or None for those of the source.
-        metadata: what of the metadata is kept.
+        metadata: which metadata are kept.
         opaque: whether no pixel of any frame is transparent, as `find_representative` returns it.
     """
 
@@ -116,7 +116,7 @@ def convert_animation(
 
     Args:
         source: the animation.
-        prepare: makes what changes colours, in the process of the sandbox.
+        prepare: makes the filter of colours, in the process of the sandbox.
         plan: how the result is written.
 
     Raises:

@@ -1,8 +1,8 @@
 """Colours: conversion to sRGB by Little CMS, and the ICC profiles that are made here.
 
 The intent is relative colorimetric with black point compensation: for the profiles of phones and
-cameras (a matrix and curves) every intent gives what browsers show; for the table profiles of
-prints it is what Photoshop does by default, and keeps contrast.
+cameras (a matrix and curves) every intent gives the colours of browsers; for the table profiles of
+prints it is Photoshop's default, and keeps contrast.
 
 Little CMS receives profiles with the tags alone whose cost is bounded. Layout: ICC.1:2022, sections
 7.2 and 7.3 (header and tag table), 10.10 to 10.12 (tables).

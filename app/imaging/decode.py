@@ -22,12 +22,12 @@ TRUNCATED: Final = "truncated"  # the note of an image of which a part was missi
 
 
 class TruncatedPolicy(StrEnum):
-    """What is done with a file that is cut short."""
+    """The treatment of a file that is cut short."""
 
     REFUSE = "refuse"
     """It is damaged."""
     FILL = "fill"
-    """What is missing becomes gray."""
+    """The missing part becomes gray."""
 
 
 def prepare(
@@ -75,7 +75,7 @@ def prepare_thumbnail(
 
 
 def check_thumbnail(thumbnail: NDArray[np.float32], size: int) -> None:
-    """Raise DamagedImage for what a network must not receive: it runs with those of others."""
+    """Raise DamagedImage for values that a network must not receive: batches mix requests."""
     fits = thumbnail.dtype == np.float32 and thumbnail.shape == (3, size, size)
     if not (fits and thumbnail.min() >= 0 and thumbnail.max() <= 1):  # nor NaN
         raise DamagedImage("Its decoder returned no thumbnail.")

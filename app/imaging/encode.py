@@ -14,7 +14,7 @@ from app.imaging.raster import EncodeSettings, Image, Samples
 
 
 class HdrPolicy(StrEnum):
-    """What is done with the gain map of a JPEG."""
+    """The treatment of the gain map of a JPEG."""
 
     KEEP = "keep"
     DROP = "drop"
@@ -27,7 +27,7 @@ def encode(image: Image, image_format: ImageFormat, quality: int | None) -> byte
     formats without alpha get the image on white.
 
     Args:
-        image: what to encode.
+        image: to encode.
         image_format: a writable one.
         quality: 1..100, None for the format's default; lossless formats ignore it.
 

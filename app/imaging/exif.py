@@ -53,7 +53,7 @@ _MAX_ENTRIES = 4096  # of a directory that are read; cameras write about a hundr
 _MAGICS = {"<": b"II*\0", ">": b"MM\0*"}
 _BIG_MAGICS = {"<": b"II+\0", ">": b"MM\0+"}
 
-# What a TIFF file's own directory says about the photo, not about the layout of its pixels.
+# Tags of a TIFF file's own directory that describe the photo, not the layout of its pixels.
 _DESCRIPTIVE = frozenset(
     {
         Tag.DESCRIPTION,
@@ -101,7 +101,7 @@ class Value:
 
     @property
     def count(self) -> int:
-        """How many numbers or characters there are."""
+        """The number of numbers or characters."""
         return len(self.data) // _SIZES[self.kind]
 
     def numbers(self, order: Order) -> tuple[int, ...]:
@@ -146,8 +146,8 @@ class Exif:
         except struct.error as error:
             raise ValueError("an EXIF block cut short") from error
 
-    def filtered(self, keep: Callable[[int], bool]) -> Exif:
-        """Only the tags that `keep` says, in every directory."""
+    def filter(self, keep: Callable[[int], bool]) -> Exif:
+        """Return a block of the tags that `keep` accepts, in every directory."""
         return Exif(self.order, _filter(self.directory, keep))
 
     def upright(self) -> Exif:
@@ -171,13 +171,13 @@ class Exif:
         """Return the block, or None if it is empty."""
         if not self.directory:
             return None
-        fixed = self._fixed()
+        fixed = self._maker_note()
         start = 8 + len(fixed)
         header = _MAGICS[self.order] + struct.pack(self.order + "I", start)
         return header + fixed + build_exif(self.directory, self.order, start)
 
-    def _fixed(self) -> bytes:
-        """Return what follows the header if there is a maker note: a gap and the note.
+    def _maker_note(self) -> bytes:
+        """Return the bytes after the header if there is a maker note: a gap and the note.
 
         Makers count offsets inside a note from the start of the block, so it must not move.
         """
@@ -200,7 +200,7 @@ def remove_orientation(block: bytes | None) -> bytes | None:
     """Make a block for containers that state the orientation themselves."""
     if block is None:
         return None
-    return Exif.parse(block).filtered(lambda tag: tag != Tag.ORIENTATION).tobytes()
+    return Exif.parse(block).filter(lambda tag: tag != Tag.ORIENTATION).tobytes()
 
 
 def from_tiff(body: bytes) -> bytes | None:

@@ -1,4 +1,4 @@
-"""What of a photo's EXIF and XMP goes out again."""
+"""The part of an image's EXIF and XMP that its result keeps."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _PERSONAL = frozenset(
     }
 )
 
-# What an XMP packet says about the old pixels or about parts of the file that do not survive:
+# Properties in XMP of the old pixels, or of parts of the file that are not written again:
 # previews, gain maps, motion clips, and further packets.
 _STALE_NAMESPACES = (
     "http://ns.adobe.com/hdr-gain-map/1.0/",
@@ -74,7 +74,7 @@ def reset_orientation(metadata: Metadata) -> Metadata:
     """
 
     def exif(block: Exif) -> Exif:
-        return block.filtered(lambda tag: tag not in _DIMENSIONS).upright()
+        return block.filter(lambda tag: tag not in _DIMENSIONS).upright()
 
     return Metadata(_edit_exif(metadata.exif, exif), _edit_xmp(metadata.xmp, _make_upright))
 
@@ -87,7 +87,7 @@ def filter_metadata(metadata: Metadata, policy: MetadataPolicy) -> Metadata:
         return Metadata()
 
     def exif(block: Exif) -> Exif:
-        return block.filtered(lambda tag: tag not in _PERSONAL)
+        return block.filter(lambda tag: tag not in _PERSONAL)
 
     return Metadata(_edit_exif(metadata.exif, exif), _edit_xmp(metadata.xmp, _make_safe))
 

@@ -36,14 +36,14 @@ R = TypeVar("R")
 FIRST_FRAME: Final = "first-frame"  # the note of a still image that an animation began with
 
 _CMYK = 4  # channels of a JPEG
-# Bytes for each pixel, by the bits of a sample: what `benchmarks.peak` measured for the most
+# Bytes for each pixel, by the bits of a sample: the most that `benchmarks.peak` measured for
 # expensive kinds of images (8 bits: reduced; 16 bits: with alpha, an ICC profile, and reduced).
 _PEAK_BYTES = {8: 18, 16: 24}
 _ANIMATION_BYTES = 120  # for each pixel of the canvas: AVIF with alpha; others take half of it
 _RESULT_COPIES = 3  # of an animation: it grows in the sandbox, and is received from there
 _FRAME_BYTES = 2048  # that the container of a frame takes at most, with a palette
 _BODY_COPIES = 3  # sent to the sandbox, received there, and read by a library
-_ALLOWANCE = 1.5  # address space for each byte of the peak: decoders also reserve what they skip
+_ALLOWANCE = 1.5  # address space for each byte of the peak: decoders reserve skipped parts, too
 _SLACK = 128 << 20  # bytes for the working memory of decoders
 _ANY_BODY_PIXELS = 4_000_000  # that a body of any length may have
 _BASE_CPU_SECONDS = 1.0
@@ -130,7 +130,7 @@ class EncodedImage:
 
     @property
     def _shown(self) -> tuple[int, int]:
-        """Width and height of what is shown, with square pixels, before it is turned upright.
+        """Width and height of the shown part, with square pixels, before it is turned upright.
 
         Where pixels are not square, the shorter distance between them counts.
         """

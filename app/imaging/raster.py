@@ -1,4 +1,4 @@
-"""What images consist of: header, metadata, samples as stored, and the image made of them."""
+"""Types of images: header, metadata, samples as stored, and the image made of them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Metadata:
     xmp: bytes | None = None
 
 
-# What was done to an image that clients may not expect; a response header lists them.
+# Treatments of an image that clients may not expect; a response header lists them.
 Note = Literal["first-frame", "first-page", "tone-mapped", "truncated"]
 
 ColourSpace = Literal["gray", "rgb", "cmyk", "lab"]
@@ -65,7 +65,7 @@ class Crop:
 
 @dataclass(frozen=True)
 class Animation:
-    """What a file states about its frames before any is decoded.
+    """The properties of the frames of a file, read before any is decoded.
 
     Attributes:
         frames: their number, at least 2.
@@ -80,7 +80,7 @@ class Animation:
 
 @dataclass(frozen=True)
 class Header:
-    """What a file states before any pixel is decoded.
+    """The properties of a file, read before any pixel is decoded.
 
     Attributes:
         width: in pixels, as stored.
@@ -99,7 +99,7 @@ class Header:
         quality: of a JPEG, 1..100, by its quantisation tables; None for other formats.
         peak_bytes: the most memory that decoding takes for each pixel, where it may be more than is
             usual for its bits.
-        notes: what is left out of the file, as in `Image`.
+        notes: parts of the file that are left out, as in `Image`.
     """
 
     width: int
@@ -127,7 +127,7 @@ class EncodeSettings:
     Attributes:
         quality: 1..100; lossless formats ignore it.
         subsampling: chroma subsampling of a JPEG, as in `Header`.
-        metadata: what to write.
+        metadata: to write.
         profile: the ICC profile of the samples.
         gain_map: as `ImageCodec.read_gain_map` returns it; formats other than JPEG leave it out.
     """
@@ -146,7 +146,7 @@ class Raster:
     Attributes:
         samples: (H, W, 1 | 3 | 4) uint8 or uint16 over their full range; CMYK counts
             ink, CIELAB is coded as by ICC profiles of version 4.
-        space: what the channels mean.
+        space: the meaning of the channels.
         alpha: (H, W) of the same dtype, straight, or None.
     """
 
@@ -166,7 +166,7 @@ class Image:
         metadata: EXIF (orientation 1) and XMP of the source.
         subsampling: chroma subsampling of a JPEG source, as in `Header`.
         gain_map: a JPEG that makes an HDR image of it, as of `ImageCodec.read_gain_map`, or None.
-        notes: what was done to the image that clients may not expect.
+        notes: treatments that clients may not expect.
 
     Raises:
         ValueError: the arrays do not have these shapes and types.

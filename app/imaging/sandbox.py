@@ -34,7 +34,7 @@ from app.imaging.sandbox_process import ForkServer
 P = ParamSpec("P")
 R = TypeVar("R")
 
-DEFAULT_MEMORY = 256 << 20  # bytes that a call may allocate beyond what its process has
+DEFAULT_MEMORY = 256 << 20  # bytes that a call may allocate beyond those of its process
 DEFAULT_CPU_SECONDS = 5.0
 MAX_SLOWDOWN = 30  # seconds of waiting for a second of CPU time
 _SHORTEST_WAIT = 1e-3  # seconds; 0 would not wait for the socket at all
@@ -42,10 +42,10 @@ _SHORTEST_WAIT = 1e-3  # seconds; 0 would not wait for the socket at all
 
 @dataclass(frozen=True)
 class Budget:
-    """What one call may use.
+    """The limits of one call.
 
     Attributes:
-        memory: bytes of address space beyond what the process has between calls.
+        memory: bytes of address space beyond that of the process between calls.
         cpu_seconds: of one core; a call that uses more is damaged by intention.
         deadline: on the clock of `time.monotonic`, or None.
     """
@@ -65,7 +65,7 @@ class Budget:
 
 
 class Outcome(StrEnum):
-    """How a call ended."""
+    """The end of a call."""
 
     OK = "ok"
     """The function returned."""
@@ -221,7 +221,7 @@ class Sandbox:
 
 
 def _explain(error: Exception, exit_code: int) -> tuple[Outcome, Exception]:
-    """Return why a process has ended, and what its caller receives."""
+    """Return why a process has ended, and the error that its call raises."""
     if isinstance(error, TimeoutError):
         return Outcome.TIMEOUT, DeadlineExceeded("The image was not decoded by the deadline.")
     if exit_code == -signal.SIGPROF:

@@ -29,7 +29,7 @@ from app.imaging.raster import FormatError
 
 _REQUEST = struct.Struct("=Qd")  # bytes of memory and seconds of CPU time of the call
 _REPLY = struct.Struct("=QQ")  # where the JSON lies, and its length
-_MAX_JSON = 1 << 20  # bytes; what is large lies beside it
+_MAX_JSON = 1 << 20  # bytes; large values lie beside it
 _ALIGNMENT = 64  # bytes; numpy works fastest on aligned arrays
 _BLOCK = "$block"  # the key of a reference to shared memory: offset and length
 _DTYPES = {"uint8": np.uint8, "uint16": np.uint16, "float32": np.float32}
@@ -37,11 +37,11 @@ _CONFIG = ConfigDict(arbitrary_types_allowed=True)  # numpy's arrays
 
 
 class BrokenMessageError(Exception):
-    """A message is not what our code sends."""
+    """A message is not one that our code sends."""
 
 
 class DecoderError(Exception):
-    """What a library raised in a process of the sandbox: the name of its class and its message."""
+    """An error of a library in a process of the sandbox: the name of its class and its message."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def pack_request(function: Callable[..., Any], args: Any, kwargs: Any) -> int:
 
 
 def send_request(connection: socket.socket, handle: int, memory: int, cpu_seconds: float) -> None:
-    """Send a call, and what it may use.
+    """Send a call and its limits.
 
     Raises:
         OSError: the process has ended.
@@ -167,7 +167,7 @@ class _Writer:
         return start
 
     def encode(self, value: Any) -> Any:
-        """Return what `json` can write in place of a value."""
+        """Return a value that `json` can write in place of another."""
         if isinstance(value, bytes):
             return {_BLOCK: [self.add(value), len(value)]}
         if isinstance(value, np.ndarray):

@@ -24,7 +24,7 @@ from typing import Any
 from app.errors import DamagedImage
 from app.imaging.sandbox_messages import receive_request, send_reply
 
-NUMBER = struct.Struct("=q")  # what the server of the processes and its owner exchange
+NUMBER = struct.Struct("=q")  # exchanged by the server of the processes and its owner
 
 # Of imagecodecs, by our codecs, by colour conversion and by tifffile.
 _LOADED_ON_FIRST_USE = (
@@ -133,10 +133,10 @@ def main() -> None:
 
 
 def _preload(loader: str) -> None:
-    """Load every decoder and the compiled loops: what is loaded later counts as a call's memory.
+    """Load every decoder and the compiled loops: later ones would count as memory of a call.
 
     Args:
-        loader: MODULE:NAME of a function that loads what calls of other layers need, or "".
+        loader: MODULE:NAME of a function that loads the code of other layers, or "".
     """
     import imagecodecs
     import numpy as np
@@ -177,7 +177,7 @@ def _serve(connection: socket.socket) -> None:
 def _run(request: mmap.mmap, memory: int, cpu_seconds: float) -> Any:
     """Return the result of a call, or the exception that it raised."""
     try:
-        with _limited(memory, cpu_seconds):
+        with _limit(memory, cpu_seconds):
             with request:
                 function, args, kwargs = pickle.loads(request)  # noqa: S301 -- the server's
             return function(*args, **kwargs)
@@ -188,7 +188,7 @@ def _run(request: mmap.mmap, memory: int, cpu_seconds: float) -> Any:
 
 
 @contextmanager
-def _limited(memory: int, cpu_seconds: float) -> Iterator[None]:
+def _limit(memory: int, cpu_seconds: float) -> Iterator[None]:
     """Limit the address space and the CPU time for as long as the context lasts."""
     signal.setitimer(signal.ITIMER_PROF, cpu_seconds)  # SIGPROF, which ends the process
     if _STATM.exists():
@@ -209,7 +209,7 @@ def _set_soft_limit(which: int, value: int) -> None:
 
 
 def _silence() -> None:
-    """Discard what C libraries print about damaged files."""
+    """Discard the messages of C libraries about damaged files."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)

@@ -1,4 +1,4 @@
-"""What image-adaptive LUT networks share: interface, backbone, reading of published checkpoints."""
+"""The interface of image-adaptive LUT networks, their backbone, and published checkpoints."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ def trilinear(tables: LutBatch, colours: Tensor) -> Tensor:
         colours: float32 (B, P, 3), RGB in 0..1.
 
     Returns:
-        float32 (B, P, 3K), not clamped: what each of the K tables makes of the colours;
+        float32 (B, P, 3K), not clamped: the output of each of the K tables;
         differentiable in the tables.
     """
     shaped = _apply_shaper(tables.shaper, colours)

@@ -21,7 +21,7 @@ class LutWithBGrid(Network):
     """Curves of each channel, mixed across the channels, before a table; one D^3 table in all.
 
     The released operators divide pixel coordinates as integers, so every pixel but those of the
-    last row and column reads its bilateral grid at the corner (0, 0): what is left of a grid is
+    last row and column reads its bilateral grid at the corner (0, 0): the rest of a grid is
     a curve over intensity. The networks were trained on that, so only these curves are kept, and
     the released network is a global LUT. Its kinks lie on no lattice: with 33 points the sampled
     table is 0.3 to 0.7 levels from `transform` on average, and up to 11 at single colours.

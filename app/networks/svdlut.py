@@ -92,7 +92,7 @@ class SvdLut(Network):
         return product
 
     def _curves(self, grids: Tensor, weights: Tensor) -> Tensor:
-        """Compute what the grids add to each channel: (B, R), (B, R) -> (B, 3, D)."""
+        """Compute the curves that the grids add to each channel: (B, R), (B, R) -> (B, 3, D)."""
         lines = self.grids(grids).view(-1, _GRIDS, 3, self.v)
         # The published layout: two rows of 9 weights | 3 biases, each read flat over the grids.
         parts = self.grid_weights(weights).view(-1, 2, 12)
@@ -143,7 +143,7 @@ class SvdLut(Network):
 
 
 def _lines(bank: Tensor, v: int) -> Tensor:
-    """Take what is read at x = y = 0 from grids (6 * 3 * V * V, ...): (6 * 3 * V, ...).
+    """Take the cells that are read at x = y = 0 from grids (6 * 3 * V * V, ...): (6 * 3 * V, ...).
 
     A plane's first axis is the channel, or y in the plane (x, y), whose line is constant.
     """

@@ -1,4 +1,4 @@
-"""What a photograph suffered, measured on its file and its pixels, and the tables that undo it.
+"""Damage of a photograph, measured on its file and its pixels, and the tables that undo it.
 
 The cleaner is trained here (`app.training.restoration`); nobody published such tables.
 """
@@ -24,7 +24,7 @@ QUALITIES = (30.0, 50.0, 70.0)  # that have tables of their own
 NO_DAMAGE_QUALITY = 95.0  # from which a JPEG needs no cleaning
 KNOTS = (*(f"jpeg{quality:g}" for quality in QUALITIES), "noise")
 
-# What is treated without being asked for: no held-out photograph lost by it.
+# Damage that `auto` treats: no held-out photograph lost by its treatment.
 _VISIBLE_QUALITY = 92.0  # from which artefacts of JPEG are invisible
 _VISIBLE_NOISE = 2.5
 _WHITE = 1.6  # times as much in the coarser band: noise has 1.1 to 1.5 there, texture from 2.1
@@ -71,7 +71,7 @@ class Bands(NamedTuple):
 
 
 def certain_damage(quality: float | None, bands: Bands) -> Damage:
-    """Return what is certainly damage and visible, and can be undone without a loss.
+    """Return the damage that is certain and visible, and can be undone without a loss.
 
     Args:
         quality: of the JPEG, or None.

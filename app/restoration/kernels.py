@@ -55,7 +55,7 @@ class Geometry(NamedTuple):
 
 
 class Finish(NamedTuple):
-    """What is made of the sum of a layer's entries.
+    """How the sum of a layer's entries becomes its output.
 
     Attributes:
         scale: the number of output rows and columns of a pixel.

@@ -1,4 +1,4 @@
-"""The registry of methods: one line for what a model card names, one for what is imported."""
+"""The registry of methods: a line for each method of model cards, and one for each importer."""
 
 from __future__ import annotations
 

@@ -48,10 +48,10 @@ class RestorationCard(Card):
 
     Attributes:
         kind: distinguishes it from the cards of looks.
-        task: what the model is for.
+        task: the purpose of the model.
         scale: output pixels for each of the input, in one direction; None for any scale.
         method: a key of `METHODS`.
-        hparams: what the method needs beside its tables.
+        hparams: arguments of the method beside its tables.
         bytes: of the tables.
     """
 

@@ -27,7 +27,7 @@ class _Waiter:
 
 
 class Admission:
-    """Rejects early what would exceed a limit, and never queues without bound.
+    """Rejects requests that would exceed a limit early, and never queues without bound.
 
     Attributes:
         requests: requests in flight, those that wait for memory or a thread included. Requests

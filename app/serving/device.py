@@ -140,7 +140,7 @@ class Device:
     ) -> list[Prediction]:
         begun = perf_counter()
         batch = _pad_batch(thumbnails, max_batch)
-        # What is applied must be what the look token holds.
+        # The applied look must be the one that the token holds.
         codes = network.quantise(network.encode(_upload(torch.from_numpy(batch), self._device)))
         luts = to_luts(network.decode(codes))
         seconds = perf_counter() - begun

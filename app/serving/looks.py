@@ -36,7 +36,7 @@ class TokenLook:
     Attributes:
         text: the token.
         model: the model that made it.
-        content: what the token holds.
+        content: of the token.
     """
 
     text: str
@@ -208,7 +208,7 @@ class LutExporter:
         self._cache = cache
 
     def read(self, token: str) -> TokenLook:
-        """Read a look token; raises what `read_token` does."""
+        """Read a look token; raises the problems of `read_token`."""
         return read_token(self._models.registry, token)
 
     def find(self, look: TokenLook, options: LutOptions, *, gzipped: bool) -> ExportedLut | None:

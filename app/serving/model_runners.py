@@ -130,7 +130,7 @@ class ModelRunners:
         """Wait until the networks are on the device.
 
         Raises:
-            Exception: what the warm-up failed with.
+            Exception: the error of the warm-up.
         """
         await self._warm_up.wait()
 
@@ -170,7 +170,7 @@ class ModelRunners:
     async def _warm(self) -> None:
         await asyncio.to_thread(compile_loops, [self.device.interpolation])
         await self._serve(self.registry)
-        # Without the freeze every full collection examines what is loaded now, which stops all
+        # Without the freeze every full collection examines all objects loaded so far, and stops all
         # threads meanwhile.
         gc.freeze()
 

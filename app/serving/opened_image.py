@@ -1,4 +1,4 @@
-"""An image of a request before it is decoded: what is made from it, and the memory that takes."""
+"""An image of a request before it is decoded: the plan of its result, and the memory for it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from app.serving.results import Look
 
 @dataclass(frozen=True, eq=False)
 class EnhancePlan:
-    """What is made from an image, decided before anything is decoded.
+    """The plan of a result, decided before anything is decoded.
 
     Attributes:
         permit: of its request.
@@ -75,7 +75,7 @@ class OpenedImage:
     limits: OutputLimits
 
     def plan(self, options: EnhanceOptions, accepted: AcceptedFormats = ()) -> EnhancePlan:
-        """Decide what is made from the image.
+        """Plan the result.
 
         Args:
             options: how; `model` and `look` are those that the image was opened with.
@@ -123,7 +123,7 @@ class OpenedImage:
         return max(thumbnail, export_memory(self.model, options))
 
     def _tables_memory(self) -> int:
-        """Return what the tables of a local look take; one table alone is little."""
+        """Return the bytes of the tables of a local look; one table alone is little."""
         network = self.model.network
         return local_memory(network.map_shape[0] + 1, network.lut_size) if network.map_shape else 0
 

@@ -150,7 +150,7 @@ class EnhanceOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False
 
     @property
     def cleaning(self) -> Literal["off", "auto"] | float:
-        """What `restore` means: artefacts that would be enlarged are removed by default."""
+        """The effective `restore`: artefacts that would be enlarged are removed by default."""
         if self.restore is None:
             return OFF if self.upscale == 1 else AUTO
         return self.restore
@@ -176,7 +176,7 @@ def choose_format(
         asked: the option `format`, which decides where it is not None.
         own: the format that the image was read from; chosen where the client accepts it as
             gladly as any other.
-        accepted: what the client accepts; empty where it has no preference.
+        accepted: by the client; empty where it has no preference.
         animated: whether formats that hold animations go before those that do not.
     """
     if asked is not None:

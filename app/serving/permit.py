@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class Permit:
-    """What an admitted request holds until nothing works on it any more.
+    """The place, memory and deadline of an admitted request, until nothing works on it any more.
 
     A context manager. It has several holders: the handler of the request, and each call for it
     that runs on a thread, which may outlive the handler of a cancelled request. The place and the
@@ -96,7 +96,7 @@ class Permit:
             raise DeadlineExceeded(late) from None
 
     async def reserve_memory(self, memory: int, priority: float) -> None:
-        """Wait for bytes of memory, by priority, in place of what was reserved before.
+        """Wait for bytes of memory, by priority, in place of those reserved before.
 
         Raises:
             TooMuchMemory: the request would need more than all of the memory.
@@ -106,7 +106,7 @@ class Permit:
         self._memory = memory
 
     def release_memory(self) -> None:
-        """Give back what is reserved."""
+        """Release the reserved memory."""
         memory, self._memory = self._memory, 0
         if memory:
             self._admission.release(memory)

@@ -95,7 +95,7 @@ class Enlargement:
 
     @property
     def computed(self) -> float:
-        """The factor that the models make; what is beyond `factor` is reduced."""
+        """The factor of the models; the result is reduced to `factor`."""
         return math.prod(model.card.scale or self.factor for model in self.models)
 
     def run(self, image: Image, map_rows: MapRows) -> Image:
@@ -136,7 +136,7 @@ def plan_enlargement(restorers: Restorers, factor: float) -> Enlargement:
 
 @dataclass(frozen=True)
 class OutputLimits:
-    """What a result may take.
+    """The limits of a result.
 
     Attributes:
         image: the limits of one image.

@@ -1,4 +1,4 @@
-"""What the service returns: immutable data, timings included."""
+"""The results of the service: immutable data, timings included."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STAGES = ("decode", "predict", "restore", "apply", "upscale", "encode")
 
 @dataclass(frozen=True)
 class StageTime:
-    """When a stage of a request ran.
+    """The time in which a stage of a request ran.
 
     Attributes:
         stage: one of `STAGES`.
@@ -31,7 +31,7 @@ class StageTime:
 
 @dataclass(frozen=True)
 class Timings:
-    """How long a request took.
+    """The durations of a request and its stages.
 
     Attributes:
         stages: the stages that have ended, in that order.
@@ -70,7 +70,7 @@ class Cleaning:
     """How an image was cleaned.
 
     Attributes:
-        damage: what was measured.
+        damage: as measured.
         strength: the share of the correction that was made; 0 leaves the image alone.
     """
 
@@ -93,7 +93,7 @@ class EnhancedImage:
         cleaning: how it was cleaned, or None where that was not asked for.
         factor: by which it was enlarged.
         enlarged_by: NAME@VERSION of the models that enlarged it, in their order.
-        notes: what was done that clients may not expect, as in `app.imaging.raster.Image`.
+        notes: treatments that clients may not expect, as in `app.imaging.raster.Image`.
     """
 
     body: bytes
@@ -133,7 +133,7 @@ class PredictedLut:
     Attributes:
         file: the LUT as a file.
         timings: how long it took.
-        notes: what was done to the image that clients may not expect, as in `EnhancedImage`.
+        notes: treatments of the image that clients may not expect, as in `EnhancedImage`.
     """
 
     file: ExportedLut

@@ -45,7 +45,7 @@ STRIP = 1 << 20  # pixels that one thread processes at a time
 
 
 class Decoded(NamedTuple):
-    """What the look is predicted from, and what it is applied to.
+    """The thumbnail for the prediction, and the pixels that the look is applied to.
 
     Attributes:
         thumbnail: float32 (3, S, S) in 0..1.
@@ -64,7 +64,7 @@ class Outcome(NamedTuple):
         change: the mean CIEDE2000 difference that the look makes.
         applied: whether the look was applied; False where `change` is below `min_change`.
         cleaning: how the image was cleaned, or None where that was not asked for.
-        notes: what was done that clients may not expect.
+        notes: treatments that clients may not expect.
     """
 
     body: bytes
@@ -111,7 +111,7 @@ def apply_and_encode(
     """Run the last stages in one call.
 
     Args:
-        plan: what is made; its permit measures the stages, and ends them if it is cancelled.
+        plan: of the result; its permit measures the stages, and ends them if it is cancelled.
         decoded: an image of it is changed.
         look: its LUT is applied.
         device: applies the LUT, but to animations: the sandbox does that, on the CPU.
@@ -214,8 +214,8 @@ def is_as_asked(plan: EnhancePlan, image: Image | None = None) -> bool:
     """Return whether a file needs no other encoding.
 
     Args:
-        plan: what is asked for.
-        image: what was decoded, where that may be less than the file holds.
+        plan: of the result.
+        image: as decoded, which may be less than the file holds.
     """
     source, options = plan.source, plan.options
     decoded, hdr = True, True

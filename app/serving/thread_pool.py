@@ -20,7 +20,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
-AGING_PER_PIXEL = 100e-9  # seconds per pixel: about eight times what a pixel takes on one core
+AGING_PER_PIXEL = 100e-9  # seconds per pixel: about eight times the work on one core
 NICENESS = 10  # of the threads, above the process's own
 
 
@@ -61,7 +61,7 @@ class _Call(Future[R]):
             self.set_exception(error)
 
     def cancel(self) -> bool:
-        """Cancel, unless it runs; free at once what it would have worked on."""
+        """Cancel, unless it runs; free its arguments at once."""
         cancelled = super().cancel()
         if cancelled:
             self.function = None

@@ -97,7 +97,7 @@ class ScheduleConfig(BaseModel):
 
 
 class RunConfig(BaseModel):
-    """What every training run has.
+    """The common part of all recipes.
 
     Attributes:
         name: of the model.

@@ -190,7 +190,7 @@ def _is_free(row: Row) -> bool:
 
 
 def _credit(name: str, row: Row) -> dict[str, str]:
-    """List what the inventory states; the path often holds the author's name."""
+    """List the entries of the inventory; the path often holds the author's name."""
     columns = ("package", "path in package", "licence", "author")
     return {"file": name} | {key: row[key] for key in columns if row.get(key)}
 

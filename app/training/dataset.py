@@ -34,7 +34,7 @@ from app.training.local_light import LocalLightConfig, random_light, relight
 
 
 class Batch(NamedTuple):
-    """B images: what the network sees, and what it should make of P colours of each.
+    """B images: the inputs of the network, and the targets of P colours of each.
 
     Attributes:
         thumbnails: float32 (B, 3, S, S) in 0..1.
@@ -50,7 +50,7 @@ class Batch(NamedTuple):
 
 
 class MixtureConfig(BaseModel):
-    """What a batch is made of. What is left of 1 is taught: damaged, with targets by the teachers.
+    """Shares of a batch. The rest to 1 is taught: damaged, with targets by the teachers.
 
     Attributes:
         recover: share of examples whose target is the photograph before the damage.
@@ -131,7 +131,7 @@ class DistillationDataset:
         rng = np.random.default_rng([self._seed, step])
         parts = [self._fresh(step, rng)] if self._taught < self._size else []
         if self._taught:
-            parts.append(self._cached(step))
+            parts.append(self._read_or_make(step))
         return Batch(*map(torch.cat, zip(*parts, strict=True)))
 
     def _fresh(self, step: int, rng: np.random.Generator) -> Batch:
@@ -157,8 +157,8 @@ class DistillationDataset:
             for view, other in zip(views, views[1:] + views[:1], strict=True)
         ]
 
-    def _cached(self, step: int) -> Batch:
-        """Taught examples, made at their first use."""
+    def _read_or_make(self, step: int) -> Batch:
+        """Return taught examples, made at their first use."""
         if self._config.cached is None:
             return self._make_taught(step)
         turn, step = divmod(step, self._config.cached)

@@ -55,9 +55,9 @@ class DistilConfig(RunConfig):
     """A distillation.
 
     Attributes:
-        photos: what is learned from.
+        photos: to learn from.
         teachers: the networks to learn from.
-        mixture: what a batch is made of.
+        mixture: the shares of a batch.
         fixed_matrices: whether M_s and M_w stay at their initial values, so that psi alone is
             learned.
         losses: their weights.

@@ -59,7 +59,7 @@ class Ensemble:
         Returns:
             float32 (B, P, 3) in 0..1.
         """
-        return _mixed(self._tables(thumbnails), colours, places)
+        return _mix(self._tables(thumbnails), colours, places)
 
     def look(self, pixels: NDArray[np.uint8]) -> ColourMapping:
         """Predict the mapping of an image (H, W, 3).
@@ -72,7 +72,7 @@ class Ensemble:
 
         def look(colours: NDArray[Any]) -> NDArray[np.float32]:
             flat = torch.from_numpy(colours.astype(np.float32)).view(1, -1, 3)
-            return _mixed(tables, flat, _places(colours)).view(colours.shape).numpy()
+            return _mix(tables, flat, _places(colours)).view(colours.shape).numpy()
 
         return look
 
@@ -209,7 +209,7 @@ def _find_models(config: TeachersConfig) -> list[Model]:
     return [registry.get(name) for name in config.models]
 
 
-def _mixed(tables: list[tuple[LutBatch, float]], colours: Tensor, places: Tensor) -> Tensor:
+def _mix(tables: list[tuple[LutBatch, float]], colours: Tensor, places: Tensor) -> Tensor:
     outputs = [apply_local(it, colours, places).clamp(0.0, 1.0) * weight for it, weight in tables]
     return torch.stack(outputs).sum(dim=0)
 

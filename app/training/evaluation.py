@@ -84,7 +84,7 @@ class Recovery(NamedTuple):
 
     Attributes:
         before: of the damaged photograph.
-        after: of what the model makes of it.
+        after: of the output of the model.
     """
 
     before: float
@@ -243,7 +243,7 @@ def measure_photo(ensemble: Ensemble, pixels: NDArray[np.uint8]) -> ArtifactMetr
     return ArtifactMetrics(
         ramps=max(map(excess_variation, _ramps(look))),
         axes=excess_variation(_axes(look)),
-        clipping=100.0 * (_clipped(output) - _clipped(pixels / 255.0)),
+        clipping=100.0 * (_clipped_share(output) - _clipped_share(pixels / 255.0)),
         gray=_chroma(look),
         thumbnail=mean_de2000(rgb2lab(full), rgb2lab(reduced)),
     )
@@ -268,7 +268,7 @@ def _axes(look: ColourMapping) -> Floats:
     return np.stack([look(np.roll(grid, c, axis=-1))[..., c] for c in range(3)], axis=1)
 
 
-def _clipped(colours: Floats) -> float:
+def _clipped_share(colours: Floats) -> float:
     levels = np.rint(colours * 255.0)
     return float(((levels == 0.0) | (levels == 255.0)).any(axis=-1).mean())
 

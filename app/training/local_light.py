@@ -131,7 +131,7 @@ def _segments(image: Tensor, rng: np.random.Generator) -> Mask:
 
 
 def _backlight(image: Tensor, rng: np.random.Generator) -> Mask:
-    """Light what is bright, and leave what is dark in the shade."""
+    """Light the bright parts, and leave the dark parts in the shade."""
     luma = np.tensordot(LUMA, image.numpy() / 255.0, axes=1)
     smooth = _blur(luma, rng)
     level = np.quantile(smooth, rng.uniform(0.25, 0.75))

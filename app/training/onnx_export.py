@@ -127,7 +127,7 @@ def _to_levels(luts: LutBatch, colours: Tensor) -> NDArray[np.uint16]:
 
 
 class _Outputs(nn.Module):
-    """A network whose outputs are a tuple, without what is None."""
+    """A network whose outputs are a tuple, without those that are None."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()

@@ -50,7 +50,7 @@ class TrainConfig(RunConfig):
 
     Attributes:
         pairs: a folder; see `find_pairs`. All of it is held in memory, 8 bits a sample. Without a
-            test part, training is validated on what it learns from.
+            test part, training is validated on the examples that it learns from.
         source: the data, for the model card.
         degrade: how the input, not the target, is varied.
         losses: their weights.

@@ -42,7 +42,7 @@ _COLUMNS = (
 
 
 class Task(Protocol):
-    """What is to be learned.
+    """A network, its examples and its loss.
 
     Attributes:
         network: the network to train.
@@ -210,7 +210,7 @@ class Trainer:
 
     @property
     def _parts(self) -> dict[str, nn.Module | Adam]:
-        """What has a state, by its name in a checkpoint."""
+        """The parts with a state, by their names in a checkpoint."""
         return {
             "network": self._task.network,
             "average": self._average,

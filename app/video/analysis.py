@@ -30,7 +30,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """What the first pass finds; F frames, of which the looks of K are predicted.
+    """The result of the first pass; F frames, of which the looks of K are predicted.
 
     Attributes:
         times: seconds (F,), of each frame, rising.

@@ -100,7 +100,7 @@ def _checkpoint(
 
 
 def check_output(source_path: Path, target_path: Path, options: VideoOptions) -> None:
-    """Reject, before work begins, what `write_video` would reject after the first pass.
+    """Reject, before work begins, options that `write_video` would reject after the first pass.
 
     Raises:
         BadVideo: the video or an option is not supported.

@@ -169,7 +169,7 @@ class PartWriter:
     """Writes a part; a context manager, which gives it its name in the end."""
 
     def __init__(self, path: Path, encoding: Encoding) -> None:
-        """Hold what to write."""
+        """Hold the frames to write."""
         self._path, self._encoding = path, encoding
         self._unfinished = path.with_suffix(".tmp")
         self._frames = self._packets = 0

@@ -28,7 +28,7 @@ class Principal:
         self._quotas = quotas
 
     async def charge(self, unit: str, amount: int) -> None:
-        """Charge the key, if any, for "requests" or "memory"; the response tells what is left.
+        """Charge the key, if any, for "requests" or "memory"; the response states the remainder.
 
         Raises:
             QuotaExceeded: the quota is used up.

@@ -1,4 +1,4 @@
-"""What routes receive: parts of the application, the image of a request, and its parameters."""
+"""Dependencies of routes: parts of the application, the image of a request, its parameters."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def is_form(content_type: str) -> bool:
 def read_form_file(content_type: str, body: bytes) -> bytes:
     """Return the content of the part named `file`; runs on a thread.
 
-    The part needs no file name. What precedes the first boundary and follows the last one is
+    The part needs no file name. Text before the first boundary and after the last one is
     ignored, as RFC 2046 demands.
 
     Raises:

@@ -171,7 +171,7 @@ def dropped_lines() -> int:
 
 
 def flush_logs() -> None:
-    """Write what is queued, before the process ends at once."""
+    """Write the queued lines, before the process ends at once."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, LogOutput):
             handler.drain()

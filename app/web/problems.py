@@ -35,7 +35,7 @@ SECURITY_HEADERS = {  # of every response
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
 
-# What clients sent is quoted up to these lengths, so that no request causes a large response.
+# Texts of clients are quoted up to these lengths, so that no request causes a large response.
 MAX_NAME = 100
 MAX_DETAIL = 4000
 MAX_INSTANCE = 200
@@ -101,7 +101,7 @@ async def _on_bad_parameters(request: Request, error: Exception) -> Response:
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
-    """Render what the framework itself rejects: unknown paths and methods."""
+    """Render rejections of the framework itself: unknown paths and methods."""
     assert isinstance(error, HTTPException)  # noqa: S101 -- as above
     status = HTTPStatus(error.status_code)
     path = request.url.path[:MAX_NAME]
@@ -111,11 +111,11 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         title=status.phrase,
         status=status,
         detail=f"{request.method} {path}: {status.description or status.phrase}.",
-        headers=_allowed(request) if status == HTTPStatus.METHOD_NOT_ALLOWED else {},
+        headers=_allow_header(request) if status == HTTPStatus.METHOD_NOT_ALLOWED else {},
     )
 
 
-def _allowed(request: Request) -> dict[str, str]:
+def _allow_header(request: Request) -> dict[str, str]:
     """Return Allow with all methods of a path, which may be those of several routes."""
     methods: set[str] = set()
     for route in iter_route_contexts(request.app.routes):
@@ -131,7 +131,7 @@ async def _on_disconnect(_: Request, __: Exception) -> Response:
 
 
 def _parameter_error(item: dict[str, Any]) -> dict[str, str]:
-    """Return one of pydantic's errors as the parameter and what is wrong with it."""
+    """Return one of pydantic's errors as the parameter and the reason of its rejection."""
     name = ".".join(str(part) for part in item["loc"][1:]) or str(item["loc"][0])
     if item["type"] == "extra_forbidden":
         return {"name": name[:MAX_NAME], "reason": "there is no such parameter"}
@@ -175,7 +175,7 @@ def request_id(scope: Scope) -> str:
 
 @dataclass(frozen=True)
 class Rejection:
-    """Why the protocol rejects what never becomes a request of the application.
+    """The reason why the protocol rejects a request, before the application receives it.
 
     Attributes:
         status: of the response.

@@ -202,7 +202,7 @@ class HttpProtocol(HttpToolsProtocol):
         """Parse the head again without the offer to upgrade, which may be ignored (RFC 9110, 7.8).
 
         Java's HttpClient and `curl --http2` offer h2c with every request. The parser would take
-        what follows the head for the other protocol.
+        the bytes after the head for the other protocol.
         """
         head = [b"%b %b HTTP/1.1" % (self.parser.get_method(), self.url)]
         for name, value in self.headers:
@@ -221,7 +221,7 @@ class HttpProtocol(HttpToolsProtocol):
         raise RejectedHeadError
 
     def _reject(self, rejection: Rejection) -> None:
-        """Reject what is not a request; complete requests before it get their responses first."""
+        """Reject bytes that are no request; complete requests before them are served first."""
         if self._responding and (self.pipeline or not self.cycle.more_body):
             self.cycle.keep_alive = False
             return
@@ -264,7 +264,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._closing_timer = self.loop.call_later(seconds, self._close)
 
     def _close(self) -> None:
-        """Send what is written, if the client reads it, and end the connection."""
+        """Send the written bytes, if the client reads them, and end the connection."""
         self.transport.close()
         self._watch_reader()
 

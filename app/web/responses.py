@@ -82,7 +82,7 @@ def change_headers(enhanced: EnhancedImage) -> dict[str, str]:
 
 
 def notes_headers(notes: tuple[str, ...]) -> dict[str, str]:
-    """Return the header that names what was done to an image that clients may not expect."""
+    """Return the header that names treatments of an image that clients may not expect."""
     return {"X-Image-Notes": ", ".join(notes)} if notes else {}
 
 

@@ -82,7 +82,7 @@ class Upload:
         try:
             end = asyncio.get_running_loop().time() + self._policy.timeout
             async with asyncio.timeout_at(end) as limit:
-                received = [chunk async for chunk in self._counted(request, limit, end)]
+                received = [chunk async for chunk in self._receive_chunks(request, limit, end)]
         except TimeoutError:
             raise self._too_slow() from None
         if self.held <= JOINED_AT_ONCE:
@@ -128,7 +128,7 @@ class Upload:
         ):
             raise self._too_large()
 
-    async def _counted(
+    async def _receive_chunks(
         self, request: Request, limit: asyncio.Timeout, end: float
     ) -> AsyncGenerator[bytes, None]:
         """Yield the parts of a body, and move the limit of time from window to window."""

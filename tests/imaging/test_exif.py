@@ -24,7 +24,7 @@ def test_maker_note_stays_in_place() -> None:
     """A maker note keeps its offset, from which its own offsets are counted, when others go."""
     block = exif().removeprefix(b"Exif\0\0")
     note = b"MAKER NOTE WITH OFFSETS"
-    slimmer = Exif.parse(block).filtered(lambda tag: tag not in (Tag.GPS, Tag.MAKE)).tobytes()
+    slimmer = Exif.parse(block).filter(lambda tag: tag not in (Tag.GPS, Tag.MAKE)).tobytes()
     assert slimmer is not None
     assert slimmer.index(note) == block.index(note)
     assert read_exif(slimmer).get_ifd(Tag.EXIF)[Tag.MAKER_NOTE] == note

@@ -102,7 +102,7 @@ def encode(samples: Samples, settings: EncodeSettings) -> bytes:
         speed=SPEED,
         max_threads=1,
         icc_profile=settings.profile,
-        # Pillow rewrites a block that has the tag, and loses what it does not know.
+        # Pillow rewrites a block that has the tag, and loses tags that it does not know.
         exif=remove_orientation(settings.metadata.exif) or b"",
         xmp=settings.metadata.xmp or b"",
     )
@@ -121,7 +121,7 @@ def _code_points(body: bytes) -> tuple[int, int]:
 
 
 def _crop(properties: Properties, width: int, height: int) -> Crop | None:
-    """Return what the clap property shows, which libavif does not apply."""
+    """Return the part that the clap property shows, which libavif does not apply."""
     clap = dict(properties).get(b"clap")
     return clean_aperture(clap, width, height) if clap else None
 

@@ -48,7 +48,7 @@ class ImageCodec:
         decode_reduced: decodes at the smallest scale whose short side has at least the given
             number of pixels, or None where the format has no cheaper way than `decode`.
         decode_truncated: decodes a file that is cut short, at a scale as `decode_reduced`, and
-            fills what is missing with gray; or None.
+            fills the missing part with gray; or None.
         read_gain_map: returns the gain map of an image with a header, or None: a JPEG with nothing
             but its own parameters, which makes an HDR image of the upright image. Never raises.
         animation: reads and writes animations, or None for formats of which only stills are read.

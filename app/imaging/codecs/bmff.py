@@ -23,7 +23,7 @@ _MAX_TABLE = 1 << 19  # bytes of a table of items: 30,000 items and more
 _CONTAINERS = {b"meta": 4, b"iprp": 0, b"ipco": 0, b"iref": 4, b"moov": 0, b"trak": 0}
 _TABLES = frozenset({b"iloc", b"ipma"})
 _MAX_PIXEL_ASPECT = 4  # beyond is damage; 2.4 is that of anamorphic video
-# What becomes of the corners 0 1 / 2 3.
+# Where the corners 0 1 / 2 3 are moved.
 _ORIENTATIONS = {
     (0, 1, 2, 3): 1,
     (1, 0, 3, 2): 2,
@@ -59,7 +59,7 @@ class Association(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """An item: its ID, its type, where in the file that stands, and what follows."""
+    """An item: its ID, its type, the position of the type in the file, and the bytes after it."""
 
     item: int
     kind: bytes
@@ -263,7 +263,7 @@ def repair(body: bytes) -> bytes:
 
 
 def _hide_properties(body: bytes, iprp: Box) -> dict[int, bytes]:
-    """Return what to write where, so that no property is damaged, and nothing requires one."""
+    """Return bytes to write by their position, so that no property is damaged or required."""
     ipco = locate_box(body, b"ipco", iprp.start, iprp.end)
     properties = list(locate_boxes(body, ipco.start, ipco.end))
     sizes = [

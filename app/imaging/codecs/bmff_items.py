@@ -135,7 +135,7 @@ def _first_part(iref: bytes, item: int) -> int:
 
 
 def read_metadata(body: bytes) -> Metadata:
-    """Return EXIF and XMP of the primary image, what can be read of them."""
+    """Return EXIF and XMP of the primary image, as far as they can be read."""
     found: dict[bytes, bytes] = {}
     for kind, content, of_primary in _metadata_items(body):
         if of_primary:
@@ -146,7 +146,7 @@ def read_metadata(body: bytes) -> Metadata:
 
 
 def read_packets(body: bytes) -> list[bytes]:
-    """Return the XMP of all images, what can be read of it."""
+    """Return the XMP of all images, as far as it can be read."""
     return [content for kind, content, _ in _metadata_items(body) if kind == b"mime"]
 
 
@@ -156,7 +156,7 @@ def _metadata_items(body: bytes) -> list[tuple[bytes, bytes, bool]]:
     with suppress(FormatError, IndexError, struct.error):
         meta = locate_box(body, b"meta")
         start = meta.start + 4  # a full box: version and flags
-        described = _described(body[start : meta.end])
+        described = _find_described(body[start : meta.end])
         primary = primary_item(body[start : meta.end])
         locations = _locations(body, meta)
         for entry in read_entries(body, locate_box(body, b"iinf", start, meta.end)):
@@ -166,7 +166,7 @@ def _metadata_items(body: bytes) -> list[tuple[bytes, bytes, bool]]:
     return found
 
 
-def _described(meta: bytes) -> dict[int, int]:
+def _find_described(meta: bytes) -> dict[int, int]:
     """Return which item each item describes."""
     found = {}
     with suppress(FormatError, IndexError, struct.error):
@@ -188,7 +188,7 @@ def _locations(body: bytes, meta: Box) -> dict[int, _Location]:
     id_size = 4 if version > 1 else 2
     fields = _Fields(body, iloc.start + 6, iloc.end)
     found: dict[int, _Location] = {}
-    with suppress(IndexError):  # what precedes the damage is good
+    with suppress(IndexError):  # items before the damage are good
         for _ in range(fields.read(id_size)):
             item = fields.read(id_size)
             method = fields.read(2) & 15 if version else _IN_FILE

@@ -18,7 +18,7 @@ from app.imaging.raster import FormatError, Header, Raster, Samples, to_raster
 _CORE, _SHORTEST, _LONGEST = 12, 16, 200  # bytes of info headers
 _FULL, _WITH_ALPHA, _OS2, _WITH_PROFILE = 40, 56, 64, 124
 _FILE_HEADER = 14  # bytes
-_LONGEST_RUNS = 4  # bytes for a pixel and for each end of a line: what follows changes no pixel
+_LONGEST_RUNS = 4  # bytes for a pixel and for each end of a line: further ones change no pixel
 _RGB, _RLE8, _RLE4, _BIT_FIELDS, _ALPHA_BIT_FIELDS = 0, 1, 2, 3, 6
 _END_OF_LINE, _END_OF_IMAGE, _DELTA = 0, 1, 2
 _PALETTE_BITS, _BITS = (1, 2, 4, 8), (1, 2, 4, 8, 16, 24, 32)
@@ -191,7 +191,7 @@ def _decode_bit_fields(body: bytes, info: _Info) -> Samples:
 
 
 def _decode_runs(body: bytes, info: _Info) -> Samples:
-    """Return (H, W, 3) in the order of the file; what no run covers has colour 0."""
+    """Return (H, W, 3) in the order of the file; pixels that no run covers have colour 0."""
     indices = np.zeros((info.height, info.width), np.uint8)
     nibbles = info.compression == _RLE4
     x = y = 0

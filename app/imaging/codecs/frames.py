@@ -1,4 +1,4 @@
-"""Frames of animations: composed to what is shown, and reduced to what changes.
+"""Frames of animations: composed to shown frames, and reduced to their changes.
 
 One frame, its predecessor and the canvas are in memory at a time, whatever the number of frames.
 """
@@ -29,9 +29,9 @@ class StoredFrame:
         top: of the canvas, in pixels.
         pixels: RGBA, within the canvas.
         seconds: how long it is shown.
-        over: whether it is blended with what it covers; otherwise it replaces that.
-        disposal: what becomes of its area when the next frame is drawn: it stays, becomes
-            transparent, or is what it was before.
+        over: whether it is blended with the pixels that it covers; otherwise it replaces them.
+        disposal: of its area when the next frame is drawn: it stays, becomes
+            transparent, or is as before.
     """
 
     left: int
@@ -64,7 +64,7 @@ class AnimationSettings:
 
     Attributes:
         quality: 1..100; lossless formats ignore it.
-        metadata: what to write.
+        metadata: to write.
         profile: the ICC profile of the samples.
         frames: their number.
         plays: how often it is shown; 0 for without end.
@@ -110,7 +110,7 @@ def check_length(length: int, max_bytes: int) -> None:
 def compose(
     frames: Iterable[StoredFrame], width: int, height: int
 ) -> Iterator[tuple[Rgba, Fraction]]:
-    """Yield what is shown of each frame, and for how long.
+    """Yield the shown pixels of each frame, and for how long.
 
     The canvas (height, width, 4) that is yielded changes when the next frame is drawn.
 
@@ -151,7 +151,7 @@ def _blend(below: Rgba, above: Rgba) -> None:
 
 
 def find_changes(frames: Iterable[Frame], step: int = 1) -> Iterator[Change]:
-    """Yield all of the first frame, and what changes in each further one.
+    """Yield all of the first frame, and the changed part of each further one.
 
     A frame without changes yields one pixel. Left and top are multiples of `step`.
     """
@@ -179,7 +179,7 @@ class Clock:
 
         Args:
             unit: of the results, in seconds.
-            least: what a duration above 0 becomes at least.
+            least: the shortest duration above 0.
         """
         self._unit, self._least = unit, least
         self._exact, self._rounded = Fraction(0), 0

@@ -96,7 +96,7 @@ def _global_palette(body: bytes) -> tuple[int, int] | None:
 
 
 def _blocks(body: bytes) -> Iterator[_Block]:
-    """Yield the blocks up to the trailer or the end; what lies between them is passed over."""
+    """Yield the blocks up to the trailer or the end; bytes between them are passed over."""
     palette = _global_palette(body)
     position = palette[1] if palette else _SCREEN_END
     while position + 1 < len(body) and body[position] != _TRAILER:
@@ -167,13 +167,13 @@ def read_header(body: bytes) -> Header:
 
 
 def decode(body: bytes) -> Raster:
-    """Decode the first frame; what it does not cover is transparent."""
+    """Decode the first frame; pixels that it does not cover are transparent."""
     canvas, _ = next(compose(read(body), *_canvas(body)))
     return to_raster(canvas if canvas[..., 3].min() < 255 else canvas[..., :3])
 
 
 def read(body: bytes) -> Iterator[StoredFrame]:
-    """Decode the frames; what lies outside the canvas is cut off.
+    """Decode the frames; pixels outside the canvas are cut off.
 
     Raises:
         FormatError: nearly all of a frame lies there.

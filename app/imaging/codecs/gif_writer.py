@@ -47,7 +47,7 @@ _NO_LIMIT = 1 << 62  # bytes; a still image is limited by its pixels
 def write(frames: Iterator[Frame], settings: AnimationSettings) -> bytes:
     """Encode an animation; the metadata and the profile are left out.
 
-    Opaque frames hold what changes. Others are cleared before the next one is drawn, since a GIF
+    Opaque frames hold their changes. Others are cleared before the next one is drawn, since a GIF
     cannot make opaque pixels transparent otherwise.
     """
     output, palettes, clock = (
@@ -116,7 +116,7 @@ class _Palettes:
         """Reduce pixels to a palette of their own, or to that of a frame before.
 
         Args:
-            samples: (H, W, 3 | 4); what is not opaque gets the last index.
+            samples: (H, W, 3 | 4); pixels that are not opaque get the last index.
             left: of the canvas, to which the pattern of dithering is fixed.
             top: of the canvas.
 

@@ -118,7 +118,7 @@ def _decode_12bit(body: bytes, frame: bytes) -> Raster:
 def _check_end(body: bytes, segments: list[Segment]) -> None:
     """Raise FormatError if a file without EOI lacks more: further data would change the pixels.
 
-    imagecodecs fills what is missing without an error.
+    imagecodecs fills the missing part without an error.
     """
     if any(it.marker == EOI for it in jpeg_segments.scans(body, segments)):
         return
@@ -128,7 +128,7 @@ def _check_end(body: bytes, segments: list[Segment]) -> None:
 
 
 def decode_truncated(body: bytes, side: int) -> Raster:
-    """Decode what is there of a file that is cut short, as `decode_reduced`; the rest is gray."""
+    """Decode a file that is cut short, as `decode_reduced`; the missing part is gray."""
     segments = jpeg_segments.read_segments(body)
     frame = jpeg_segments.find_frame(segments).payload
     body = jpeg_segments.fill_in_height(body, segments)

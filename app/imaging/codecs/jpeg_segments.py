@@ -37,7 +37,7 @@ _EXTENSION_HEAD = _GUID + 8  # GUID, length of the whole and offset of the part
 
 
 class Segment(NamedTuple):
-    """A marker, what follows its length field, and where in the file that starts."""
+    """A marker, the bytes after its length field, and their position in the file."""
 
     marker: int
     payload: bytes
@@ -125,7 +125,7 @@ def _tables(segments: list[Segment]) -> Iterator[tuple[int, tuple[int, ...]]]:
 def scans(body: bytes, segments: list[Segment]) -> Iterator[Segment]:
     """Yield every segment of the picture that comes after its first scan's header.
 
-    Ends at EOI, or at the end of the file: what follows, such as the video of a motion photo, is
+    Ends at EOI, or at the end of the file: data after it, such as the video of a motion photo, is
     another file.
     """
     position = segments[-1].start + len(segments[-1].payload)
@@ -158,7 +158,7 @@ def fill_in_height(body: bytes, segments: list[Segment]) -> bytes:
 
 
 def find_payload(segments: list[Segment], marker: int, signature: bytes) -> bytes | None:
-    """Return what follows a signature, in as many segments as it takes, or None."""
+    """Return the data after a signature, of as many segments as it takes, or None."""
     return b"".join(_payloads(segments, marker, signature)) or None
 
 
@@ -203,7 +203,7 @@ def insert(jpeg: bytes, *segments: bytes) -> bytes:
 
 
 def build_xmp(packet: bytes | None) -> bytes:
-    """Return the segments of an XMP packet; what exceeds a segment becomes extended XMP."""
+    """Return the segments of an XMP packet; the part beyond one segment becomes extended XMP."""
     if packet is None:
         return b""
     if len(XMP) + len(packet) <= _MAX_PAYLOAD:

@@ -43,7 +43,7 @@ _CUSTOM = 2  # white point or primaries that are given as coordinates
 
 @dataclass(frozen=True)
 class CodestreamHeader:
-    """What a codestream states before its first frame.
+    """The properties of a codestream, read before its first frame.
 
     Attributes:
         width, height: in pixels, as stored.
@@ -143,7 +143,7 @@ def _read_container(body: bytes) -> tuple[bytes, Metadata]:
 
 
 def _decompress(payload: bytes) -> bytes:
-    """Return what a brob box holds, or nothing where that is damaged or very large."""
+    """Return the content of a brob box, or nothing where that is damaged or very large."""
     try:
         return bytes(imagecodecs.brotli_decode(payload, out=_MAX_INFLATED))
     except imagecodecs.BrotliError:

@@ -58,7 +58,7 @@ def read_header(body: bytes) -> Header:
     Raises:
         FormatError: it does not start with a header.
         NotAnImage: it has a chunk that no decoder may ignore, and that is not known here.
-        TooMuchMetadata: what is compressed beside the pixels is a bomb.
+        TooMuchMetadata: the compressed data beside the pixels are a bomb.
     """
     found: dict[bytes, bytes] = {}
     texts: dict[bytes, bytes] = {}
@@ -211,7 +211,7 @@ def _read_text(kind: bytes, data: bytes, most: int) -> tuple[bytes, bytes]:
 
 
 def _inflate(data: bytes, most: int) -> bytes:
-    """Return what was compressed, or nothing where it is damaged.
+    """Inflate data; return nothing where they are damaged.
 
     Raises:
         TooMuchMetadata: it has more bytes than `most`.

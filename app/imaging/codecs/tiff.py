@@ -52,7 +52,7 @@ _PALETTE_LAYOUTS = {
 _LARGEST_TILE = 1 << 24  # pixels; a tile is decoded whole, however little of it is shown
 _MAX_SAMPLES = 5  # of a pixel
 _MAX_SEGMENTS = 1 << 16  # strips or tiles, each of which costs time however small it is
-# What photographs and scans are stored with. Each further codec is a further decoder of untrusted
+# The compressions of photographs and scans. Each further codec is a further decoder of untrusted
 # bytes.
 _COMPRESSIONS = frozenset(
     {
@@ -84,7 +84,7 @@ _WIDE_COPIES = 3  # of samples: a strip may be all of the image; it is decoded, 
 
 
 def read_header(body: bytes) -> Header:
-    """Read the tags of the first page, and what the next ones are.
+    """Read the tags of the first page, and the types of the next ones.
 
     Raises:
         NotAnImage: it is a camera's raw file, whose first page is a mere preview, or its samples
@@ -140,10 +140,10 @@ def encode(samples: Samples, settings: EncodeSettings) -> bytes:
         software=False,
         maxworkers=1,
     )
-    return _described(bytearray(target.getbuffer()), block, settings.metadata.xmp)
+    return _describe(bytearray(target.getbuffer()), block, settings.metadata.xmp)
 
 
-def _described(file: bytearray, block: Exif, xmp: bytes | None) -> bytes:
+def _describe(file: bytearray, block: Exif, xmp: bytes | None) -> bytes:
     """Replace the directory by one with EXIF and XMP, which tifffile cannot write."""
     directory = Exif.parse(bytes(file)).directory | descriptive_tags(block.movable().directory)
     if xmp:
@@ -166,7 +166,7 @@ def _check_page(page: TiffPage) -> None:
     """Check that the samples of a page are of a kind that `decode_page` reads.
 
     Raises:
-        NotAnImage: they are not; the message names what is not supported.
+        NotAnImage: they are not; the message names the unsupported part.
     """
     if page.compression not in _COMPRESSIONS:
         raise NotAnImage(f"A TIFF with compression {_name(page.compression)} is not supported.")
@@ -246,7 +246,7 @@ def _page(tiff: TiffFile, number: int) -> TiffPage | None:
     """Return a page, or None where there is none, or one that cannot be read."""
     try:
         return tiff.pages[number].aspage()
-    # What tifffile raises of damaged directories is as manifold as the damage.
+    # tifffile raises errors of many types for damaged directories.
     except Exception:
         return None
 

@@ -163,12 +163,12 @@ def _encode_lab(page: TiffPage, samples: np.ndarray) -> Samples:
         if not is_float and not icc:
             chroma = chroma.view(f"i{bytes_each}")
         chroma = chroma / np.float32(unit) + np.float32(0 if icc else 128)
-        encoded[rows, :, 0] = _rounded(strip[..., 0] * np.float32(full / white), full)
-        encoded[rows, :, 1:] = _rounded(chroma * np.float32(full / 255), full)
+        encoded[rows, :, 0] = _round(strip[..., 0] * np.float32(full / white), full)
+        encoded[rows, :, 1:] = _round(chroma * np.float32(full / 255), full)
     return encoded
 
 
-def _rounded(values: np.ndarray, full: int) -> np.ndarray:
+def _round(values: np.ndarray, full: int) -> np.ndarray:
     rounded: np.ndarray = np.rint(np.clip(np.nan_to_num(values), 0, full))
     return rounded
 

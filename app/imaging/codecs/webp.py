@@ -164,7 +164,7 @@ def encode(samples: Samples, settings: EncodeSettings) -> bytes:
         "WEBP",
         quality=settings.quality,
         method=METHOD,
-        exact=True,  # colours under full transparency stay what they were
+        exact=True,  # colours under full transparency stay the same
         icc_profile=settings.profile or None,
         exif=settings.metadata.exif or b"",
         xmp=settings.metadata.xmp or b"",

@@ -1,4 +1,4 @@
-"""What LUT formats share: their descriptor, metadata beside the table, and the parts of text files.
+"""The descriptor of LUT formats, metadata beside the table, and the parts of text files.
 
 Text files consist of lines of printable ASCII and rows of numbers.
 """
@@ -68,7 +68,7 @@ class GreenAxis(StrEnum):
 
 @dataclass(frozen=True)
 class LutMetadata:
-    """What a LUT file states beside its table.
+    """The metadata of a LUT file.
 
     Attributes:
         title: the name of the LUT.

@@ -97,7 +97,7 @@ def read_cube(text: str) -> Lut3D:
     sizes it announces.
 
     Raises:
-        BadLutFile: with the number of the line, and what was expected there.
+        BadLutFile: with the number of the line, and its expected content.
     """
     lines = _split_lines(text)
     keywords, first = _read_keywords(lines)
@@ -120,7 +120,7 @@ def read_vlt(text: str) -> Lut3D:
     """Read a .vlt file, which is a .cube file of integers.
 
     Raises:
-        BadLutFile: with the number of the line, and what was expected there.
+        BadLutFile: with the number of the line, and its expected content.
     """
     lut = read_cube(text)
     return Lut3D(lut.table / np.float32(_VLT_TOP), lut.shaper)
