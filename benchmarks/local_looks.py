@@ -92,8 +92,8 @@ def measure_pairs(model: Model, predict: Predict, folder: Path) -> float:
     for photo, target in read_pairs(folder):
         thumbnail = torch.from_numpy(thumbnail_for(photo, model))[None]
         colours = torch.from_numpy(photo / np.float32(255)).view(1, -1, 3)
-        answer = apply_local(predict(thumbnail), colours, image_places(*photo.shape[:2]))
-        levels = answer.clamp(0.0, 1.0).mul(255.0).round().view(photo.shape).numpy()
+        output = apply_local(predict(thumbnail), colours, image_places(*photo.shape[:2]))
+        levels = output.clamp(0.0, 1.0).mul(255.0).round().view(photo.shape).numpy()
         scores.append(compute_psnr(levels, target))
     return statistics.mean(scores)
 

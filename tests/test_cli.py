@@ -54,7 +54,7 @@ def test_many_photos_and_one_that_fails(photos: Path, tmp_path: Path) -> None:
 
 
 def test_no_result_overwrites_its_photo(photos: Path, tmp_path: Path) -> None:
-    """Enhancing into the photo's own folder is refused, and leaves it as it was."""
+    """Enhancing into the photo's own folder is rejected, and leaves it as it was."""
     photo = Path(shutil.copy(photos / "lake.jpg", tmp_path))
     result = invoke("enhance", photo, "-o", tmp_path)
     assert result.returncode == 1
@@ -190,9 +190,9 @@ def test_a_model_is_exported_for_other_runtimes(photos: Path, tmp_path: Path) ->
     assert (tmp_path / "vivid.onnx").read_bytes()
     assert half.stdout.startswith("vivid@1: float16, ONNX opset 18, ")
     assert "6 photographs: values differ by at most" in half.stdout
-    refused = invoke(*command, "int8")
-    assert refused.returncode == 1
-    assert "name a folder" in refused.stderr
+    rejected = invoke(*command, "int8")
+    assert rejected.returncode == 1
+    assert "name a folder" in rejected.stderr
 
 
 def test_a_measured_model_has_its_figures_in_the_card(photos: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The environment: what is known is read, what is not known is refused."""
+"""The environment: what is known is read, what is not known is rejected."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_value_out_of_range_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A batch of none is refused."""
+    """A batch of none is rejected."""
     monkeypatch.setenv("CLUT_BATCH_MAX_SIZE", "0")
     with pytest.raises(ValidationError, match="greater than or equal to 1"):
         Settings.from_environment()

@@ -115,9 +115,9 @@ class LocalLut:
         Returns:
             (H, W, 3) RGB, not clamped.
         """
-        answers = np.stack([it.evaluate(colours, interpolation) for it in self.tables])
+        outputs = np.stack([it.evaluate(colours, interpolation) for it in self.tables])
         shares = self.shares(colours, places)
-        mixed: NDArray[np.float64] = np.einsum("khw,khwc->hwc", shares, answers)
+        mixed: NDArray[np.float64] = np.einsum("khw,khwc->hwc", shares, outputs)
         return mixed
 
     @property
@@ -132,7 +132,7 @@ class LocalLut:
     def flatten(self) -> Lut3D:
         """Return the one table that is nearest to this LUT over all places.
 
-        A colour's answer is the mean of its answers at all cells of the map, which has the least
+        A colour is mapped to the mean of its outputs at all cells of the map, which has the least
         square error where the colour is equally frequent everywhere.
         """
         return Lut3D(self._mix(self._cells().mean(axis=2)).astype(np.float32))

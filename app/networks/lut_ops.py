@@ -45,9 +45,9 @@ def apply_local(tables: LutBatch, colours: Tensor, places: Tensor) -> Tensor:
     Returns:
         float32 (B, P, 3), not clamped; differentiable in the tables and the maps.
     """
-    answers = trilinear(tables, colours)
+    outputs = trilinear(tables, colours)
     if tables.maps is None:
-        return answers
+        return outputs
     levels = tables.maps.shape[2]
     luma = (colours * colours.new_tensor(LUMA)).sum(dim=2, keepdim=True)
     # Of the levels the first and last lie at 0 and 1; of places, the edges of the cells do.
@@ -56,7 +56,7 @@ def apply_local(tables: LutBatch, colours: Tensor, places: Tensor) -> Tensor:
     weights = functional.grid_sample(
         tables.maps, grid, mode="bilinear", padding_mode="border", align_corners=False
     )[:, :, 0, 0].transpose(1, 2)  # (B, P, K - 1)
-    first, *others = torch.split(answers, 3, dim=2)
+    first, *others = torch.split(outputs, 3, dim=2)
     mixed: Tensor = first
     for index, other in enumerate(others):
         mixed = mixed + weights[..., index : index + 1] * (other - first)

@@ -20,7 +20,7 @@ CHECKPOINTS = {
     "adaint": ["adaint-fivek-srgb.pth"],
     "seplut": ["seplut-fivek-srgb-m8-3d17-1d17.pth"],
 }
-GUARDED = {  # served with a guard, which their authors' answers are without
+GUARDED = {  # served with a guard, which their authors' results are without
     "svdlut": ["svdlut-fivek-srgb.pth"],
     "bgrid": ["lutwithbgrid-fivek-srgb.pth"],
 }

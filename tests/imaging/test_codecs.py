@@ -121,7 +121,7 @@ def test_a_codestream_in_small_parts() -> None:
 
 
 def test_a_cut_jxl_is_damaged() -> None:
-    """Half a file is refused, as is half a header."""
+    """Half a file is rejected, as is half a header."""
     body = jxl(PilImage.fromarray(scene()))
     with pytest.raises(DamagedImage):
         photo(body[: len(body) // 2])

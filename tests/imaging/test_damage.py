@@ -28,7 +28,7 @@ def damaged(body: bytes, dice: random.Random) -> bytes:
 
 @pytest.mark.parametrize("name", FILES)
 def test_flipped_bytes(name: str) -> None:
-    """A file with flipped bytes decodes, or is refused with a Problem."""
+    """A file with flipped bytes decodes, or is rejected with a Problem."""
     dice = random.Random(name)  # noqa: S311 - a seeded one, so that a failure can be repeated
     for _ in range(FLIPS):
         body = damaged(FILES[name], dice)

@@ -237,7 +237,7 @@ def test_harmless_oddities_are_forgiven() -> None:
 
 @pytest.mark.parametrize("name", one_of_each())
 def test_truncated_files_are_damaged(name: str) -> None:
-    """A file that is cut short is refused, never half decoded."""
+    """A file that is cut short is rejected, never half decoded."""
     body = one_of_each()[name]
     if name == "webp":
         body = saved(RGB, "WEBP")  # without metadata, which would follow the picture

@@ -122,7 +122,7 @@ def test_16_bit_png_carries_metadata_too(depth: int) -> None:
 
 @pytest.mark.parametrize("image_format", WITH_PROFILE)
 def test_tagged_srgb(image_format: ImageFormat) -> None:
-    """Answers carry the small sRGB profile."""
+    """Results carry the small sRGB profile."""
     with PilImage.open(BytesIO(encode(made(scene()), image_format, None))) as image:
         assert image.info["icc_profile"] == srgb_profile()
 
@@ -182,13 +182,13 @@ def test_16_bits_are_rounded(image_format: ImageFormat) -> None:
 
 @pytest.mark.parametrize("image_format", READ_ONLY)
 def test_read_only_formats(image_format: ImageFormat) -> None:
-    """Formats that are only read are refused as a parameter."""
+    """Formats that are only read are rejected as a parameter."""
     with pytest.raises(BadParameter, match="not written"):
         encode(made(scene()), image_format, None)
 
 
 def test_sides_that_a_format_cannot_hold() -> None:
-    """A photo too long for a format is refused as a parameter, not crashed on."""
+    """A photo too long for a format is rejected as a parameter, not crashed on."""
     long = made(np.zeros((2, 70_000, 3), np.uint8))
     for image_format in (ImageFormat.JPEG, ImageFormat.WEBP, ImageFormat.AVIF):
         with pytest.raises(BadParameter, match="pixels on a side"):

@@ -194,7 +194,7 @@ def flat(factors: tuple[int, int, int], blocks: int) -> bytes:
 
 
 def test_an_unusual_layout_that_is_cut_short() -> None:
-    """One that simplejpeg does not know is complete without EOI, refused if cut, and filled."""
+    """One that simplejpeg does not know is complete without EOI, rejected if cut, and filled."""
     body = flat((0x42, 0x11, 0x11), 3 * 4 * 10)  # parts of 32 by 16 pixels have 10 blocks
     with pytest.raises((KeyError, ValueError)):
         simplejpeg.decode_jpeg(body)

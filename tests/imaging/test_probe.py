@@ -40,21 +40,21 @@ def test_recognises_by_bytes(name: str, body: bytes) -> None:
     ],
 )
 def test_names_what_it_refuses(body: bytes, name: str) -> None:
-    """A file of another type is refused by name, along with what is accepted."""
-    with pytest.raises(NotAnImage, match=name) as refused:
+    """A file of another type is rejected by name, along with what is accepted."""
+    with pytest.raises(NotAnImage, match=name) as rejected:
         source(body)
-    assert "image/jpeg" in refused.value.extra["accepted"]
+    assert "image/jpeg" in rejected.value.extra["accepted"]
 
 
 @pytest.mark.parametrize("body", [b"", b"\0", b"hello", bytes(300), b"\xff\xd8", b"BM" + bytes(60)])
 def test_refuses_what_nobody_knows(body: bytes) -> None:
-    """Bytes that resemble nothing are refused, not crashed on."""
+    """Bytes that resemble nothing are rejected, not crashed on."""
     with pytest.raises(NotAnImage):
         source(body)
 
 
 def test_too_many_pixels_are_refused_before_decoding() -> None:
-    """A PNG of 40,000 × 40,000 pixels in 60 bytes is refused by its header."""
+    """A PNG of 40,000 × 40,000 pixels in 60 bytes is rejected by its header."""
     header = struct.pack(">IIBBBBB", 40_000, 40_000, 8, 2, 0, 0, 0)
     check = zlib.crc32(b"IHDR" + header)
     body = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4s13sI", 13, b"IHDR", header, check)
@@ -71,14 +71,14 @@ def test_limit_holds_for_every_format(body: bytes) -> None:
 
 
 def test_animations_are_refused() -> None:
-    """Several frames of more than 8 bits are refused, and counted."""
+    """Several frames of more than 8 bits are rejected, and counted."""
     frames = [Image.fromarray(scene() // n) for n in (1, 2, 3)]
     body = saved(frames[0], "AVIF", save_all=True, append_images=frames[1:])
     place = body.index(b"av1C") + 6  # the first is that of the still image
     body = body[:place] + bytes((body[place] | 0x40,)) + body[place + 1 :]
-    with pytest.raises(AnimatedImage) as refused:
+    with pytest.raises(AnimatedImage) as rejected:
         source(body)
-    assert refused.value.extra["frames"] == 3
+    assert rejected.value.extra["frames"] == 3
 
 
 def test_one_frame_is_no_animation() -> None:
@@ -106,7 +106,7 @@ def test_heic_with_several_pictures_is_its_primary() -> None:
 
 
 def test_zero_pixels_are_damage() -> None:
-    """A header without width is damage, not an empty answer."""
+    """A header without width is damage, not an empty result."""
     body = bytearray(saved(scene(), "BMP"))
     body[18:22] = bytes(4)
     with pytest.raises(DamagedImage):
@@ -114,13 +114,13 @@ def test_zero_pixels_are_damage() -> None:
 
 
 def test_heic_without_the_extra() -> None:
-    """Where pi_heif is not installed, a HEIC is refused with the reason and not listed."""
+    """Where pi_heif is not installed, a HEIC is rejected with the reason and not listed."""
     program = (
         "import sys; sys.modules['pi_heif'] = None\n"
         "from app.errors import NotAnImage\n"
         "from app.imaging.probe import Limits, probe\n"
         "try: probe(sys.stdin.buffer.read(), Limits())\n"
-        "except NotAnImage as refused: print(refused.detail, refused.extra['accepted'])\n"
+        "except NotAnImage as rejected: print(rejected.detail, rejected.extra['accepted'])\n"
     )
     run = subprocess.run(
         [sys.executable, "-c", program], input=heic([scene()]), capture_output=True, check=True
@@ -161,7 +161,7 @@ def test_too_many_segments_are_refused(photos: Path, length: int) -> None:
 
 
 def test_many_pages_cost_little() -> None:
-    """A TIFF of empty pages is refused for its first one."""
+    """A TIFF of empty pages is rejected for its first one."""
     pages = b"".join(struct.pack("<HI", 0, 8 + 6 * (page + 1)) for page in range(2000))
     with pytest.raises((DamagedImage, NotAnImage)):
         source(b"II*\0\x08\0\0\0" + pages + bytes(6))
@@ -178,7 +178,7 @@ def test_many_pages_cost_little() -> None:
     ],
 )
 def test_compressed_text_is_bounded(kind: str, head: bytes, megabytes: int, times: int) -> None:
-    """Text and profiles that inflate to more than 4 MB are refused, and no more is inflated."""
+    """Text and profiles that inflate to more than 4 MB are rejected, and no more is inflated."""
     png = bomb = saved(scene(), "PNG")
     for _ in range(times):
         bomb = with_chunks(bomb, **{kind: head + zlib.compress(bytes(megabytes << 20), 9)})

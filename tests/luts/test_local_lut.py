@@ -119,7 +119,7 @@ def test_strength_blends_with_the_input() -> None:
 
 
 def test_the_flat_table_is_the_mean_over_the_cells() -> None:
-    """At a lattice colour it is the mean of the answers at all cells, and the error bounds them."""
+    """At a lattice colour it is the mean of the outputs at all cells, and the error bounds them."""
     lut = make_local(3, 4)
     flat, error = lut.flatten(), lut.flattening_error()
     _, _, height, width = lut.map.shape

@@ -90,10 +90,10 @@ def test_torch_mixes_as_numpy_does() -> None:
     )
     y, x = np.mgrid[:9, :11]
     places = np.stack(((x + 0.5) / 11, (y + 0.5) / 9), axis=-1).reshape(1, -1, 2)
-    answers = apply_local(
+    outputs = apply_local(
         batch, torch.from_numpy(colours).view(1, -1, 3), torch.from_numpy(places).float()
     )
-    np.testing.assert_allclose(answers[0].numpy(), expected.reshape(-1, 3), atol=1e-5)
+    np.testing.assert_allclose(outputs[0].numpy(), expected.reshape(-1, 3), atol=1e-5)
 
 
 def test_tables_at_a_place_answer_as_that_place() -> None:

@@ -110,7 +110,7 @@ def test_tinylut(shared: Path) -> None:
 @pytest.mark.parametrize("name", IMAGES)
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_lerf_is_within_a_level(shared: Path, name: str, scale: int) -> None:
-    """LeRF-G gives the published answers at every scale."""
+    """LeRF-G gives the published results at every scale."""
     found = enlarge(load(shared, "lerf-g/*.npy"), read(shared, f"{name}-lr-x{scale}"), scale)
     expected = read(shared, f"{name}-x{scale}-lerf-g")
     assert found.shape == expected.shape

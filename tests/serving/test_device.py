@@ -99,10 +99,10 @@ def test_torch_and_the_cpu_kernel_agree(
     if dtype is np.uint16:
         photo *= 257
     lut = rough_lut(shaped=shaped)
-    expected, answer = photo.copy(), photo.copy()
+    expected, result = photo.copy(), photo.copy()
     apply.apply(expected, lut, interpolation)
-    apply_on(torch.device(hardware), lut, interpolation, answer)
-    levels = np.abs(expected.astype(int) - answer) / (257 if dtype is np.uint16 else 1)
+    apply_on(torch.device(hardware), lut, interpolation, result)
+    levels = np.abs(expected.astype(int) - result) / (257 if dtype is np.uint16 else 1)
     assert levels.max() <= 1
 
 

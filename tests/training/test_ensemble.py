@@ -85,7 +85,7 @@ def test_a_look_maps_colours_of_any_shape(teacher):
 
 
 def test_models_of_different_thumbnails_cannot_be_averaged(teacher):
-    """Given one model with antialiasing and one without, they are refused."""
+    """Given one model with antialiasing and one without, they are rejected."""
     recipe = ThumbnailRecipe(size=64, antialias=True)
     other = Model(teacher.card.model_copy(update={"thumbnail": recipe}), teacher.network)
 

@@ -32,7 +32,7 @@ def test_the_figures_are_drawn(photos: Path, tmp_path: Path) -> None:
 
 
 def test_other_architectures_have_no_such_figures(photos: Path, tmp_path: Path) -> None:
-    """A network without a compressed basis is refused by name."""
+    """A network without a compressed basis is rejected by name."""
     write_network(tmp_path, make_network("seplut"))
     with pytest.raises(BadParameter, match="a@1 is no CLUT-Net"):
         draw_figures(read_model(tmp_path / "a" / "1"), photo_files(photos), tmp_path)

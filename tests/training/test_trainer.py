@@ -128,7 +128,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_its_batch(tmp_path, 
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):
-    """Given half a checkpoint, it is refused, not trained over."""
+    """Given half a checkpoint, it is rejected, not trained over."""
     Trainer(Brighten(), SCHEDULE, tmp_path).run()
     whole = (tmp_path / "checkpoint.pt").read_bytes()
     (tmp_path / "checkpoint.pt").write_bytes(whole[: len(whole) // 2])

@@ -1,4 +1,4 @@
-"""Animations through POST /enhance and POST /lut: what is answered, in which format."""
+"""Animations through POST /enhance and POST /lut: the responses, and their formats."""
 
 from __future__ import annotations
 
