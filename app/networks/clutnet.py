@@ -153,21 +153,24 @@ class ClutNet(Network):
         return network
 
 
-class _MeanPool(nn.Module):
-    """The means of 4x4 pixels; on the CPU it takes a third of the time of `nn.AvgPool2d`."""
+class _SparsePool(nn.Module):
+    """The means of 4x4 pixels in the middle of every 8x8.
+
+    A quarter of an image tells its colours as well as all of it, in a quarter of the time.
+    """
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Map (B, C, H, W) to (B, C, H / 4, W / 4)."""
+        """Map (B, C, H, W) to (B, C, H / 8, W / 8)."""
         batch, channels, height, width = pixels.shape
-        rows = pixels.reshape(batch, channels, height // 4, 4, width).sum(dim=3)
-        means: Tensor = (rows[..., 0::4] + rows[..., 1::4] + rows[..., 2::4] + rows[..., 3::4]) / 16
+        rows = pixels.reshape(batch, channels, height // 8, 8, width)[:, :, :, 2:6].sum(dim=3)
+        means: Tensor = (rows[..., 2::8] + rows[..., 3::8] + rows[..., 4::8] + rows[..., 5::8]) / 16
         return means
 
 
 def _colour_branch(features: int) -> nn.Sequential:
-    """Map each pixel of a thumbnail, reduced to 64x64, by itself: (B, C, 64, 64)."""
+    """Map each pixel of a thumbnail, reduced to 32x32, by itself: (B, C, 32, 32)."""
     return nn.Sequential(
-        _MeanPool(),
+        _SparsePool(),
         nn.Conv2d(3, features, kernel_size=1),
         nn.Hardswish(),
         nn.Conv2d(features, features, kernel_size=1),

@@ -87,7 +87,7 @@ def test_features_of_the_colours_do_not_depend_on_where_they_are() -> None:
     """Moved pixels change the features of the backbone, and none of those of the colours."""
     torch.manual_seed(0)
     network = ClutNet(n=2, s=2, w=3, d=5, colours=4).eval()
-    thumbnails = torch.rand(1, 3, 64, 64).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    thumbnails = torch.rand(1, 3, 32, 32).repeat_interleave(8, 2).repeat_interleave(8, 3)
     features = network.features(thumbnails)
     mirrored = network.features(thumbnails.flip(3))
     assert features.shape == (1, 132, 8, 8)
