@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from itertools import groupby
 from typing import Annotated, TypedDict, cast
 
@@ -81,6 +82,7 @@ def lut_options(query: PredictLutOptions | GetLutQuery) -> LutOptions:
 _BY_COST = formats_by_cost()
 
 
+@lru_cache(maxsize=64)  # clients send few different ones
 def accepted_formats(accept: str | None) -> AcceptedFormats:
     """Return the formats that an Accept header names, in groups of equal rank, best first.
 
@@ -98,4 +100,4 @@ def accepted_formats(accept: str | None) -> AcceptedFormats:
         return quality, fitness
 
     ranked = sorted(_BY_COST, key=rank, reverse=True)  # stable, even in reverse
-    return [list(group) for (quality, _), group in groupby(ranked, rank) if quality > 0]
+    return tuple(tuple(group) for (quality, _), group in groupby(ranked, rank) if quality > 0)
