@@ -11,9 +11,10 @@ from __future__ import annotations
 import itertools
 import random
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
+from typing import Any
 
 import simpy
 
@@ -30,6 +31,8 @@ MIX: dict[float, float] = {
 }  # megapixels -> share of the images
 ARRIVALS = 10_000
 UNBOUNDED = 1 << 62
+
+Events = Generator[simpy.Event, Any, None]
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ class Replica:
         self.budget = MemoryBudget(env, policy.memory_bytes // BYTES_PER_PIXEL)
         self.requests = 0
 
-    def enhance(self, pixels: int, cost: Cost, result: Result) -> Iterator[simpy.Event]:
+    def enhance(self, pixels: int, cost: Cost, result: Result) -> Events:
         """Process one image."""
         if self.requests >= self._most:
             result.rejected += 1
@@ -96,7 +99,7 @@ class Replica:
         turn = priority_of(begun, pixels)
         yield self.budget.take(pixels, turn)
         for work in (cost.decode, cost.rest):
-            with self.cores.request(priority=turn) as core:
+            with self.cores.request(priority=round(1e6 * turn)) as core:
                 yield core
                 yield self.env.timeout(work)
         self.budget.give_back(pixels)
@@ -149,7 +152,7 @@ def simulate(
     choose = balancer()
     rate = load * compute_capacity(costs) * replicas
 
-    def arrivals() -> Iterator[simpy.Event]:
+    def arrivals() -> Events:
         for size in dice.choices(list(MIX), list(MIX.values()), k=ARRIVALS):
             yield env.timeout(dice.expovariate(rate))
             env.process(choose(fleet).enhance(int(size) * 1_000_000, costs[size], result))
