@@ -81,7 +81,7 @@ image-check: .venv/dev
 	deploy/check/tools.sh deploy/check/image-packages.txt
 	$(BIN)/python deploy/check/image.py
 
-# Updates the tables of the README that are generated from the code.
+# Updates the tables of the README and docs/settings.md that are generated from the code.
 readme: .venv/dev
 	$(BIN)/python -m tests.helpers.readme
 

@@ -18,6 +18,7 @@ from app.luts.formats import LutFormat
 from app.luts.formats.cube import read_cube
 from app.serving.options import EnhanceOptions, PredictLutOptions
 from tests.helpers.paths import ROOT
+from tests.helpers.readme import PAGES as GENERATED
 from tests.helpers.readme import README, render
 from tests.helpers.server import Server
 
@@ -31,10 +32,10 @@ DEPTHS = [
 ]
 
 
-def test_generated_tables_are_current() -> None:
-    """The README lists every format and setting as the code declares them: run `make readme`."""
-    readme = README.read_text()
-    assert render(readme) == readme
+@pytest.mark.parametrize("page", GENERATED, ids=lambda page: page.name)
+def test_generated_tables_are_current(page: Path) -> None:
+    """Every format and setting is listed as the code declares it: run `make readme`."""
+    assert render(page) == page.read_text()
 
 
 @pytest.mark.parametrize(

@@ -90,5 +90,5 @@ def test_a_setting_under_both_names_is_an_error(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_every_setting_is_described() -> None:
-    """Each variable has a description, which the README lists."""
+    """Each variable has a description, which docs/settings.md lists."""
     assert all(description for _, _, description in Settings.variables())

@@ -1,9 +1,10 @@
-"""The generated tables of the README; `make readme` writes them."""
+"""The generated tables of the README and of docs/settings.md; `make readme` writes them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 from app.imaging.codecs import ImageFormat
 from app.luts.formats import LutFormat
@@ -11,6 +12,7 @@ from app.settings import Settings
 from tests.helpers.paths import ROOT
 
 README = ROOT / "README.md"
+PAGES = {README: ("image formats", "LUT formats"), ROOT / "docs/settings.md": ("settings",)}
 
 
 def tables() -> dict[str, str]:
@@ -31,13 +33,15 @@ def tables() -> dict[str, str]:
     }
 
 
-def render(readme: str) -> str:
-    """Return the text of the README with its generated tables up to date."""
-    for name, table in tables().items():
+def render(page: Path) -> str:
+    """Return the text of a page with its generated tables up to date."""
+    text, current = page.read_text(), tables()
+    for name in PAGES[page]:
+        table = current[name]
         pattern = re.compile(rf"(<!-- {name}:[^\n]*-->\n).*?(<!-- end -->)", re.DOTALL)
-        readme, count = pattern.subn(lambda match, table=table: match[1] + table + match[2], readme)
-        assert count == 1, f"the README has {count} places for the table {name}"
-    return readme
+        text, count = pattern.subn(lambda match, table=table: match[1] + table + match[2], text)
+        assert count == 1, f"{page.name} has {count} places for the table {name}"
+    return text
 
 
 def _image_format_row(member: ImageFormat) -> tuple[str, ...]:
@@ -61,4 +65,5 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(render(README.read_text()))
+    for page in PAGES:
+        page.write_text(render(page))
