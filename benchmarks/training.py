@@ -23,8 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 from app.networks.lut_ops import trilinear
 from app.networks.store import read_store
 from app.training.augment import random_degradation, random_view, resize_square
-from app.training.checkpoint import new_network
-from app.training.config import read_config
+from app.training.config import new_network, read_config
 from app.training.data import Photos, as_planes, photo_files, read_photo
 from app.training.dataset import MixtureConfig
 from app.training.distil import DistilConfig, Distillation, make_dataset

@@ -11,7 +11,7 @@ import typer
 from app.cli.console import exit_on_error
 from app.networks.store import ModelCard, ModelRegistry, read_store, write_figures
 from app.settings import Settings
-from app.training import ablation_report, checkpoint, evaluation
+from app.training import ablation_report, evaluation
 from app.training import distil as distillation
 from app.training import train as training
 from app.training.ablation import AblationConfig
@@ -23,6 +23,7 @@ from app.training.figures import draw_figures
 from app.training.gate import GateConfig, fit_gate
 from app.training.restoration import trainer
 from app.training.restoration.config import RestorationConfig
+from app.training.trainer import export as write_latest
 
 _MOST_PHOTOS = 200
 
@@ -71,7 +72,7 @@ def export(
     The run may go on meanwhile.
     """
     with exit_on_error():
-        _announce(checkpoint.export(run, store or Settings.from_environment().models.store))
+        _announce(write_latest(run, store or Settings.from_environment().models.store))
 
 
 def evaluate(

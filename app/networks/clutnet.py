@@ -6,9 +6,12 @@ Image Enhancement", ACM MM 2022.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.polynomial import legendre
 from torch import Tensor, nn
 
+from app.errors import BadModel
 from app.networks.base import Backbone, Checkpoint, LutBatch, Network, identity_table
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -120,6 +123,57 @@ class ClutNet(Network):
             compressed = self.strong @ compressed  # (D, S) @ (S, D^2)
         return _to_table_order(compressed.view(-1, 3, self.d, self.d, self.d))
 
+    @torch.no_grad()
+    def initialise(self) -> None:
+        """Set the weights to begin a training with: the first tables are the identity.
+
+        M_s and M_w are Legendre polynomials of low order: a table spanned by them has no bands,
+        while random matrices make rough tables, which no training smooths where photographs have
+        few colours. psi is zero.
+        """
+        if self.strong is not None:
+            self.strong.copy_(curves(self.d, self.strong.shape[1]))
+        if self.weak is not None:
+            self.weak.copy_(surfaces(self.d, self.weak.shape[0]))
+
+    @torch.no_grad()
+    def start_from(self, other: Network) -> None:
+        """Copy the weights of another network of the same S and W.
+
+        A CLUT-Net has the same N, too. If it has no features of the colours, those of this network
+        stay as they are and have no effect at first.
+        """
+        self.load_state_dict(self.state_dict() | self._adopt(other))
+
+    def _adopt(self, other: Network) -> dict[str, Tensor]:
+        """Return the weights of another network, extended by features of the colours."""
+        state = other.state_dict()
+        state.pop("restraint", None)
+        head = self.state_dict()["head.0.weight"].clone()
+        columns = state["head.0.weight"].shape[1]
+        head[:, columns:] = 0.0
+        head[:, :columns] = state["head.0.weight"]
+        return state | {"head.0.weight": head}
+
+    @torch.no_grad()
+    def smooth(self, share: float) -> None:
+        """Smooth the columns of M_s and the surfaces of M_w, which all tables are made of.
+
+        Each lattice point but the first and the last of an axis moves by twice the share towards
+        the mean of its two neighbours. That keeps straight lines, and takes ripples of the period
+        of two points away entirely at a share of 1/4.
+
+        Raises:
+            BadModel: an axis is not compressed, and so has no matrix.
+        """
+        if share == 0:
+            return
+        if self.strong is None or self.weak is None:
+            raise BadModel("smoothing needs a network of which both axes are compressed")
+        planes = self.weak.view(-1, self.d, self.d)
+        for points in (self.strong, planes.movedim(1, 0), planes.movedim(2, 0)):
+            points[1:-1] += share * (points[:-2] - 2 * points[1:-1] + points[2:])
+
     @classmethod
     def from_checkpoint(cls, state: Checkpoint) -> ClutNet:
         """Read a state dict of the authors' code, in any of its four forms.
@@ -151,6 +205,18 @@ class ClutNet(Network):
         )
         state.finish()
         return network
+
+
+def curves(size: int, count: int) -> Tensor:
+    """Compute the first `count` polynomials over an axis of `size` points: (size, count)."""
+    return torch.from_numpy(legendre.legvander(np.linspace(-1.0, 1.0, size), count - 1))
+
+
+def surfaces(size: int, count: int) -> Tensor:
+    """Compute the first `count` products P_i(x) P_j(y), i + j rising: (count, size^2)."""
+    polynomials = curves(size, count).T
+    orders = sorted(np.ndindex(count, count), key=sum)[:count]
+    return torch.stack([torch.outer(polynomials[i], polynomials[j]).flatten() for i, j in orders])
 
 
 class _SparsePool(nn.Module):

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from app.networks.base import LutBatch
+from app.networks.base import LutBatch, Network
 from app.networks.clutnet import ClutNet
 
 DEEP, MIDDLE = 128, 128  # channels of the backbone at 8x8 and at 16x16
 _LAST_BLOCK = 12  # the layer of the backbone that reduces 16x16 to 8x8
 SIDE = 16
+_SEPARATION, _PREFERENCE = 0.5, 2.0
 
 
 class Slut(ClutNet):
@@ -112,3 +113,60 @@ class Slut(ClutNet):
         logits = self.shares(self.local[1:](hidden)).unflatten(1, (self.m, self.levels))
         shares: Tensor = logits.softmax(dim=1)[:, 1:]
         return shares.flatten(1)
+
+    @torch.no_grad()
+    def initialise(self) -> None:
+        """Set the weights to begin a training with, see `ClutNet`; the tables differ."""
+        super().initialise()
+        self._separate_tables()
+
+    @torch.no_grad()
+    def start_from(self, other: Network) -> None:
+        """Copy the weights of another network of the same S and W.
+
+        All tables of an sLUT start as the one table of a CLUT-Net, but for their separation; its
+        weights beyond those of the CLUT-Net, and the map, are new. A 4D-LUT takes all of a
+        CLUT-Net but the basis and the weights.
+        """
+        super().start_from(other)
+        if not isinstance(other, Slut):
+            self._separate_tables()
+
+    def _adopt(self, other: Network) -> dict[str, Tensor]:
+        """Return the weights of another network, those of a CLUT-Net extended to M tables."""
+        state = super()._adopt(other)
+        if isinstance(other, Slut):
+            return state
+        weights, bias, psi = (state.pop(it) for it in ("head.2.weight", "head.2.bias", "psi"))
+        own, count = self.state_dict(), len(bias)
+        if own["psi"].shape[1] < count * self.m:  # the scenes of a 4D-LUT are others
+            return state
+        extended = {name: own[name].clone() for name in ("head.2.weight", "head.2.bias", "psi")}
+        extended["head.2.weight"][:count], extended["head.2.bias"][:count] = weights, bias
+        extended["psi"][:, : count * self.m] = psi.repeat_interleave(self.m, dim=1)
+        return state | extended
+
+    def _separate_tables(self) -> None:
+        """Let the last basis LUT brighten the tables, the first by nothing and the last by a half.
+
+        Tables that are equal would learn the same, and the map nothing. The map starts with most
+        of the first table.
+        """
+        shape = self.psi.shape
+        factors = torch.linspace(0.0, _SEPARATION, self.m)
+        last = factors[:, None, None, None] * self._compress_exposure()  # (M, 3, S, W)
+        self.psi.view(shape[0], -1, self.m, *shape[2:])[:, -1] = last.permute(2, 0, 1, 3)
+        own = self.state_dict()  # its tensors are those of the network
+        own["shares.bias"][:] = 0.0
+        own["shares.bias"][: self.levels] = _PREFERENCE  # logits of the first table
+        scene = list(self.last_scene)
+        own["head.2.weight"][scene], own["head.2.bias"][scene] = 0.0, 1.0
+
+    def _compress_exposure(self) -> Tensor:
+        """Compress the table whose channels are those of the input: (3, S, W)."""
+        ramp, ones = torch.linspace(0.0, 1.0, self.d)[:, None], torch.ones(1, self.d**2)
+        if self.strong is not None:
+            ramp = torch.linalg.lstsq(self.strong, ramp).solution  # (S, 1)
+        if self.weak is not None:
+            ones = torch.linalg.lstsq(self.weak.T, ones.T).solution.T  # (1, W)
+        return (ramp @ ones).expand(3, -1, -1)

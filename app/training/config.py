@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
+import torch
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -39,7 +40,7 @@ class NetworkConfig(BaseModel):
         m: as in `Slut`, which alone has it.
         levels: as in `Slut`; local networks alone have it.
         restraint: as in `ClutNet`, which alone has it; it has no part in the training.
-        smoothing: of the matrices when the training has ended; see `checkpoint.smooth`.
+        smoothing: of the matrices when the training has ended; see `ClutNet.smooth`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,6 +63,14 @@ class NetworkConfig(BaseModel):
         if self.architecture == "lut4d":
             return Lut4D(self.n, self.s, self.w, self.d, self.colours, self.levels)
         return ClutNet(self.n, self.s, self.w, self.d, self.colours, self.restraint)
+
+
+def new_network(*, seed: int, **sizes: float | str | None) -> ClutNet:
+    """Make a network to be trained, of the sizes of a `NetworkConfig`; see `initialise`."""
+    torch.manual_seed(seed)
+    network = NetworkConfig.model_validate(sizes | {"restraint": 0.0}).build()
+    network.initialise()
+    return network
 
 
 class ScheduleConfig(BaseModel):

@@ -14,8 +14,7 @@ from torch.nn import functional
 from app.networks.base import LutBatch
 from app.networks.lut_ops import apply_local, tables_at, trilinear
 from app.networks.store import ModelCard, read_model
-from app.training.checkpoint import CardDraft, export, new_network, start_from
-from app.training.config import RunConfig
+from app.training.config import RunConfig, new_network
 from app.training.data import Photos, PhotosConfig
 from app.training.dataset import Batch, DistillationDataset, MixtureConfig
 from app.training.ensemble import Teachers, TeachersConfig
@@ -27,7 +26,7 @@ from app.training.losses import (
     lab_loss,
     ramps,
 )
-from app.training.trainer import Trainer
+from app.training.trainer import CardDraft, Trainer, export
 
 
 class DistilLosses(BaseModel):
@@ -120,7 +119,7 @@ class Distillation:
     def __init__(self, config: DistilConfig, dataset: DistillationDataset) -> None:
         self.network = new_network(**config.network.model_dump(), seed=config.seed)
         if config.init is not None:
-            start_from(self.network, read_model(config.init).network)
+            self.network.start_from(read_model(config.init).network)
         self.batch_size = config.batch
         self.held_out = dataset.held_out
         self._dataset, self._losses = dataset, config.losses

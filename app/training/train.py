@@ -23,12 +23,11 @@ from app.training.augment import (
     random_view,
     resize_square,
 )
-from app.training.checkpoint import CardDraft, export, new_network
-from app.training.config import RunConfig
+from app.training.config import RunConfig, new_network
 from app.training.data import Pair, as_planes, find_pairs, read_photo
 from app.training.dataset import Batch, draw
 from app.training.losses import colour_loss, monotonicity, smoothness
-from app.training.trainer import Trainer
+from app.training.trainer import CardDraft, Trainer, export
 
 
 class TrainLosses(BaseModel):

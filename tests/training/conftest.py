@@ -10,7 +10,7 @@ from PIL import Image
 
 from app.networks.base import ThumbnailRecipe
 from app.networks.store import Model, read_model, write_model
-from app.training.checkpoint import new_network
+from app.training.config import new_network
 
 SIDE = 64
 

@@ -19,8 +19,7 @@ from app.training.ablation import (
 )
 from app.training.ablation_report import Results, compare
 from app.training.augment import DegradeConfig
-from app.training.checkpoint import new_network
-from app.training.config import NetworkConfig, ScheduleConfig, read_config
+from app.training.config import NetworkConfig, ScheduleConfig, new_network, read_config
 from app.training.data import PhotosConfig
 from app.training.dataset import MixtureConfig
 from app.training.distil import DistilConfig

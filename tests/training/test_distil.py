@@ -9,13 +9,13 @@ import torch
 from app.networks.base import ThumbnailRecipe
 from app.networks.store import read_model, read_store
 from app.training.augment import DegradeConfig
-from app.training.checkpoint import export, new_network, smooth
-from app.training.config import NetworkConfig, ScheduleConfig
+from app.training.config import NetworkConfig, ScheduleConfig, new_network
 from app.training.data import PhotosConfig
 from app.training.dataset import MixtureConfig
 from app.training.distil import DistilConfig, DistilLosses, distil
 from app.training.ensemble import TeachersConfig
 from app.training.local_light import LocalLightConfig
+from app.training.trainer import export
 from tests.helpers.networks import write_network
 
 LEARNED = ["lake.png", "otters.png", "seeding.png"]
@@ -105,7 +105,7 @@ def test_the_export_smooths_the_matrices(short, tmp_path):
 
     difference = (found.network.strong - expected.network.strong).abs().max()
     assert difference > 0.01
-    smooth(expected.network.requires_grad_(False), 0.2)
+    expected.network.requires_grad_(False).smooth(0.2)
     for one, other in zip(found.network.matrices, expected.network.matrices, strict=True):
         torch.testing.assert_close(one, other)
 

@@ -11,7 +11,7 @@ from app.networks.base import ThumbnailRecipe
 from app.networks.lut_ops import apply_local
 from app.networks.store import Model
 from app.training.bpam import Bpam
-from app.training.checkpoint import new_network
+from app.training.config import new_network
 from app.training.ensemble import Ensemble, Teachers, TeachersConfig
 from tests.helpers.networks import make_network
 

@@ -8,7 +8,7 @@ from app.networks import import_checkpoint
 from app.networks.base import ThumbnailRecipe
 from app.networks.store import Model, read_model, read_store, write_model
 from app.policies import STORE
-from app.training.checkpoint import new_network
+from app.training.config import new_network
 from app.training.data import good_photos, photo_files
 from app.training.ensemble import Ensemble
 from app.training.evaluation import (

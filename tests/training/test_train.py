@@ -10,9 +10,9 @@ from app.errors import BadModel, BadParameter
 from app.networks.base import ThumbnailRecipe
 from app.networks.store import read_store
 from app.training.augment import DegradeConfig
-from app.training.checkpoint import export
 from app.training.config import NetworkConfig, ScheduleConfig
 from app.training.train import TrainConfig, TrainLosses, train
+from app.training.trainer import export
 
 
 @pytest.fixture

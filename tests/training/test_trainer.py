@@ -9,11 +9,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from app.errors import BadModel, TrainingDiverged
 from app.networks.lut_ops import trilinear
-from app.training.checkpoint import new_network, read_checkpoint
-from app.training.config import ScheduleConfig
+from app.training.config import ScheduleConfig, new_network
 from app.training.dataset import Batch
 from app.training.losses import colour_loss
-from app.training.trainer import Trainer, psnr
+from app.training.trainer import Trainer, psnr, read_checkpoint
 
 SCHEDULE = ScheduleConfig(steps=10, rate=0.01, warmup=2, decay=True, averaging=0.9, report=2)
 

@@ -5,8 +5,8 @@ import torch
 
 from app.errors import BadModel
 from app.networks.base import identity_table
-from app.networks.clutnet import ClutNet
-from app.training.checkpoint import curves, new_network, smooth, start_from, surfaces
+from app.networks.clutnet import ClutNet, curves, surfaces
+from app.training.config import new_network
 from app.training.losses import curvature_loss
 
 
@@ -60,13 +60,13 @@ def test_features_of_the_colours_have_no_effect_on_a_network_that_starts_without
     old = new_network(n=2, s=2, w=3, d=5, seed=0)
     torch.nn.init.normal_(old.psi)
     network = new_network(n=2, s=2, w=3, d=5, seed=1, colours=4)
-    start_from(network, old)
+    network.start_from(old)
     thumbnails = torch.rand(2, 3, 256, 256)
 
     torch.testing.assert_close(network(thumbnails).table, old(thumbnails).table)
     torch.nn.init.normal_(network.head[0].weight)
     again = new_network(n=2, s=2, w=3, d=5, seed=2, colours=4)
-    start_from(again, network)
+    again.start_from(network)
     torch.testing.assert_close(again(thumbnails).table, network(thumbnails).table)
 
 
@@ -80,7 +80,7 @@ def test_smoothing_keeps_lines_and_removes_ripples():
         network.strong.copy_(torch.stack((line, zigzag), dim=1))
         network.weak.copy_(torch.stack((plane, ripples)).flatten(1))
 
-    smooth(network, 0.25)
+    network.smooth(0.25)
 
     torch.testing.assert_close(network.strong[:, 0], line)
     torch.testing.assert_close(network.weak[0].view(9, 9), plane)
@@ -91,7 +91,7 @@ def test_smoothing_keeps_lines_and_removes_ripples():
 def test_smoothing_needs_both_matrices():
     """Given an axis that is not compressed, the network is rejected."""
     with pytest.raises(BadModel, match="both axes"):
-        smooth(ClutNet(2, None, 2, 9), 0.1)
+        ClutNet(2, None, 2, 9).smooth(0.1)
 
 
 def test_the_seed_decides_the_weights():
