@@ -20,7 +20,7 @@ COMMANDS = {  # name: (function or group, summary); the summary is the first lin
         "Enhance images; the suffix of OUT sets the format.",
     ),
     "bulk": (
-        "bulk.bulk",
+        "enhance.bulk",
         "Enhance a folder of images; run it again to resume it.",
     ),
     "video": ("video.video", "Enhance a video, with a look for each scene."),

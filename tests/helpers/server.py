@@ -22,7 +22,7 @@ PROGRAM = (sys.executable, "-m", "app")  # `clut-enhance`
 
 # Importing torch and numba is most of the start of a program.
 _IMPORTED = multiprocessing.get_context("forkserver")
-_IMPORTED.set_forkserver_preload(["app.cli.serve", "app.cli.bulk", "app.bulk.worker"])
+_IMPORTED.set_forkserver_preload(["app.cli.serve", "app.cli.enhance", "app.bulk.worker"])
 
 
 class Process(Protocol):

@@ -10,8 +10,7 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from app.bulk.run import Job
-from app.cli.bulk import bulk
-from app.cli.enhance import enhance, lut
+from app.cli.enhance import bulk, enhance, lut
 from app.imaging.codecs import ImageFormat
 from app.imaging.metadata import MetadataPolicy
 from app.main import create_app, create_service
