@@ -78,7 +78,7 @@ def _run_alone(worker: _WorkerProcess, name: str) -> Result:
 
 
 class _ProcessDiedError(Exception):
-    """A process has died; the message tells how."""
+    """A process has died; the message states how."""
 
 
 class _WorkerProcess:
@@ -224,7 +224,7 @@ def _run(job: Job, names: Sequence[str], size: int, create: CreateWork) -> Itera
     context.enable_progress_bars = False  # the command shows one
     context.max_errored_blocks = -1  # any number; the names without a result are known
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    # Arrow knows no text that is not UTF-8, as names may be; JSON of it is ASCII.
+    # Arrow supports no text that is not UTF-8, as names may be; JSON of it is ASCII.
     rows = ray.data.from_items(
         [{"name": json.dumps(name)} for name in names],
         override_num_blocks=min(MAX_BLOCKS, -(-len(names) // size)),

@@ -26,7 +26,7 @@ def open_storage(uri: str) -> Storage:
         uri: a path, or a URI such as s3://bucket/photos, which fsspec opens.
 
     Raises:
-        ValueError: fsspec knows no such URI, or a package for it is missing.
+        ValueError: fsspec supports no such URI, or a package for it is missing.
     """
     path = uri.removeprefix("file://")
     if "://" not in path:

@@ -17,9 +17,10 @@ _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 -- the server'
 
 
 def health() -> None:
-    """Check that the service on this machine accepts requests.
+    """Check that the service accepts requests.
 
-    Exits with 1 if it does not. CLUT_HTTP_HOST and CLUT_HTTP_PORT are those of the service.
+    The service is on this machine; CLUT_HTTP_HOST and CLUT_HTTP_PORT are its settings. Exits with 1
+    if it does not accept requests.
     """
     host = os.environ.get("CLUT_HTTP_HOST", "127.0.0.1")
     host = _LOOPBACK.get(host, f"[{host}]" if ":" in host else host)

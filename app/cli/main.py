@@ -11,10 +11,10 @@ import typer
 from typer.core import TyperGroup
 
 COMMANDS = {  # name: (function or group, summary); the summary is the first line of its help
-    "serve": ("serve.serve", "Serve over HTTP; `settings` lists the environment variables."),
+    "serve": ("serve.serve", "Serve over HTTP."),
     "settings": ("admin.settings", "Print every setting as a Markdown table."),
     "compile-kernel": ("serve.compile_kernel", "Compile the inner loops into NUMBA_CACHE_DIR."),
-    "health": ("health.health", "Check that the service on this machine accepts requests."),
+    "health": ("health.health", "Check that the service accepts requests."),
     "enhance": (
         "enhance.enhance",
         "Enhance images; the suffix of OUT sets the format.",
@@ -29,17 +29,17 @@ COMMANDS = {  # name: (function or group, summary); the summary is the first lin
     "train": ("train.train", "Train a CLUT-Net on pairs of photos."),
     "distil": (
         "train.distil",
-        "Train a CLUT-Net on photos alone, to undo damage and to reproduce other models.",
+        "Train a CLUT-Net on photos alone.",
     ),
     "gate": ("train.gate", "Join a global and a local model by a gate between them."),
     "export": ("train.export", "Add the latest checkpoint of a run to the model store."),
     "evaluate": ("train.evaluate", "Compare the output of a model with an expert's."),
     "survey": ("train.survey", "Measure artifacts on photos that nobody retouched."),
-    "recover": ("train.recover", "Damage photos in ten known ways, and measure how much is left."),
+    "recover": ("train.recover", "Measure how much of known damage is left."),
     "compare": ("train.compare", "Train networks alike, and write a table and a plot."),
     "figures": (
         "train.figures",
-        "Draw what a model's basis LUTs do, and what they respond to on 200 photos.",
+        "Draw the basis LUTs of a model.",
     ),
     "measure": ("train.measure", "Measure a model, and write the figures into its card."),
     "restoration train": (

@@ -20,7 +20,10 @@ Port = Annotated[int | None, typer.Option(help="Instead of CLUT_HTTP_PORT.")]
 
 
 def serve(host: Host = None, port: Port = None) -> None:
-    """Serve over HTTP; `settings` lists the environment variables."""
+    """Serve over HTTP.
+
+    `settings` lists the environment variables.
+    """
     tune_process()
     given = {"host": host, "port": port}
     with exit_on_error():

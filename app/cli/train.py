@@ -51,7 +51,10 @@ def train(recipe: Recipe) -> None:
 
 
 def distil(recipe: Recipe) -> None:
-    """Train a CLUT-Net on photos alone, to undo damage and to reproduce other models."""
+    """Train a CLUT-Net on photos alone.
+
+    It learns to undo damage and to reproduce other models.
+    """
     with exit_on_error():
         config = read_config(recipe, distillation.DistilConfig)
         _announce(distillation.distil(config))
@@ -107,9 +110,9 @@ def recover(
     inventory: Inventory = None,
     held_out: HeldOut = False,
 ) -> None:
-    """Damage photos in ten known ways, and measure how much is left.
+    """Measure how much of known damage is left.
 
-    Prints the mean dE76 to the original photos before and after, for each kind of damage.
+    Prints the mean dE76 to the original photos before and after, for each of ten kinds of damage.
     """
     with exit_on_error():
         files = good_photos(photos, inventory, held_out=held_out)
@@ -175,9 +178,9 @@ def figures(
     photos: Photos,
     inventory: Inventory = None,
 ) -> None:
-    """Draw what a model's basis LUTs do, and what they respond to on 200 photos.
+    """Draw the basis LUTs of a model.
 
-    The figures are explained in docs/method.md.
+    They show its effects, and its weights for up to 200 photos; docs/method.md explains them.
     """
     with exit_on_error():
         model = _registry().get(name)

@@ -151,7 +151,7 @@ class Sandbox:
         """Run a function in a process of the pool.
 
         Its arguments have to be picklable. It has to declare the type of its result, of which
-        `app.imaging.sandbox_messages` knows how to send it.
+        `app.imaging.sandbox_messages` can send it.
 
         Raises:
             DamagedImage: the process crashed, or exceeded the memory or the CPU time.
@@ -273,7 +273,7 @@ class _Process:
 def proportional_memory(process: int) -> int:
     """Return the resident bytes of a process, those that it shares divided among the sharers.
 
-    0 where the system does not tell, and for a process that has ended.
+    0 where the system does not report them, and for a process that has ended.
     """
     try:
         rollup = Path(f"/proc/{process}/smaps_rollup").read_text()

@@ -142,12 +142,12 @@ def encode_lut(lut: AnyLut, options: LutOptions, metadata: LutMetadata) -> Encod
         BadParameter: as `LutOptions.require_supported`.
     """
     options.require_supported()
-    asked = lut.at_strength(options.strength)
-    exact = flatten(asked)
+    requested = lut.at_strength(options.strength)
+    exact = flatten(requested)
     fitted = _fit(exact, options)
     error = None if fitted is exact else lut_error(exact, fitted)
-    if isinstance(asked, LocalLut):
-        error = asked.flattening_error() + (error or ErrorStats(0.0, 0.0))
+    if isinstance(requested, LocalLut):
+        error = requested.flattening_error() + (error or ErrorStats(0.0, 0.0))
     metadata = replace(
         metadata,
         title=options.title or metadata.title,

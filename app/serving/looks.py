@@ -101,7 +101,7 @@ async def decode_token(device: Device, model: Model, content: LookToken) -> AnyL
 
 
 def check_model_of_look(registry: ModelRegistry, card: ModelCard, model: str | None) -> None:
-    """Check that the model of a look, given by its card, is the one that was asked for as well.
+    """Check that the model of a look, given by its card, is the requested one as well.
 
     Raises:
         UnknownModel: there is no such model.

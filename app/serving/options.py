@@ -139,7 +139,7 @@ class EnhanceOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False
         le=100.0,
         description="Leave the colours alone where the look would change them by less than this "
         "on average, in CIEDE2000 (about 1 is just visible). The response is the request's own "
-        "bytes, unless another format, size or less metadata was asked for.",
+        "bytes, unless another format, size or less metadata was requested.",
     )
     look: str | None = Field(
         default=None,
@@ -164,7 +164,7 @@ class PredictLutOptions(LutOptions):
 
 
 def choose_format(
-    asked: ImageFormat | None,
+    requested: ImageFormat | None,
     own: ImageFormat,
     accepted: AcceptedFormats = (),
     *,
@@ -173,14 +173,14 @@ def choose_format(
     """Return the format that an enhanced image is written in.
 
     Args:
-        asked: the option `format`, which decides where it is not None.
-        own: the format that the image was read from; chosen where the client accepts it as
-            gladly as any other.
+        requested: the option `format`, which decides where it is not None.
+        own: the format that the image was read from; chosen where the client accepts no
+            other with a higher rank.
         accepted: by the client; empty where it has no preference.
         animated: whether formats that hold animations go before those that do not.
     """
-    if asked is not None:
-        return asked
+    if requested is not None:
+        return requested
     if not own.encodable:
         own = ImageFormat.JPEG
     elif own is ImageFormat.APNG and not animated:

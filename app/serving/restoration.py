@@ -35,7 +35,7 @@ def find_cleaners(restorers: Restorers, options: EnhanceOptions) -> Cleaners | N
     """Return the models that clean, or None where nothing is to be cleaned.
 
     Raises:
-        BadParameter: `restore` asks for them, and none is installed.
+        BadParameter: `restore` requires them, and none is installed.
     """
     if options.cleaning == OFF:
         return None

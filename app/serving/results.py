@@ -90,7 +90,7 @@ class EnhancedImage:
         applied: whether the look was applied; False where `change` is below the option
             `min_change`.
         timings: how long it took.
-        cleaning: how it was cleaned, or None where that was not asked for.
+        cleaning: how it was cleaned, or None where that was not requested.
         factor: by which it was enlarged.
         enlarged_by: NAME@VERSION of the models that enlarged it, in their order.
         notes: treatments that clients may not expect, as in `app.imaging.raster.Image`.
@@ -114,7 +114,7 @@ class ExportedLut:
 
     Attributes:
         look: the look whose LUT it is.
-        body: the file, compressed with gzip where that was asked for.
+        body: the file, compressed with gzip where that was requested.
         format: the format of the file.
         error: how far the file is from the LUT that images go through, or None where it holds
             exactly that LUT.

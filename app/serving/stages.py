@@ -49,7 +49,7 @@ class Decoded(NamedTuple):
 
     Attributes:
         thumbnail: float32 (3, S, S) in 0..1.
-        content: the image, reduced as asked for, or the frame that stands for an animation.
+        content: the image, reduced as requested, or the frame that stands for an animation.
     """
 
     thumbnail: Thumbnail
@@ -60,10 +60,10 @@ class Outcome(NamedTuple):
     """A result, encoded.
 
     Attributes:
-        body: the file: the source's own where nothing was changed and nothing else was asked for.
+        body: the file: the source's own where nothing was changed and nothing else was requested.
         change: the mean CIEDE2000 difference that the look makes.
         applied: whether the look was applied; False where `change` is below `min_change`.
-        cleaning: how the image was cleaned, or None where that was not asked for.
+        cleaning: how the image was cleaned, or None where that was not requested.
         notes: treatments that clients may not expect.
     """
 
@@ -82,7 +82,7 @@ class ParallelMap(Protocol):
 
 
 def decode(plan: EnhancePlan) -> Decoded:
-    """Decode an image, make the thumbnail of all of it, and reduce it to the size asked for.
+    """Decode an image, make the thumbnail of all of it, and reduce it to the requested size.
 
     Of an animation, find the frame by which its look is predicted.
     """

@@ -262,7 +262,7 @@ def _histogram(batcher: Batcher[Any, Any]) -> tuple[list[tuple[str, float]], flo
 
 
 def resident_memory() -> int:
-    """Return the resident bytes of this process; 0 where the system does not tell."""
+    """Return the resident bytes of this process; 0 where the system does not report them."""
     statm = Path("/proc/self/statm")
     pages = int(statm.read_text().split()[1]) if statm.exists() else 0
     return pages * os.sysconf("SC_PAGE_SIZE")

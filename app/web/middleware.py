@@ -186,7 +186,7 @@ class TrailingSlash:
 
 
 class HeadRequests:
-    """Respond to HEAD as to GET, without the body; FastAPI's routes know only GET.
+    """Respond to HEAD as to GET, without the body; FastAPI's routes accept only GET.
 
     The innermost middleware: the others see which method it was.
     """

@@ -21,7 +21,7 @@ from app.policies import STORE, HttpPolicy, PagePolicy
 FILES = Path(__file__).parent / "static"
 LOCAL_WEIGHTS = "default.safetensors"
 
-# Browsers ask whether a file has changed before they use their copy, so that no page mixes the
+# Browsers check whether a file has changed before they use their copy, so that no page mixes the
 # files of two versions.
 CACHE = {"Cache-Control": "no-cache"}
 POLICY = {

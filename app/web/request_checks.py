@@ -88,7 +88,7 @@ def check_host(host: str, allowed: Collection[str]) -> None:
 def check_site(headers: Headers, origins: Collection[str]) -> None:
     """Check a request that changes or costs something, and that a page of any site could send.
 
-    Browsers ask for permission (a CORS preflight) before other requests to another site.
+    Browsers send a CORS preflight before other requests to another site.
 
     Raises:
         CrossSiteRequest: it comes from a page of another origin, which CORS does not allow.

@@ -87,7 +87,7 @@ def notes_headers(notes: tuple[str, ...]) -> dict[str, str]:
 
 
 def restore_headers(enhanced: EnhancedImage) -> dict[str, str]:
-    """Return the header that states the damage and its correction, where that was asked for."""
+    """Return the header that states the damage and its correction, where that was requested."""
     if enhanced.cleaning is None:
         return {}
     (quality, noise), strength = enhanced.cleaning.damage, enhanced.cleaning.strength

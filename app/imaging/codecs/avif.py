@@ -77,7 +77,7 @@ def read_header(body: bytes) -> Header:
         bits=bits,
         frames=1 if animation else frames,
         animation=animation,
-        orientation=read_orientation(properties),  # whatever EXIF says
+        orientation=read_orientation(properties),  # EXIF has no effect
         crop=_crop(properties, image.width, image.height),
         pixel_aspect=read_pixel_aspect(properties),
         profile=profile or cicp_profile(*code_points),

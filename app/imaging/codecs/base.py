@@ -1,4 +1,4 @@
-"""The descriptor of an image format: everything that the rest of the service knows about it."""
+"""The descriptor of an image format: everything that the rest of the service uses of it."""
 
 from __future__ import annotations
 

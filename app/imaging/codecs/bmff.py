@@ -164,7 +164,7 @@ def associations(data: bytes, ipma: Box) -> Iterator[Association]:
     """Yield the associations of items with properties, in the order of the file."""
     item_size = 4 if data[ipma.start] else 2
     index_size = 2 if data[ipma.start + 3] & 1 else 1
-    essential = 1 << (8 * index_size - 1)  # the bit that says whether readers must know it
+    essential = 1 << (8 * index_size - 1)  # the bit: whether readers must support it
     (items,) = struct.unpack_from(">I", data, ipma.start + 4)
     position = ipma.start + 8
     for _ in range(items):
@@ -192,7 +192,7 @@ def read_entries(data: bytes, iinf: Box) -> Iterator[Entry]:
 def clean_aperture(clap: bytes, width: int, height: int) -> Crop | None:
     """Return the part of an image that a clap box shows, ISO/IEC 14496-12 section 12.1.4.
 
-    None for all of it, and where the box is damaged or asks for more.
+    None for all of it, and where the box is damaged or requires more.
     """
     values = struct.unpack(">8i", clap[:32].ljust(32, b"\0"))
     if 0 in values[1::2]:

@@ -171,7 +171,7 @@ def describe(packet: bytes | None, gain_map: bytes) -> bytes | None:
 
 
 def announce(gain_map: bytes) -> bytes:
-    """Return the segment that tells readers of ISO 21496-1 of a gain map, if it is of that kind."""
+    """Return the segment that announces a gain map of ISO 21496-1, if it is of that kind."""
     iso = any(map(_is_iso, jpeg_segments.read_segments(gain_map)))
     return jpeg_segments.build_segment(APP2, _ISO_SIGNATURE, _ISO_VERSION) if iso else b""
 

@@ -97,7 +97,7 @@ def decode_reduced(body: bytes, side: int) -> Raster:
         except (KeyError, ValueError):
             continue
         return Raster(255 - samples if space == "cmyk" else samples, space)  # files hold ~ink
-    # libjpeg-turbo was strict about something harmless, or its simple interface does not know
+    # libjpeg-turbo was strict about something harmless, or its simple interface does not support
     # the subsampling. Pillow is lenient there.
     _check_end(body, segments)
     return _decode_by_pillow(body + _EOI, space, side)

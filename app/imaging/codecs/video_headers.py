@@ -211,7 +211,7 @@ def _reference_pictures(bits: _Bits) -> None:
     """Skip the sets of short-term reference pictures."""
     pictures = 0
     for index in range(min(bits.uvlc(), _MAX_SETS)):
-        if index and bits.f(1):  # told by the set before it
+        if index and bits.f(1):  # inferred from the set before it
             bits.f(1)
             bits.uvlc()
             used = [bits.f(1) or bits.f(1) for _ in range(pictures + 1)]

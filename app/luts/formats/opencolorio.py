@@ -17,7 +17,7 @@ _EVERY_LEVEL = 65536  # samples of a curve that include each 16-bit and each 8-b
 
 
 def read_with_opencolorio(suffix: str, data: bytes) -> Lut3D:
-    """Read a file of a format that OpenColorIO knows by its suffix, with the dot.
+    """Read a file of a format that OpenColorIO recognises by its suffix, with the dot.
 
     Curves before a 3D table become a shaper, and the table is exact. Other transforms are
     sampled: curves at every 16-bit level, transforms that mix channels at 65 positions on an axis.
