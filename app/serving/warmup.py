@@ -123,10 +123,14 @@ def keep_freed_memory() -> None:
     which admission control bounds.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        for parameter, value in (
-            (_ARENA_MAX, 1),
-            (_MMAP_THRESHOLD, _NEVER),
-            (_TRIM_THRESHOLD, _NEVER),
-        ):
-            mallopt(parameter, value)
+    if mallopt is None:
+        return
+    for parameter, value in (
+        (_ARENA_MAX, 1),
+        (_MMAP_THRESHOLD, _NEVER),
+        (_TRIM_THRESHOLD, _NEVER),
+    ):
+        if not mallopt(parameter, value):
+            log.warning(
+                "glibc rejects the parameter %d of mallopt; memory may be slower", parameter
+            )
