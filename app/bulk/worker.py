@@ -86,10 +86,9 @@ class Worker:
         with TemporaryDirectory() as folder:
             path = self._source.fetch(name, Path(folder))
             made = Path(folder, f"enhanced{path.suffix}")
-            left_out = _enhance_video_file(path, made, self._job.options, self._settings)
+            notes = _enhance_video_file(path, made, self._job.options, self._settings)
             self._target.upload(name, made)
-        reason = f"the container does not hold {', '.join(left_out)}" if left_out else None
-        return Result(name, Status.DONE, target=name, reason=reason)
+        return Result(name, Status.DONE, target=name, reason="; ".join(notes) or None)
 
     def _read(self, name: str) -> bytes:
         if self._source.size(name) > self._max_bytes:
@@ -119,7 +118,7 @@ def _enhance_video_file(
         settings: name the store, the device and the batches.
 
     Returns:
-        The streams that the container does not hold, in words.
+        What is not kept of the video, in sentences.
 
     Raises:
         BadVideo: the video is not supported, or the extra is missing.

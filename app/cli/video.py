@@ -55,13 +55,13 @@ def video(
     try:
         with exit_on_error(), _progress() as bars:
             settings = Settings.from_environment()
-            left_out = enhance_video(source, output, options, settings, bars.report, cube)
+            notes = enhance_video(source, output, options, settings, bars.report, cube)
     except KeyboardInterrupt:
         if options.resume:
             typer.echo(f"clut-enhance: the same command resumes from {output}.parts", err=True)
         raise
-    for stream in left_out:
-        typer.echo(f"{output}: the container does not hold {stream}", err=True)
+    for note in notes:
+        typer.echo(f"{output}: {note}", err=True)
 
 
 class _Bars:

@@ -20,10 +20,11 @@ from app.settings import Settings
 from app.video.analysis import Analysis, analyse
 from app.video.checkpoint import Checkpoint
 from app.video.cut_list import write_cut_list
+from app.video.encoding import Encoding
 from app.video.frames import FrameFormat, Preview, find_format, read_format
 from app.video.network import LookNetwork, open_network
 from app.video.options import VideoOptions, find_codec
-from app.video.output import Encoding, Output
+from app.video.output import Output
 from app.video.parts import CONTAINERS, encode_parts, join_parts
 from app.video.pipeline import FramePipeline
 from app.video.scenes import LookTrack, Scene, find_cuts, make_scenes
@@ -72,7 +73,7 @@ def enhance_video(
         cubes: folder for a .cube file of each scene and an edit list, or None.
 
     Returns:
-        The streams that the container does not hold, in words.
+        What is not kept of the source, in sentences.
 
     Raises:
         BadVideo: the video or an option is not supported; nothing is written.
@@ -194,7 +195,7 @@ def write_video(
         saved: holds and receives parts of the video; None writes it in one go.
 
     Returns:
-        The streams that the container does not hold, in words.
+        What is not kept of the source, in sentences.
 
     Raises:
         BadVideo: the video or an option is not supported; nothing is written.
@@ -214,13 +215,13 @@ def write_video(
                 output.add_video(encoding)
                 _encode(source, pipeline, looks.track, output, report)
                 output.finish()
-            return output.left_out
+            return output.notes
         parts, times = encode_parts(source, pipeline, looks.track, encoding, saved, report)
-    with Source(source_path) as source, Output(target_path, source) as output:
+    with Source(source_path) as source, Output(target_path, source, saved.folder) as output:
         join_parts(parts, times, encoding, source, output, partial(progress, "join"))
         output.finish()
     saved.remove()
-    return output.left_out
+    return output.notes
 
 
 def _encode(
@@ -252,8 +253,10 @@ def make_encoding(
     """
     own = source.video.codec_context
     codec = find_codec(options.codec, own.codec.canonical_name, target.suffix)
-    name = find_format(first.format.name, codec.pixel_formats)
+    name = find_format(first.format.name, codec.pixel_formats, alpha=not options.preview)
     layout = _read_format(source.path, first, name)
+    if codec.whole_chroma:
+        layout = layout.with_whole_chroma()
     return Encoding(
         codec,
         codec.options(options.quality, options.preset),

@@ -19,7 +19,11 @@ PROCESSED = [
     f"{family}{sampling}{depth}"
     for depth in ("p", "p10le", "p12le")
     for family, sampling in (("yuv", "420"), ("yuv", "422"), ("yuv", "444"))
-] + [f"yuva{sampling}{depth}" for depth in ("p", "p10le") for sampling in ("420", "444")]
+] + [
+    *(f"yuva{sampling}{depth}" for depth in ("p", "p10le") for sampling in ("420", "422", "444")),
+    "yuva422p12le",
+    "yuva444p12le",
+]
 
 
 @dataclass(frozen=True)
@@ -39,27 +43,44 @@ class FrameFormat:
     layout: PlaneLayout
     encoding: ColourEncoding
 
+    def with_whole_chroma(self) -> FrameFormat:
+        """Return the format without the last column or row whose chroma sample is incomplete."""
+        width = self.width >> self.layout.horizontal << self.layout.horizontal
+        height = self.height >> self.layout.vertical << self.layout.vertical
+        if not (width and height):
+            raise BadVideo(f"{self.width}x{self.height} pixels are too few for the encoder")
+        return replace(self, width=width, height=height)
+
     def convert(self, frame: VideoFrame) -> VideoFrame:
-        """Return the frame in this format: the same object where it fits."""
+        """Return the frame in this format: the same object where it fits.
+
+        A column or row too many is left out, so that no other pixel changes; else it is scaled.
+        """
+        width, height = frame.width, frame.height
+        if width - self.width not in {0, 1} or height - self.height not in {0, 1}:
+            width, height = self.width, self.height
         same = _plain_name(frame.format.name) == self.name
-        if not same or (frame.width, frame.height) != (self.width, self.height):
+        if not same or (width, height) != (frame.width, frame.height):
             colour_range = 2 if self.encoding.full_range else 1
             is_rgb = frame.format.is_rgb
             frame = frame.reformat(
-                width=self.width,
-                height=self.height,
+                width=width,
+                height=height,
                 format=self.name,
                 src_color_range=2 if is_rgb else colour_range,
                 dst_color_range=colour_range,
                 dst_colorspace=(1 if self.encoding.red < 0.25 else 5) if is_rgb else None,
             )
-        return frame
+        return frame if (width, height) == (self.width, self.height) else self.copy(frame)
 
     def copy(self, frame: VideoFrame) -> VideoFrame:
-        """Return a copy of the planes of a frame in this format."""
+        """Return a copy of a frame in this format, or of its upper left part if it is larger."""
         copied = av.VideoFrame(self.width, self.height, self.name)
-        for target, plane in zip(self.planes(copied), self.planes(frame), strict=True):
-            target[:] = plane
+        for index in range(len(copied.planes)):
+            target = _plane(copied, index, self.layout.dtype)
+            height, width = target.shape
+            target[:] = _plane(frame, index, self.layout.dtype)[:height, :width]
+        copied.pts, copied.time_base, copied.duration = frame.pts, frame.time_base, frame.duration
         return copied
 
     def planes(self, frame: VideoFrame) -> Planes:
@@ -96,24 +117,31 @@ def read_format(frame: VideoFrame, name: str | None = None) -> FrameFormat:
     return FrameFormat(frame.width, frame.height, name, layout, encoding)
 
 
-def find_format(name: str, among: list[str] | None = None) -> str:
+def find_format(name: str, among: list[str] | None = None, *, alpha: bool = True) -> str:
     """Return the pixel format among those that can be processed which is nearest to another.
 
     Args:
         name: the other format.
         among: the formats that an encoder accepts; None is all that can be processed.
+        alpha: whether the format may hold alpha.
 
     Raises:
         BadVideo: an encoder accepts none of them.
     """
     plain = _plain_name(name)
     usable = [it for it in PROCESSED if among is None or it in among]
+    usable = [it for it in usable if alpha or not has_alpha(it)]
     if not usable:
         raise BadVideo("the encoder accepts no planar Y'CbCr")
     if plain in usable:
         return plain
-    found, _ = av.codec.codec.find_best_pix_fmt_of_list(usable, plain)
+    found, _ = av.codec.codec.find_best_pix_fmt_of_list(usable, plain, has_alpha(plain))
     return str(found.name) if found else usable[0]
+
+
+def has_alpha(name: str) -> bool:
+    """Return whether a pixel format holds alpha."""
+    return any(it.is_alpha for it in av.VideoFormat(name, 16, 16).components)
 
 
 class Preview:

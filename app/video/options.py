@@ -30,18 +30,23 @@ class VideoCodec:
     Attributes:
         encoder: its name in FFmpeg.
         option: of the encoder, that takes the quality; None for lossless codecs.
-        quality: the default.
+        quality: the default; None leaves it to the encoder.
         worst, best: the ends of the scale.
         presets: whether the encoder has an option `preset`.
+        whole_chroma: whether width and height must be multiples of the numbers of pixels that
+            share a chroma sample.
+        interlaces: whether the encoder encodes and states fields.
         settings: further options of the encoder.
     """
 
     encoder: str
     option: str | None = None
-    quality: int = 0
+    quality: int | None = None
     worst: int = 0
     best: int = 0
     presets: bool = False
+    whole_chroma: bool = False
+    interlaces: bool = False
     settings: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -61,8 +66,9 @@ class VideoCodec:
         low, high = sorted((self.worst, self.best))
         if quality is not None and not low <= quality <= high:
             raise BadVideo(f"the quality of {self.encoder} is {low}..{high}")
-        if self.option is not None:
-            options[self.option] = str(self.quality if quality is None else quality)
+        chosen = self.quality if quality is None else quality
+        if self.option is not None and chosen is not None:
+            options[self.option] = str(chosen)
         if preset is not None and not self.presets:
             raise BadVideo(f"{self.encoder} has no presets")
         if preset is not None:
@@ -71,13 +77,15 @@ class VideoCodec:
 
 
 CODECS = {
-    Codec.H264: VideoCodec("libx264", "crf", 18, worst=51, best=0, presets=True),
+    Codec.H264: VideoCodec(
+        "libx264", "crf", 18, worst=51, best=0, presets=True, whole_chroma=True, interlaces=True
+    ),
     Codec.HEVC: VideoCodec(
-        "libx265", "crf", 20, worst=51, best=0, presets=True,
+        "libx265", "crf", 20, worst=51, best=0, presets=True, whole_chroma=True,
         settings=(("x265-params", "log-level=error"),),
     ),
     Codec.AV1: VideoCodec("libsvtav1", "crf", 28, worst=63, best=1, presets=True),
-    Codec.PRORES: VideoCodec("prores_ks", "profile", 3, worst=0, best=5),
+    Codec.PRORES: VideoCodec("prores_ks", "profile", worst=0, best=5, interlaces=True),
     Codec.FFV1: VideoCodec("ffv1"),
 }  # fmt: skip
 
@@ -110,7 +118,8 @@ class VideoOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         default=None,
         description="On the scale of the encoder: "
         + "; ".join(
-            f"{name} {it.option} {it.worst} (worst) to {it.best}, default {it.quality}"
+            f"{name} {it.option} {it.worst} (worst) to {it.best}, default "
+            + ("3, with 4:4:4 chroma 4" if it.quality is None else str(it.quality))
             for name, it in CODECS.items()
             if it.option
         )
@@ -140,9 +149,8 @@ def find_codec(asked: Codec | None, own: str, suffix: str) -> VideoCodec:
     Raises:
         BadVideo: this build of FFmpeg has no encoder for it.
     """
-    fallback = Codec.AV1 if suffix.lower() == ".webm" else Codec.H264
-    known = {it.value for it in Codec}
-    found = CODECS[asked or (Codec(own) if own in known else fallback)]
+    kept = Codec(own) if own in {it.value for it in Codec} else Codec.H264
+    found = CODECS[asked or (Codec.AV1 if suffix.lower() == ".webm" else kept)]
     if found.encoder not in av.codecs_available:
         raise BadVideo(f"this build of PyAV has no encoder {found.encoder}")
     return found

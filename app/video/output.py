@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import av
 import numpy as np
@@ -19,74 +17,13 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from app.errors import BadVideo
-from app.video.frames import FrameFormat, Preview
-from app.video.options import VideoCodec
+from app.video.encoding import Encoding
 from app.video.source import Source
 
-COPIED = {"audio", "subtitle"}  # types of streams whose packets are copied
+COPIED = {"attachment", "audio", "subtitle"}  # types of streams that are copied
 SHORT = 2  # frames of a video to whose packets libx265 gives no time of decoding
+REJECTIONS = (ValueError, NotImplementedError, PermissionError)  # of muxers
 QUICKTIME_KEYS = "com."  # metadata that MP4 and MOV hold under any name
-
-
-@dataclass(frozen=True, eq=False)
-class Encoding:
-    """How frames are encoded.
-
-    Attributes:
-        codec: the encoder.
-        options: of the encoder.
-        layout: the format that frames are processed in.
-        preview: joins them to the frames to encode; None encodes them as they are.
-        rate: the average number of frames in a second.
-        pixel_ratio: width of a pixel to its height; None where it is not stated.
-        first: the first frame of the source, which holds rotation and colours.
-    """
-
-    codec: VideoCodec
-    options: dict[str, str]
-    layout: FrameFormat
-    preview: Preview | None
-    rate: Fraction
-    pixel_ratio: Fraction | None
-    first: VideoFrame
-
-    def add_to(self, container: OutputContainer, time_base: Fraction) -> VideoStream:
-        """Add a stream to a file and open the encoder.
-
-        Args:
-            container: the file.
-            time_base: seconds per unit of the timestamps of frames.
-
-        Raises:
-            BadVideo: the container does not hold the codec, or the encoder rejects the frames.
-        """
-        try:
-            added = container.add_stream(self.codec.encoder, self.rate, options=self.options)
-        except ValueError as error:
-            raise BadVideo(f"{error}; choose another with --codec") from error
-        stream = cast("VideoStream", added)
-        written = self.preview.layout if self.preview else self.layout
-        stream.width, stream.height, stream.pix_fmt = written.width, written.height, written.name
-        stream.time_base = stream.codec_context.time_base = time_base
-        stream.codec_context.thread_type = "AUTO"
-        os.environ.setdefault("SVT_LOG", "1")  # errors alone: libsvtav1 describes its settings
-        self.describe(stream)
-        try:
-            stream.codec_context.open(strict=False)
-        except av.error.FFmpegError as error:
-            raise BadVideo(f"the encoder failed: {error.strerror}") from error
-        return stream
-
-    def describe(self, stream: VideoStream) -> None:
-        """State the colours of a stream, the shape of its pixels and its rate."""
-        context = stream.codec_context
-        context.framerate = self.rate
-        if self.pixel_ratio:
-            context.sample_aspect_ratio = self.pixel_ratio
-        context.color_range = 2 if self.layout.encoding.full_range else 1
-        context.color_trc = self.first.color_trc
-        context.color_primaries = self.first.color_primaries
-        context.colorspace = self.first.colorspace
 
 
 class Output:
@@ -96,11 +33,16 @@ class Output:
 
     Attributes:
         copied: the streams of the source whose packets are to be written.
-        left_out: the streams that the container does not hold, in words.
+        notes: what is not kept of the source, in sentences.
     """
 
-    def __init__(self, path: Path, source: Source) -> None:
-        """Open a temporary file beside the output.
+    def __init__(self, path: Path, source: Source, folder: Path | None = None) -> None:
+        """Open a temporary file.
+
+        Args:
+            path: of the output; its suffix sets the container.
+            source: the video whose streams are copied.
+            folder: on the same disk, for the temporary file; None is that of the output.
 
         Raises:
             BadVideo: the suffix is that of no container.
@@ -109,20 +51,22 @@ class Output:
         self._path = path
         self._source = source
         self._streams: dict[int, Stream] = {}
-        self._video: VideoStream | None = None
-        self._frames = 0
+        self._frames = self._packets = 0
         self._durations: dict[int | None, int] = {}
-        self.copied: list[Stream] = []
-        self.left_out: list[str] = []
+        self.notes: list[str] = []
         self._resources = ExitStack()
         path.parent.stat()  # whose error names the folder
-        folder = tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.")
-        self._part = Path(self._resources.enter_context(folder)) / path.name
+        made = tempfile.TemporaryDirectory(dir=folder or path.parent, prefix=f".{path.name}.")
+        self._part = Path(self._resources.enter_context(made)) / path.name
         try:
-            self.container = av.open(self._part, "w", options=_muxer_options(source, path))
+            self._open()
         except ValueError as error:
             self._resources.close()
             raise BadVideo(f"{path}: no container has this suffix") from error
+
+    def _open(self) -> None:
+        options = _muxer_options(self._source, self._path)
+        self.container = av.open(self._part, "w", options=options)
 
     def __enter__(self) -> Self:
         return self
@@ -133,13 +77,22 @@ class Output:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with self._resources, suppress(av.error.FFmpegError, ValueError):
+        with self._resources:
+            self._abandon()
+
+    def _abandon(self) -> None:
+        with suppress(av.error.FFmpegError, ValueError):
             self.container.close()  # the muxer may not be able to end what is incomplete
 
     def finish(self) -> None:
         """Complete the file and give it its name."""
         self.container.close()
         self._part.replace(self._path)
+
+    @property
+    def copied(self) -> list[Stream]:
+        """The streams of the source whose packets are to be written."""
+        return [it for it in self._source.container.streams if it.index in self._streams]
 
     def add_video(self, encoding: Encoding) -> None:
         """Add the video stream, and copies of the other streams, the metadata and the chapters.
@@ -148,46 +101,92 @@ class Output:
             BadVideo: the container does not hold the codec, or the encoder rejects the frames.
         """
         try:
-            video = encoding.add_to(self.container, self._source.time_base)
+            self._begin(encoding, lambda it: encoding.add_to(it, self._source.time_base))
         except BadVideo as error:
             raise BadVideo(f"{self._path}: {error}") from error
-        self._add_the_rest(video, encoding)
 
     def add_copy_of_video(self, encoding: Encoding, template: VideoStream) -> None:
         """Do as `add_video`, for packets that are encoded already, as those of another stream."""
-        video = self.container.add_stream_from_template(template, opaque=True)
-        video.time_base = self._source.time_base
-        encoding.describe(video)
-        self._add_the_rest(video, encoding)
 
-    def _add_the_rest(self, video: VideoStream, encoding: Encoding) -> None:
-        source = self._source
-        self._video = video
-        if "DISPLAYMATRIX" in encoding.first.side_data:
-            matrix = np.frombuffer(bytes(encoding.first.side_data["DISPLAYMATRIX"]), np.int32)  # type: ignore[typeddict-item]
-            video.set_display_matrix(matrix.tolist())
-        _copy_description(source.video, video)
-        video.metadata.pop("encoder", None)  # names the encoder of the source
-        self._copy_streams()
-        self.container.metadata.update(source.container.metadata)
-        self.container.set_chapters(source.container.chapters())
+        def add(container: OutputContainer) -> VideoStream:
+            video = container.add_stream_from_template(template, opaque=True)
+            video.time_base = self._source.time_base
+            encoding.describe(video)
+            return video
+
+        self._begin(encoding, add)
+
+    def _begin(self, encoding: Encoding, add: Callable[[OutputContainer], VideoStream]) -> None:
+        """Write the header of the file, with the streams that the container holds.
+
+        What a muxer holds shows when it writes a header. Where it rejects all streams together,
+        they are tried one after the other.
+        """
+        others = [it for it in self._source.container.streams if it is not self._source.video]
+        others = [it for it in others if not _holds_chapters(self._source.container, it)]
+        held = [it for it in others if _is_copied(it)]
+        if not self._write_header(encoding, add, held):
+            tried, held = held, []
+            if not self._write_header(encoding, add, held):
+                raise BadVideo(
+                    f"the container does not hold {encoding.codec.encoder}; "
+                    "choose another with --codec"
+                )
+            for stream in tried:
+                if self._write_header(encoding, add, [*held, stream]):
+                    held.append(stream)
+            self._write_header(encoding, add, held)
+        lost = [_describe(it) for it in others if it not in held]
+        self.notes = encoding.notes
+        if lost:
+            self.notes.append(f"the container does not hold {', '.join(lost)}")
+
+    def _write_header(
+        self,
+        encoding: Encoding,
+        add: Callable[[OutputContainer], VideoStream],
+        streams: list[Stream],
+    ) -> bool:
+        """Begin the file anew; return whether the container holds the streams."""
+        self._abandon()
+        self._open()
+        source, container = self._source, self.container
+        try:
+            self._video = video = add(container)
+            if "DISPLAYMATRIX" in encoding.first.side_data:
+                matrix = np.frombuffer(bytes(encoding.first.side_data["DISPLAYMATRIX"]), np.int32)  # type: ignore[typeddict-item]
+                video.set_display_matrix(matrix.tolist())
+            _copy_description(source.video, video)
+            video.metadata.pop("encoder", None)  # names the encoder of the source
+            self._streams = {it.index: _add_copy(container, it) for it in streams}
+            container.metadata.update(source.container.metadata)
+            container.set_chapters(source.container.chapters())
+            container.start_encoding()
+        except REJECTIONS:
+            return False
+        return True
 
     def encode(self, frame: VideoFrame | None, *, begins_scene: bool = False) -> None:
-        """Encode a frame and write what the encoder has ready; None ends the video."""
-        if self._video is None:
-            raise RuntimeError("add_video was not called")
+        """Encode a frame and write what the encoder has ready; None ends the video.
+
+        Raises:
+            BadVideo: the encoder rejects the frame, or did not return all frames in the end.
+        """
         if frame is not None:
             frame.pict_type = PictureType.I if begins_scene else PictureType.NONE
             self._frames += 1
             self._durations[frame.pts] = frame.duration
         try:
             for packet in self._video.encode(frame):
+                self._packets += 1
                 packet.duration = self._durations.pop(packet.pts, 0) or packet.duration
                 if self._frames <= SHORT:
                     packet.dts = packet.pts
                 self.container.mux(packet)
         except av.error.FFmpegError as error:
             raise BadVideo(f"{self._path}: the encoder failed: {error.strerror}") from error
+        if frame is None:
+            check_frames(self._path, self._frames, self._packets)
 
     def copy(self, packet: av.Packet[Stream]) -> None:
         """Write a packet of a copied stream of the source."""
@@ -196,37 +195,35 @@ class Output:
 
     def copy_video(self, packet: av.Packet[Any]) -> None:
         """Write a packet of the video."""
-        if self._video is None:
-            raise RuntimeError("add_copy_of_video was not called")
         packet.stream = self._video
         self.container.mux(packet)
 
-    def _copy_streams(self) -> None:
-        container = self._source.container
-        for stream in container.streams:
-            if stream is self._source.video or _holds_chapters(container, stream):
-                continue
-            is_cover = bool(stream.disposition & Disposition.attached_pic)
-            try:
-                if isinstance(stream, AttachmentStream):
-                    name = stream.metadata.get("filename", f"attachment-{stream.index}")
-                    self.container.add_attachment(name, stream.mimetype or "", stream.data)
-                    continue
-                if stream.type not in COPIED and not is_cover:
-                    self._leave_out(stream)
-                    continue
-                target = self.container.add_stream_from_template(stream, opaque=True)
-            except ValueError:
-                self._leave_out(stream)
-                continue
-            _copy_description(stream, target)
-            self._streams[stream.index] = target
-            self.copied.append(stream)
 
-    def _leave_out(self, stream: Stream) -> None:
-        context = stream.codec_context
-        name = context.name if context else (stream.name or "unknown")
-        self.left_out.append(f"stream {stream.index} ({stream.type}, {name})")
+def check_frames(path: Path, frames: int, packets: int) -> None:
+    """Raise BadVideo if an encoder returned fewer packets than it received frames."""
+    if packets < frames:
+        raise BadVideo(f"{path}: the encoder lost {frames - packets} of {frames} frames")
+
+
+def _is_copied(stream: Stream) -> bool:
+    """Whether a stream is one that containers hold without changes, such as audio."""
+    is_cover = bool(stream.disposition & Disposition.attached_pic)
+    return stream.type in COPIED or is_cover
+
+
+def _add_copy(container: OutputContainer, stream: Stream) -> Stream:
+    if isinstance(stream, AttachmentStream):
+        name = stream.metadata.get("filename", f"attachment-{stream.index}")
+        return container.add_attachment(name, stream.mimetype or "", stream.data)
+    target = container.add_stream_from_template(stream, opaque=True)
+    _copy_description(stream, target)
+    return target
+
+
+def _describe(stream: Stream) -> str:
+    context = stream.codec_context
+    name = context.name if context else (stream.name or "unknown")
+    return f"stream {stream.index} ({stream.type}, {name})"
 
 
 def _holds_chapters(container: InputContainer, stream: Stream) -> bool:

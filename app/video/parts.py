@@ -23,7 +23,8 @@ from av.video.stream import VideoStream
 
 from app.errors import BadVideo
 from app.video.checkpoint import Checkpoint, complete
-from app.video.output import Encoding, Output
+from app.video.encoding import Encoding
+from app.video.output import Output, check_frames
 from app.video.pipeline import FramePipeline
 from app.video.scenes import LookTrack
 from app.video.source import Source
@@ -183,7 +184,7 @@ class PartWriter:
         """Encode the next frame; its times are ignored. None ends the part.
 
         Raises:
-            BadVideo: the encoder rejects it.
+            BadVideo: the encoder rejects it, or did not return all frames in the end.
         """
         if frame is not None:
             frame.pts, frame.time_base = self._frames, 1 / self._encoding.rate
@@ -198,6 +199,8 @@ class PartWriter:
                 self._container.mux(packet)
         except av.error.FFmpegError as error:
             raise BadVideo(f"{self._path}: the encoder failed: {error.strerror}") from error
+        if frame is None:
+            check_frames(self._path, self._frames, self._packets)
 
     def __exit__(
         self,

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from app.luts.apply import Pixels
 from app.luts.lut3d import Lut3D
+from app.video.encoding import Encoding
 from app.video.frames import FrameFormat
 from app.video.network import LookNetwork
-from app.video.output import Encoding
 from app.video.scenes import Blend, LookTrack
+from app.video.yuv import split_fields
 from app.video.yuv_lut import YuvLutBaker, blend_tables
 
 STRIP_ROWS = 64  # of luma, that one thread takes at a time
@@ -48,7 +49,11 @@ class LookFilter:
         table = self._bake(look.first)
         if look.part > 0:
             table = blend_tables(table, self._bake(look.second), look.part)
-        strips = self._format.layout.split(self._format.planes(frame), STRIP_ROWS)
+        layout = self._format.layout
+        pictures = [self._format.planes(frame)]
+        if frame.interlaced_frame and frame.height % 4 == 0:
+            pictures = split_fields(pictures[0])
+        strips = [strip for it in pictures for strip in layout.split(it, STRIP_ROWS)]
         for _ in self._pool.map(partial(self._baker.apply, table), strips):
             pass
 

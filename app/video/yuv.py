@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from app.errors import BadVideo
 from app.jit import jit
 
-UNSPECIFIED = 2
+RGB, UNSPECIFIED = 0, 2  # of MatrixCoefficients
 FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 HD_HEIGHT, HD_WIDTH = 577, 1280  # from here, video without a stated matrix is BT.709
 
@@ -47,11 +47,13 @@ class ColourEncoding:
     """How Y'CbCr planes encode R'G'B'.
 
     Attributes:
+        matrix: MatrixCoefficients of H.273.
         red: Kr, the weight of red in luma.
         blue: Kb, the weight of blue.
         full_range: whether luma takes all levels, instead of 16..235 of 255.
     """
 
+    matrix: int
     red: float
     blue: float
     full_range: bool
@@ -80,13 +82,13 @@ def read_encoding(
             f"its transfer function is {_REJECTED_TRANSFERS[transfer]}; looks are made for SDR: "
             "convert it to BT.709 first"
         )
-    if matrix in {0, UNSPECIFIED}:  # 0 is RGB, which is converted to the matrix of its size
+    if matrix in {RGB, UNSPECIFIED}:  # RGB is converted to the matrix of its size
         width, height = size
         matrix = 1 if height >= HD_HEIGHT or width >= HD_WIDTH else 6
     if matrix not in _MATRICES:
         raise BadVideo(f"its colour matrix (number {matrix} of H.273) is not supported")
     red, blue = _MATRICES[matrix]
-    return ColourEncoding(red, blue, full_range=colour_range == FULL_RANGE or is_jpeg)
+    return ColourEncoding(matrix, red, blue, full_range=colour_range == FULL_RANGE or is_jpeg)
 
 
 Planes: TypeAlias = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
@@ -125,6 +127,15 @@ class PlaneLayout:
             )
             for top in range(0, len(cb), step)
         ]
+
+
+def split_fields(planes: Planes) -> list[Planes]:
+    """Return the upper and the lower field of interlaced planes; views, not copies.
+
+    The lines of a field share chroma, not those of both. The height must be a multiple of 4.
+    """
+    luma, cb, cr = planes
+    return [(luma[field::2], cb[field::2], cr[field::2]) for field in (0, 1)]
 
 
 class YuvConverter:

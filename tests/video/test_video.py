@@ -77,8 +77,8 @@ def test_everything_but_the_picture_is_kept(rich: Path, tmp_path: Path) -> None:
 def test_one_function_enhances_a_file(lossless: Path, tmp_path: Path) -> None:
     """It does what the command does."""
     ours, theirs = tmp_path / "ours.mkv", tmp_path / "theirs.mkv"
-    left_out = enhance_video(lossless, ours, VideoOptions(smooth=0.2), Settings.from_environment())
-    assert left_out == []
+    notes = enhance_video(lossless, ours, VideoOptions(smooth=0.2), Settings.from_environment())
+    assert notes == []
     enhance(lossless, theirs, "--smooth", 0.2)
     assert np.abs(decode(ours).astype(int) - decode(theirs)).max() <= 1
 

@@ -13,7 +13,7 @@ from app.luts.lut3d import Lut3D
 from app.video.yuv import ColourEncoding, PlaneLayout, Planes, YuvConverter, read_encoding
 from app.video.yuv_lut import YuvLutBaker, blend_tables
 
-BT709 = ColourEncoding(0.2126, 0.0722, full_range=False)
+BT709 = ColourEncoding(1, 0.2126, 0.0722, full_range=False)
 ENCODINGS = [
     ColourEncoding(red, blue, full_range)
     for red, blue in ((0.2126, 0.0722), (0.299, 0.114), (0.2627, 0.0593))
@@ -206,7 +206,7 @@ def describe(**changes: int | tuple[int, int] | bool) -> ColourEncoding:
 
 def test_what_is_not_stated_is_assumed() -> None:
     """Without tags, HD is BT.709 and SD is BT.601, both of limited range."""
-    assert describe() == ColourEncoding(0.299, 0.114, full_range=False)
+    assert describe() == ColourEncoding(6, 0.299, 0.114, full_range=False)
     assert describe(size=(1920, 1080)) == BT709
     assert describe(size=(720, 576)).red == 0.299
     assert describe(matrix=1) == BT709
