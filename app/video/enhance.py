@@ -253,7 +253,9 @@ def make_encoding(
     """
     own = source.video.codec_context
     codec = find_codec(options.codec, own.codec.canonical_name, target.suffix)
-    name = find_format(first.format.name, codec.pixel_formats, alpha=not options.preview)
+    name = find_format(
+        first.format.name, codec.pixel_formats, alpha=codec.alpha and not options.preview
+    )
     layout = _read_format(source.path, first, name)
     if codec.whole_chroma:
         layout = layout.with_whole_chroma()

@@ -35,6 +35,7 @@ class VideoCodec:
         presets: whether the encoder has an option `preset`.
         whole_chroma: whether width and height must be multiples of the numbers of pixels that
             share a chroma sample.
+        alpha: whether the encoder holds transparency.
         interlaces: whether the encoder encodes and states fields.
         settings: further options of the encoder.
     """
@@ -46,6 +47,7 @@ class VideoCodec:
     best: int = 0
     presets: bool = False
     whole_chroma: bool = False
+    alpha: bool = False
     interlaces: bool = False
     settings: tuple[tuple[str, str], ...] = ()
 
@@ -85,8 +87,8 @@ CODECS = {
         settings=(("x265-params", "log-level=error"),),
     ),
     Codec.AV1: VideoCodec("libsvtav1", "crf", 28, worst=63, best=1, presets=True),
-    Codec.PRORES: VideoCodec("prores_ks", "profile", worst=0, best=5, interlaces=True),
-    Codec.FFV1: VideoCodec("ffv1"),
+    Codec.PRORES: VideoCodec("prores_ks", "profile", worst=0, best=5, alpha=True, interlaces=True),
+    Codec.FFV1: VideoCodec("ffv1", alpha=True),
 }  # fmt: skip
 
 

@@ -83,16 +83,6 @@ def test_one_function_enhances_a_file(lossless: Path, tmp_path: Path) -> None:
     assert np.abs(decode(ours).astype(int) - decode(theirs)).max() <= 1
 
 
-def test_streams_that_a_container_does_not_hold(rich: Path, tmp_path: Path) -> None:
-    """They are left out and named; the others are copied."""
-    output = tmp_path / "out.mkv"
-    assert enhance(rich, output, "--preset", "ultrafast", "--strength", 0) == (
-        f"{output}: the container does not hold stream 2 (subtitle, mov_text)\n"
-    )
-    hashes = [[it[1] for it in packet_hashes(path, "a:0")] for path in (output, rich)]
-    assert hashes[0] == hashes[1]
-
-
 def test_luts_are_those_of_the_scenes(lossless: Path, tmp_path: Path) -> None:
     """Ffmpeg's lut3d makes the same frames of the .cube files that the edit list names."""
     output, cubes = tmp_path / "out.mkv", tmp_path / "cubes"
