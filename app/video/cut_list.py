@@ -72,7 +72,9 @@ class Timecode:
         return f"{hours % 24:02}:{minutes:02}:{seconds:02}{separator}{frames:02}"
 
 
-def write_cut_list(folder: Path, path: Path, track: LookTrack, network: LookNetwork) -> None:
+def write_cut_list(
+    folder: Path, path: Path, track: LookTrack, network: LookNetwork, strength: float
+) -> None:
     """Write scene-NNN.cube for each scene, and scenes.edl.
 
     Args:
@@ -80,6 +82,7 @@ def write_cut_list(folder: Path, path: Path, track: LookTrack, network: LookNetw
         path: the video.
         track: the scenes and their looks; of a scene whose look changes, the mean is written.
         network: that predicted the looks.
+        strength: of the looks in the files.
 
     Raises:
         OSError: a file cannot be written.
@@ -97,7 +100,8 @@ def write_cut_list(folder: Path, path: Path, track: LookTrack, network: LookNetw
         cube = f"scene-{number}.cube"
         token = network.token(scene.mean_code)
         metadata = LutMetadata(f"{printable} scene {number}", network.model_ref, token)
-        lut = encode_lut(track.scene_lut(index), LutOptions(), metadata)
+        whole = network.decode(scene.mean_code)
+        lut = encode_lut(whole, LutOptions(strength=strength), metadata)
         (folder / cube).write_bytes(lut.body)
         begin, end = timecode.format(scene.start), timecode.format(scene.stop)
         lines += [

@@ -86,7 +86,7 @@ def enhance_video(
     with network, _checkpoint(source, target, options, network) as saved:
         looks = find_looks(source, options, network, code, progress, saved)
         if cubes is not None:
-            write_cut_list(cubes, source, looks.track, network)
+            write_cut_list(cubes, source, looks.track, network, options.strength)
         if target is None:
             return []
         return write_video(source, target, looks, options, network, progress, saved)

@@ -194,10 +194,6 @@ class LookTrack:
         begin, now, end = self._times[[keys[before], frame, keys[after]]]
         return Blend(first, self._key_lut(index, after), float((now - begin) / (end - begin)))
 
-    def scene_lut(self, index: int) -> Lut3D:
-        """Return the LUT of the mean look of a scene."""
-        return self._decode(self.scenes[index].mean_code)
-
     def _index(self, frame: int) -> int:
         return bisect_right(self._starts, frame) - 1
 

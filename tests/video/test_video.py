@@ -123,12 +123,15 @@ def test_look_and_strength(lossless: Path, tmp_path: Path) -> None:
     cube = (cubes / "scene-002.cube").read_text()
     token = re.search(r"look[: ]+(\S+)", cube, re.IGNORECASE)
     assert token
-    output = tmp_path / "out.mkv"
-    enhance(lossless, output, "--look", token[1], "--strength", 0.5)
+    output, half = tmp_path / "out.mkv", tmp_path / "half"
+    enhance(lossless, output, "--look", token[1], "--strength", 0.5, "--cube", half)
+    assert "# strength 0.5\n" in (half / "scene-001.cube").read_text()
     source = decode(lossless).astype(int)
     lut = f"lut3d={cubes}/scene-002.cube:interp=trilinear"
     whole = decode(lossless, "format=gbrp", lut).astype(int)
     assert np.abs(decode(output) - (source + whole) / 2).mean() < 1
+    by_half = decode(lossless, "format=gbrp", f"lut3d={half}/scene-001.cube:interp=trilinear")
+    assert np.abs(decode(output).astype(int) - by_half).mean() < 1
     assert np.abs(source - whole).mean() > 4
     enhance(lossless, output, "--strength", 0)
     np.testing.assert_array_equal(decode(output), source)

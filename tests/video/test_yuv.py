@@ -15,8 +15,8 @@ from app.video.yuv_lut import YuvLutBaker, blend_tables
 
 BT709 = ColourEncoding(1, 0.2126, 0.0722, full_range=False)
 ENCODINGS = [
-    ColourEncoding(red, blue, full_range)
-    for red, blue in ((0.2126, 0.0722), (0.299, 0.114), (0.2627, 0.0593))
+    ColourEncoding(matrix, red, blue, full_range)
+    for matrix, red, blue in ((1, 0.2126, 0.0722), (6, 0.299, 0.114), (9, 0.2627, 0.0593))
     for full_range in (False, True)
 ]
 LAYOUTS = [
