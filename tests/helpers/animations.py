@@ -78,8 +78,9 @@ def read_animation(body: bytes) -> Shown:
     return Shown(np.stack(frames), durations, int(loop or 0))
 
 
-def tiny_gif(frames: int, width: int = 1, height: int = 1) -> bytes:
+def tiny_gif(frames: int, width: int = 1, height: int = 1, centiseconds: int = 1) -> bytes:
     """Make a GIF of many frames of one pixel each, on a canvas of any size."""
     header = b"GIF89a" + struct.pack("<HHBBB", width, height, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
-    frame = b"!\xf9\4\0\1\0\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1\0"
+    delay = struct.pack("<H", centiseconds)
+    frame = b"!\xf9\4\0" + delay + b"\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1\0"
     return header + frames * frame + b";"

@@ -38,7 +38,7 @@ from tests.helpers.waiting import wait_until
 
 pytestmark = pytest.mark.slow  # runs ffmpeg and whole programs
 
-REPEATS = 4
+REPEATS = 2
 LONG_CUTS = [FRAMES * repeat + cut for repeat in range(REPEATS) for cut in CUTS]
 UNEVEN = "setpts='(N+0.4*sin(N))/25/TB+gte(N,20)*0.7/TB'"
 GOOD = ("--quality", 5)

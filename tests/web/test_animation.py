@@ -145,18 +145,23 @@ def test_options_for_still_images(client: httpx.Client, query: str) -> None:
 
 def test_limits() -> None:
     """Each rejects with its number, before anything is decoded; the first frame is served."""
-    body = animation("webp")
-    for name, limit in {"max_frames": 4, "max_animation_seconds": 0.2}.items():
-        with serving(**{f"IMAGE_{name.upper()}": limit}) as server:
+    limits = {"MAX_FRAMES": 30, "MAX_ANIMATION_SECONDS": 0.5, "MAX_ANIMATION_PIXELS": 3_000_000}
+    settings = {f"IMAGE_{name}": limit for name, limit in limits.items()}
+    small = {"ADMISSION_MEMORY_BYTES": 8 << 20, "IMAGE_MAX_PIXELS": 200_000}
+    with serving(**settings, **small) as server:
+        for name, found, body in (
+            ("MAX_FRAMES", "31 frames", tiny_gif(31)),
+            ("MAX_ANIMATION_SECONDS", "1 seconds", tiny_gif(5, centiseconds=20)),
+            ("MAX_ANIMATION_PIXELS", "3120000 pixels in all frames", tiny_gif(26, 400, 300)),
+        ):
             for path in ("/enhance", "/lut"):
                 document = problem(server.client.post(path, content=body), 422, "too-many-frames")
-                assert document[name] == limit
+                assert document[name.lower()] == limits[name]
+                assert f"has {found}; {limits[name]} are accepted" in str(document["detail"])
             assert server.client.post("/enhance?first=true", content=body).status_code == 200
-    small = {"ADMISSION_MEMORY_BYTES": 8 << 20, "IMAGE_MAX_PIXELS": 200_000}
-    with serving(**small) as server:  # less than the canvas and the result take
-        many = tiny_gif(200, 400, 300)
-        problem(server.client.post("/enhance", content=many), 422, "too-much-memory")
-        assert server.client.post("/enhance", content=body).status_code == 200
+        large = tiny_gif(20, 400, 300)  # the canvas and the result take more than the memory
+        problem(server.client.post("/enhance", content=large), 422, "too-much-memory")
+        assert server.client.post("/enhance", content=animation("webp")).status_code == 200
 
 
 def test_the_deadline_ends_the_work() -> None:
