@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,6 +118,9 @@ LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 _LEVELS = np.linspace(0.0, 1.0, 256)
 
 Range = tuple[float, float]
+
+Damage = Callable[[Tensor], Tensor]
+"""Maps pixels uint8 (3, H, W) to float32 in 0..1, rounded to 8-bit levels."""
 
 
 class DegradeConfig(BaseModel):
@@ -257,6 +261,11 @@ def decode_srgb(coded: NDArray[np.float64]) -> NDArray[np.float64]:
 def encode_srgb(linear: NDArray[np.float64]) -> NDArray[np.float64]:
     """Encode sRGB, the inverse of `decode_srgb`."""
     return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+def clipped_share(image: Tensor) -> float:
+    """Return the share of pixels of uint8 (3, H, W) that have a channel within 2 of an end."""
+    return float(((image <= 2) | (image >= 253)).any(dim=0).float().mean())
 
 
 UNTOUCHED = make_degradation()

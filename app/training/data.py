@@ -208,3 +208,12 @@ def _inventory(config: PhotosConfig) -> dict[str, Row]:
         return {row["file"]: row for row in sorted(rows, key=lambda row: row["file"])}
     except OSError as error:
         raise BadParameter(f"{config.inventory}: cannot be read ({error.strerror})") from error
+
+
+def draw(count: int, size: int, seed: int, step: int) -> list[int]:
+    """Draw `size` of `count` items for a step: each once an epoch, in a new order."""
+    start = step * size
+    epochs = range(start // count, (start + size - 1) // count + 1)
+    orders = [np.random.default_rng([seed, epoch]).permutation(count) for epoch in epochs]
+    picked: list[int] = np.concatenate(orders)[start % count :][:size].tolist()
+    return picked

@@ -16,8 +16,10 @@ from app.errors import BadParameter
 from app.networks.base import ThumbnailRecipe
 from app.training.augment import (
     UNTOUCHED,
+    Damage,
     Degradation,
     DegradeConfig,
+    clipped_share,
     colours_at,
     cut_mix,
     pixel_indices,
@@ -28,7 +30,7 @@ from app.training.augment import (
     resize_square,
     to_gray,
 )
-from app.training.data import Photos, as_planes, read_photo
+from app.training.data import Photos, as_planes, draw, read_photo
 from app.training.ensemble import Teachers
 from app.training.local_light import LocalLightConfig, random_light, relight
 
@@ -65,6 +67,9 @@ class MixtureConfig(BaseModel):
         damaged: damage of those to recover.
         local: share of examples whose light differs within the image, to be recovered.
         light: the light of those.
+        inverted: share of taught examples that get the inverse of the look which the teachers
+            predict for the damaged photograph: what they take for raw, and turn into the original.
+        before_inversion: that damage, which such an example itself has not.
         taught_local: share of taught examples whose light differs within the image, too.
         antialiased: share of photographs of which the student gets an antialiased thumbnail: its
             output then hardly depends on how the thumbnail was made.
@@ -84,6 +89,8 @@ class MixtureConfig(BaseModel):
     damaged: DegradeConfig = DegradeConfig()
     local: float = Field(default=0.0, ge=0, le=1)
     light: LocalLightConfig = LocalLightConfig()
+    inverted: float = Field(default=0.0, ge=0, le=1)
+    before_inversion: DegradeConfig = DegradeConfig()
     taught_local: float = Field(default=0.0, ge=0, le=1)
     antialiased: float = Field(default=0.5, ge=0, le=1)
     cached: PositiveInt | None = None
@@ -178,8 +185,16 @@ class DistillationDataset:
                 relight(it, random_light(it, light, rng)) if rng.random() < share else it
                 for it in views
             ]
-        damages = [random_degradation(self._config.taught, rng) for _ in views]
-        return self._teach(views, damages, rng)
+        return self._teach(views, [self._make_raw_like(it, rng) for it in views], rng)
+
+    def _make_raw_like(self, view: Tensor, rng: np.random.Generator) -> Damage:
+        """Draw the damage of a taught example, uint8 (3, H, W)."""
+        config = self._config
+        if not config.inverted or rng.random() >= config.inverted:
+            return random_degradation(config.taught, rng)
+        damage, recipe = random_degradation(config.before_inversion, rng), self._teachers.thumbnail
+        small = resize_square(view, recipe.size, antialias=recipe.antialias)
+        return self._teachers.inverse(damage(small))
 
     def validation(self, files: list[Path], rng: np.random.Generator) -> dict[str, list[Batch]]:
         """Each of the photographs in three ways: untouched, to recover, and taught.
@@ -191,7 +206,7 @@ class DistillationDataset:
         for path in files:
             image = as_planes(read_photo(path))
             worse = random_degradation(damaged, rng)
-            raw = random_degradation(self._config.taught, rng)
+            raw = self._make_raw_like(image, rng)
             batches["untouched"].append(_collate([self._to_recover(image, UNTOUCHED, rng)]))
             batches["recover"].append(_collate([self._to_recover(image, worse, rng)]))
             batches["taught"].append(self._teach([image], [raw], rng))
@@ -227,9 +242,7 @@ class DistillationDataset:
             places_of(indices, size),
         )
 
-    def _teach(
-        self, views: list[Tensor], damages: list[Degradation], rng: np.random.Generator
-    ) -> Batch:
+    def _teach(self, views: list[Tensor], damages: list[Damage], rng: np.random.Generator) -> Batch:
         """Make targets of damaged views by the teachers, which get thumbnails of their own."""
         recipe = self._teachers.thumbnail
         count, side = self._colours, self._config.taught_size
@@ -256,20 +269,6 @@ class DistillationDataset:
     def _student_thumbnail(self, view: Tensor, rng: np.random.Generator) -> Tensor:
         antialias = bool(rng.random() < self._config.antialiased)
         return resize_square(view, self._thumbnail.size, antialias=antialias)
-
-
-def clipped_share(image: Tensor) -> float:
-    """Return the share of pixels of uint8 (3, H, W) that have a channel within 2 of an end."""
-    return float(((image <= 2) | (image >= 253)).any(dim=0).float().mean())
-
-
-def draw(count: int, size: int, seed: int, step: int) -> list[int]:
-    """Draw `size` of `count` items for a step: each once an epoch, in a new order."""
-    start = step * size
-    epochs = range(start // count, (start + size - 1) // count + 1)
-    orders = [np.random.default_rng([seed, epoch]).permutation(count) for epoch in epochs]
-    picked: list[int] = np.concatenate(orders)[start % count :][:size].tolist()
-    return picked
 
 
 def _mirror(batch: Batch) -> Batch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
@@ -14,8 +15,8 @@ from torch import Tensor
 
 from app.errors import BadParameter
 from app.imaging.resize import make_thumbnail
-from app.networks.base import LutBatch, ThumbnailRecipe
-from app.networks.lut_ops import apply_guard, apply_local, image_places
+from app.networks.base import LutBatch, Network, ThumbnailRecipe, identity_table
+from app.networks.lut_ops import apply_guard, apply_local, image_places, trilinear
 from app.networks.store import Model, ModelCard, ModelRegistry, read_store
 from app.policies import STORE
 from app.training.augment import colours_at
@@ -79,6 +80,33 @@ class Ensemble:
     @torch.no_grad()
     def _tables(self, thumbnails: Tensor) -> list[tuple[LutBatch, float]]:
         return [(network(thumbnails), weight) for network, weight in self._members]
+
+
+class InverseLook:
+    """The colours that a LUT maps to given ones: what an image was before it was enhanced.
+
+    Colours that the LUT does not reach become the nearest that were found.
+    """
+
+    def __init__(self, table: Tensor) -> None:
+        """Invert a LUT float32 (3, D, D, D), not clamped, on a lattice by fixed-point iteration."""
+        lattice = identity_table(_INVERSE_SIZE)
+        wanted = lattice.flatten(1).T[None]
+        colours, look = wanted, LutBatch(table[None])
+        for _ in range(_INVERSE_STEPS):
+            error = wanted - trilinear(look, colours)
+            colours = (colours + 0.5 * error).clamp(0.0, 1.0)
+        self._look = LutBatch(colours.transpose(1, 2).reshape(1, *lattice.shape))
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Map pixels uint8 (3, H, W) to float32 in 0..1, rounded to 8-bit levels."""
+        colours = pixels.flatten(1).T[None] / 255.0
+        mapped = trilinear(self._look, colours)[0].T.reshape(pixels.shape)
+        return mapped.mul(255.0).round().div(255.0)
+
+
+_INVERSE_SIZE = 17
+_INVERSE_STEPS = 40
 
 
 class _Pixelwise(NamedTuple):
@@ -164,6 +192,10 @@ class Teachers:
         weights = list(config.models.values())
         self.cards: list[ModelCard] = [model.card for model in models]
         self._ensemble = Ensemble(models, weights) if models else None
+        self._unguarded = [
+            (_without_guard(model.network), weight / sum(weights))
+            for model, weight in zip(models, weights, strict=True)
+        ]
         self.thumbnail = self._ensemble.thumbnail if self._ensemble else ThumbnailRecipe()
         self._guard = config.guard
         total = sum(weights) + sum(it.weight for it in config.pixelwise)
@@ -197,6 +229,33 @@ class Teachers:
             guarded = apply_guard(network(images), images, self._guard).clamp(0.0, 1.0)
             outputs += _at(guarded, indices) * share
         return outputs
+
+    @torch.no_grad()
+    def inverse(self, thumbnail: Tensor) -> InverseLook:
+        """Invert the look that the LUT networks predict together, without their guards.
+
+        A guard maps black and white to themselves; unguarded, these networks map the raised blacks
+        and the headroom of raw renderings to them, so the inverse has both.
+
+        Args:
+            thumbnail: float32 (3, S, S) in 0..1.
+
+        Raises:
+            BadParameter: there is no LUT network.
+        """
+        if not self._unguarded:
+            raise BadParameter("pixelwise teachers have no LUT that can be inverted")
+        tables = [network(thumbnail[None]).table[0] * share for network, share in self._unguarded]
+        return InverseLook(torch.stack(tables).sum(dim=0))
+
+
+def _without_guard(network: Network) -> Network:
+    """Copy a network, with the same weights; those that have no guard are returned unchanged."""
+    if not hasattr(network, "guard"):
+        return network
+    unguarded = copy(network)
+    setattr(unguarded, "guard", 0.0)  # noqa: B010 (modules declare no such attribute)
+    return unguarded
 
 
 def _find_models(config: TeachersConfig) -> list[Model]:

@@ -24,8 +24,8 @@ from app.training.augment import (
     resize_square,
 )
 from app.training.config import RunConfig, new_network
-from app.training.data import Pair, as_planes, find_pairs, read_photo
-from app.training.dataset import Batch, draw
+from app.training.data import Pair, as_planes, draw, find_pairs, read_photo
+from app.training.dataset import Batch
 from app.training.losses import colour_loss, monotonicity, smoothness
 from app.training.trainer import CardDraft, Trainer, export
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from app.training.augment import DegradeConfig
-from app.training.data import Photos, PhotosConfig
-from app.training.dataset import Batch, DistillationDataset, MixtureConfig, draw
+from app.training.data import Photos, PhotosConfig, draw
+from app.training.dataset import Batch, DistillationDataset, MixtureConfig
 from app.training.ensemble import Teachers, TeachersConfig
 
 DARK = DegradeConfig(exposure=(-2, -1))
@@ -46,6 +46,16 @@ def test_taught_examples_have_the_teachers_outputs(make):
     assert batch.colours.shape == batch.targets.shape == (4, 32, 3)
     assert (batch.targets >= batch.colours - 0.01).all()
     assert (batch.targets - batch.colours).mean() > 0.05
+
+
+def test_taught_examples_may_be_what_the_teachers_would_turn_into_photographs(make):
+    """Given the inverse of a teacher that brightens, examples are darker, targets as photos."""
+    plain, inverted = (make(inverted=share).batch(0) for share in (0.0, 1.0))
+
+    assert (plain.thumbnails - inverted.thumbnails).mean() > 0.05
+    assert (inverted.targets - inverted.colours).mean() > 0.05
+    # The photographs are the same, read at other pixels.
+    assert inverted.targets.mean() == pytest.approx(plain.colours.mean().item(), abs=0.05)
 
 
 def test_taught_examples_may_be_lit_locally(make):

@@ -7,13 +7,14 @@ from pydantic import ValidationError
 
 from app.errors import BadParameter, UnknownModel
 from app.imaging.resize import make_thumbnail
-from app.networks.base import ThumbnailRecipe
-from app.networks.lut_ops import apply_local
+from app.networks.base import LutBatch, ThumbnailRecipe, identity_table
+from app.networks.lut_ops import apply_local, trilinear
 from app.networks.store import Model
+from app.networks.svdlut import SvdLut
 from app.training.bpam import Bpam
 from app.training.config import new_network
-from app.training.ensemble import Ensemble, Teachers, TeachersConfig
-from tests.helpers.networks import make_network
+from app.training.ensemble import Ensemble, InverseLook, Teachers, TeachersConfig
+from tests.helpers.networks import SMALL, make_network, write_network
 
 BLACK = {
     f"model.{ending}.{kind}": torch.zeros(size)
@@ -132,3 +133,34 @@ def test_a_teacher_that_is_not_there_is_named(teacher, tmp_path):
         Teachers(TeachersConfig(store=tmp_path / "teachers", models={"wise": 1.0}))
     with pytest.raises(BadParameter, match="no models"):
         Teachers(TeachersConfig(store=tmp_path / "nowhere", models={"wise": 1.0}))
+
+
+def test_an_inverse_look_undoes_a_look():
+    """Given a LUT with more contrast, the colours it maps to those of an image are found."""
+    lattice = identity_table(17)
+    look = (lattice - 0.4) * 1.5 + 0.4  # from -0.2 to 1.3
+    pixels = torch.from_numpy(PIXELS).movedim(2, 0).contiguous()
+
+    raw = InverseLook(look)(pixels)
+
+    enhanced = trilinear(LutBatch(look[None]), raw.flatten(1).T[None])[0].T.reshape(pixels.shape)
+    assert (enhanced - pixels / 255.0).abs().max() < 0.01  # half a level of `raw`, times 1.5
+    assert 0.12 < raw.min() < 0.15  # black is raised,
+    assert 0.78 < raw.max() < 0.82  # and there is headroom
+
+
+def test_teachers_are_inverted_without_their_guard(tmp_path):
+    """Given a teacher with a guard, its inverse is that of the same network without one."""
+    looks = []
+    for guard in (0.0, 0.9):
+        torch.manual_seed(0)
+        network = SvdLut(**SMALL["svdlut"], guard=guard)
+        for parameter in network.parameters():
+            torch.nn.init.normal_(parameter, std=0.4)
+        write_network(tmp_path / str(guard), network)
+        teachers = Teachers(TeachersConfig(store=tmp_path / str(guard), models={"a": 1.0}))
+        thumbnail = torch.rand(3, 256, 256, generator=torch.Generator().manual_seed(0))
+        looks.append(teachers.inverse(thumbnail)(torch.from_numpy(PIXELS).movedim(2, 0)))
+
+    assert torch.allclose(*looks, rtol=0, atol=1.1 / 255)  # a level: rounding may differ
+    assert (looks[0] - torch.from_numpy(PIXELS).movedim(2, 0) / 255.0).abs().max() > 0.1
