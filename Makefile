@@ -116,7 +116,7 @@ sbom: .venv/server .venv/tools
 	.venv/tools/bin/cyclonedx-py environment --pyproject pyproject.toml \
 		--output-file sbom.json $(BIN)/python
 
-# Asks PyPI for known vulnerabilities of the pinned packages; fails without a response.
+# Looks up known vulnerabilities of the pinned packages on PyPI; fails without a response.
 audit: .venv/tools
 	.venv/tools/bin/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
 

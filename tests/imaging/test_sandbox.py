@@ -121,7 +121,7 @@ def test_a_deadline_ends_the_work(sandbox: Sandbox) -> None:
 def test_a_process_that_is_killed_from_outside_costs_a_retry(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """An innocent file is decoded again, once."""
+    """A file whose process is killed from outside is decoded again, once."""
     before = sandbox.outcomes
     assert sandbox.run(die_once, tmp_path / "marker") == "done"
     assert grown(sandbox, before) == {Outcome.RETRIED: 1, Outcome.OK: 1}

@@ -47,7 +47,7 @@ def test_whatever_the_weights_say_first_tables_are_smooth():
 
 
 def test_axes_without_compression_have_no_matrix():
-    """Given no S and no W, the network starts all the same, from plain LUTs."""
+    """Given no S and no W, the network starts from plain LUTs."""
     network = new_network(n=2, s=None, w=None, d=5, seed=0)
 
     assert network.strong is None

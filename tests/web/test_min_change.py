@@ -32,7 +32,7 @@ def test_x_change_is_the_mean_difference_of_the_colours(
 
 
 def test_no_strength_is_no_change(client: httpx.Client, otters: bytes) -> None:
-    """A look of strength 0 changes nothing; by default it is applied all the same."""
+    """A look of strength 0 changes nothing; by default it is applied nevertheless."""
     response = client.post("/enhance?strength=0", content=otters)
 
     assert float(response.headers["x-change"]) < 0.05
