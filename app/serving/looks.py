@@ -154,6 +154,7 @@ def adapt_look(given: Look, model: Model, prediction: Prediction) -> Look:
 
 GZIP_LEVEL = 1  # higher levels take much longer for files that are little smaller
 
+BRIEF_SIZE = 65  # points per axis, whose file takes up to half a second
 BYTES_PER_ENTRY = 160  # of the table: measured for json and spi3d, which take most
 
 Key: TypeAlias = tuple[str, LutOptions, bool]  # look token, options, whether with gzip
@@ -195,6 +196,11 @@ def export_memory(model: Model, options: LutOptions) -> int:
     return BYTES_PER_ENTRY * size**3
 
 
+def is_brief_export(model: Model, options: LutOptions) -> bool:
+    """Return whether `export_lut` takes less than a second for a look of a model."""
+    return export_memory(model, options) <= BYTES_PER_ENTRY * BRIEF_SIZE**3
+
+
 def _size_in_memory(file: ExportedLut) -> int:
     return len(file.body) + file.look.lut.nbytes
 
@@ -225,7 +231,8 @@ class LutExporter:
         """
         async with permit.within_deadline():
             memory = export_memory(look.model, options)
-            priority = priority_of(monotonic(), memory // BYTES_PER_PIXEL)
+            brief = is_brief_export(look.model, options)
+            priority = priority_of(monotonic(), memory // BYTES_PER_PIXEL, brief=brief)
             await permit.reserve_memory(memory, priority)
             rebuilt = await rebuild_look(self._models, look, with_map=True)
             file = await self.encode(permit, rebuilt, options, priority, gzipped=gzipped)

@@ -53,6 +53,11 @@ class EnhancePlan:
     enlargement: Enlargement
     memory: int
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the image is neither cleaned nor enlarged."""
+        return self.cleaners is None and not self.enlargement.models
+
 
 @dataclass(frozen=True, eq=False)
 class OpenedImage:

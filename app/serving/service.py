@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from app.imaging.decode import TruncatedPolicy
-from app.imaging.probe import probe
+from app.imaging.probe import EncodedImage, probe
 from app.imaging.sandbox import Sandbox
 from app.luts.export import LutOptions
 from app.luts.lut3d import Lut3D
@@ -21,6 +21,7 @@ from app.serving.looks import (
     LutExporter,
     adapt_look,
     check_model_of_look,
+    is_brief_export,
     rebuild_look,
     to_look,
 )
@@ -31,9 +32,11 @@ from app.serving.permit import Permit
 from app.serving.restoration import OutputLimits
 from app.serving.results import EnhancedImage, Look, PredictedLut
 from app.serving.stages import apply_and_encode, decode, decode_thumbnail
-from app.serving.thread_pool import PriorityThreadPool, priority_of
+from app.serving.thread_pool import BriefPriority, PriorityThreadPool, priority_of
 
 STUCK_FACTOR = 4  # deadlines that a call on a thread may take before it counts as stuck
+BRIEF_PIXELS = 16_000_000  # of a JPEG, which take half a second
+SANDBOX_WEIGHT = 4  # what a pixel takes in the sandbox, by what one of a JPEG takes
 
 
 class EnhancementService:
@@ -126,7 +129,7 @@ class EnhancementService:
                 check_model_of_look(self.models.registry, chosen.card, model)
                 given = await rebuild_look(self.models, read)
             probing = partial(probe, body, self._limits, self.sandbox, permit.expires_at)
-            source = await permit.run(self._workers, monotonic(), probing)
+            source = await permit.run(self._workers, BriefPriority(monotonic()), probing)
             limits = OutputLimits(self._limits, self.admission.memory_bytes)
             return OpenedImage(permit, source, chosen, given, self.models.restorers, limits)
 
@@ -138,7 +141,9 @@ class EnhancementService:
         """
         permit = plan.permit
         async with permit.within_deadline():
-            priority = priority_of(monotonic(), plan.source.all_pixels)
+            pixels = plan.source.all_pixels
+            brief = plan.is_plain and _is_brief(plan.source, pixels)
+            priority = priority_of(monotonic(), pixels, brief=brief)
             await permit.reserve_memory(plan.memory, priority)
             decoding = partial(decode, plan)
             decoded = await permit.run_stage(self._workers, priority, "decode", decoding)
@@ -179,7 +184,8 @@ class EnhancementService:
             recipe = opened.model.card.thumbnail
             animated = source.header.animation is not None
             pixels = source.all_pixels if animated else source.thumbnail_pixels(recipe.size)
-            priority = priority_of(monotonic(), pixels)
+            brief = _is_brief(source, pixels) and is_brief_export(opened.model, options)
+            priority = priority_of(monotonic(), pixels, brief=brief)
             await permit.reserve_memory(opened.predict_memory(options), priority)
             decoding = partial(decode_thumbnail, source, recipe, truncated)
             thumbnail, notes = await permit.run_stage(self._workers, priority, "decode", decoding)
@@ -199,6 +205,12 @@ class EnhancementService:
         if given is not None:
             return adapt_look(given, model, prediction)
         return to_look(model, prediction.code, prediction.lut)
+
+
+def _is_brief(source: EncodedImage, pixels: int) -> bool:
+    """Return whether it takes about a second at most to decode and to encode so many pixels."""
+    weight = 1 if source.sandbox is None else SANDBOX_WEIGHT
+    return weight * pixels <= BRIEF_PIXELS
 
 
 async def enhance_file(

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from functools import partial
+from heapq import heapify, heappop, heappush
 from itertools import count
 from math import inf
-from queue import PriorityQueue
-from threading import Thread, get_ident
+from threading import Condition, Lock, Thread, get_ident
 from time import monotonic
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
@@ -22,9 +22,15 @@ T = TypeVar("T")
 
 AGING_PER_PIXEL = 100e-9  # seconds per pixel: about eight times the work on one core
 NICENESS = 10  # of the threads, above the process's own
+LONG = 0.5  # seconds; a brief call does not wait for calls that already take longer
+_POLL = 0.1  # seconds between looks at the calls that run, while a brief call waits for them
 
 
-def priority_of(arrived: float, pixels: int) -> float:
+class BriefPriority(float):
+    """The priority of a call that takes about a second at most."""
+
+
+def priority_of(arrived: float, pixels: int, *, brief: bool = False) -> float:
     """Return the priority of an image; smaller is earlier.
 
     An image is overtaken only by smaller ones that arrive less than AGING_PER_PIXEL * pixels
@@ -34,8 +40,10 @@ def priority_of(arrived: float, pixels: int) -> float:
     Args:
         arrived: seconds, on any clock that does not jump.
         pixels: how many pixels are to be processed.
+        brief: whether that takes about a second at most.
     """
-    return arrived + AGING_PER_PIXEL * pixels
+    priority = arrived + AGING_PER_PIXEL * pixels
+    return BriefPriority(priority) if brief else priority
 
 
 class _Call(Future[R]):
@@ -81,19 +89,29 @@ async def run_in_daemon(function: Callable[[], R]) -> R:
 class PriorityThreadPool:
     """Threads that run blocking calls in the order of their priorities.
 
+    One further thread runs brief calls (see `BriefPriority`), one at a time, while all others run
+    calls that take long: a few large images must not stop the service for small ones.
+
     An async context manager: entering starts the threads; leaving runs the calls that were
     submitted, and ends the threads.
     """
 
     def __init__(self, threads: int) -> None:
-        # Priority and number: among equals, first come, first served.
-        self._calls: PriorityQueue[tuple[float, int, _Call[Any] | None]] = PriorityQueue()
+        # A heap of priority and number: among equals, first come, first served.
+        self._calls: list[tuple[float, int, _Call[Any]]] = []
         self._numbers = count()
         self._begun: dict[int, float] = {}  # of the calls that run, by thread
+        self._closed = False
+        lock = Lock()
+        self._submitted = Condition(lock)
+        self._brief = Condition(lock)  # a brief call waits, and no thread is idle
+        self._polling = False
+        self._size = threads
+        works = [*[self._work] * threads, self._work_beside]
         self._threads = [
             # A process that ends without leaving does not wait for them.
-            Thread(target=self._work, name=f"worker-{number}", daemon=True)
-            for number in range(threads)
+            Thread(target=work, name=f"worker-{number}", daemon=True)
+            for number, work in enumerate(works)
         ]
 
     async def __aenter__(self) -> Self:
@@ -107,8 +125,10 @@ class PriorityThreadPool:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for _ in self._threads:
-            self._calls.put((inf, next(self._numbers), None))
+        with self._submitted:
+            self._closed = True
+            self._submitted.notify_all()
+            self._brief.notify_all()
         for thread in self._threads:
             thread.join()
 
@@ -117,7 +137,10 @@ class PriorityThreadPool:
     ) -> Future[R]:
         """Run a function on a thread; a call that is cancelled before its turn is not run."""
         call = _Call(partial(function, *args, **kwargs))
-        self._calls.put((priority, next(self._numbers), call))
+        with self._submitted:
+            heappush(self._calls, (priority, next(self._numbers), call))
+            self._submitted.notify()
+            self._notify_brief()
         return call
 
     @property
@@ -152,11 +175,62 @@ class PriorityThreadPool:
 
     def _work(self) -> None:
         _lower_priority()
-        while (call := self._calls.get()[2]) is not None:
-            self._begun[get_ident()] = monotonic()
-            call.run()
-            del self._begun[get_ident()]
+        while (call := self._next()) is not None:
+            self._run(call)
             del call  # it holds the result, which may be an image
+
+    def _work_beside(self) -> None:
+        _lower_priority()
+        while (call := self._next_brief()) is not None:
+            self._run(call)
+            del call
+
+    def _run(self, call: _Call[Any]) -> None:
+        call.run()
+        del self._begun[get_ident()]
+
+    def _next(self) -> _Call[Any] | None:
+        """Wait for the call that is next, and note its begin; None when the pool ends."""
+        with self._submitted:
+            self._submitted.wait_for(lambda: self._calls or self._closed)
+            if not self._calls:
+                return None
+            _, _, call = heappop(self._calls)
+            self._begun[get_ident()] = monotonic()
+            self._notify_brief()
+            return call
+
+    def _next_brief(self) -> _Call[Any] | None:
+        """Wait for a brief call that all other threads keep waiting; None when the pool ends."""
+        with self._brief:
+            while not self._closed:
+                brief = min(filter(_is_brief, self._calls), default=None)
+                if brief is not None and self._all_take_long():
+                    self._calls.remove(brief)
+                    heapify(self._calls)
+                    self._begun[get_ident()] = monotonic()
+                    return brief[2]
+                self._polling = brief is not None
+                self._brief.wait(_POLL if self._polling else None)
+            return None
+
+    def _notify_brief(self) -> None:
+        """Wake the further thread if it sleeps, no other thread is idle, and a brief call waits."""
+        if (
+            not self._polling
+            and len(self._begun) >= self._size
+            and any(map(_is_brief, self._calls))
+        ):
+            self._brief.notify()
+
+    def _all_take_long(self) -> bool:
+        """Return whether every thread has run its call for longer than `LONG`."""
+        begun = list(self._begun.copy().values())
+        return len(begun) >= self._size and max(begun) < monotonic() - LONG
+
+
+def _is_brief(entry: tuple[float, int, _Call[Any]]) -> bool:
+    return isinstance(entry[0], BriefPriority)
 
 
 def _lower_priority() -> None:

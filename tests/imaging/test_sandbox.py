@@ -68,6 +68,11 @@ def test_results_and_errors_come_back(sandbox: Sandbox) -> None:
     assert sandbox.seconds > seconds
 
 
+def test_processes_give_way_to_the_service(sandbox: Sandbox) -> None:
+    """What is decoded there starves neither the event loop nor images beside it."""
+    assert all(os.getpriority(os.PRIO_PROCESS, it) >= 10 for it in sandbox.processes)
+
+
 def test_arrays_come_back_writable(sandbox: Sandbox) -> None:
     """Arrays lie in shared memory; nobody else writes there, so they may be changed."""
     for shape in ([5, 7, 3], [1], [300, 500], [0, 3]):

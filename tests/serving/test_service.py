@@ -35,6 +35,7 @@ from app.serving.options import EnhanceOptions, PredictLutOptions, choose_format
 from app.serving.results import STAGES, EnhancedImage, ExportedLut
 from app.serving.service import EnhancementService, enhance_file, predict_lut_of_file
 from app.settings import Settings
+from tests.helpers.files import saved, scene
 from tests.helpers.networks import make_network
 from tests.helpers.service import GatedDevice, get_lut
 from tests.helpers.waiting import until
@@ -92,6 +93,23 @@ async def test_the_result_holds_its_timings(service: EnhancementService, photo: 
     assert 0 <= enhanced.timings.queue <= enhanced.timings.total
     predicted = await predict_lut_of_file(service, photo, PredictLutOptions())
     assert set(predicted.timings.seconds) == {"decode", "predict", "encode"}
+
+
+async def test_a_photograph_does_not_wait_for_large_images(
+    photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one occupies the only thread, the LUT of another image is predicted."""
+    monkeypatch.setattr("app.serving.service.BRIEF_PIXELS", 100_000)
+    small, device = saved(scene(200, 200), "JPEG"), GatedDevice()
+    async with create_service(Settings(), threads=1, device=device) as service:
+        await service.models.wait_until_warm()
+        device.close_gate()
+        waiting = asyncio.create_task(enhance(service, photo))
+        await device.wait_until_reached()
+        assert (await predict(service, small)).body
+        assert not waiting.done()
+        device.open_gate()
+        await waiting
 
 
 async def test_the_tables_of_local_looks_are_charged(

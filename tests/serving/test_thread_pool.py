@@ -9,12 +9,19 @@ import threading
 import weakref
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
+from time import monotonic
 from typing import Any
 
 import numpy as np
 import pytest
 
-from app.serving.thread_pool import NICENESS, PriorityThreadPool, priority_of
+from app.serving.thread_pool import (
+    LONG,
+    NICENESS,
+    BriefPriority,
+    PriorityThreadPool,
+    priority_of,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -88,6 +95,31 @@ def test_a_small_photograph_overtakes_for_a_while() -> None:
     """A megapixel goes before 24 that came a second earlier, but not before last minute's."""
     assert priority_of(11.0, MEGAPIXEL) < priority_of(10.0, 24 * MEGAPIXEL)
     assert priority_of(70.0, MEGAPIXEL) > priority_of(10.0, 24 * MEGAPIXEL)
+
+
+async def test_a_brief_call_does_not_wait_for_long_ones(two: PriorityThreadPool) -> None:
+    """One at a time runs beside them, the earliest first; other calls wait for a thread."""
+    (first, leave), (second, leave_too) = await occupy(two), await occupy(two)
+    order: list[str] = []
+    waiting = two.submit(0.0, order.append, "long")
+    brief = [two.submit(BriefPriority(at), order.append, str(at)) for at in (2.0, 1.0, 3.0)]
+    begun = monotonic()
+    await asyncio.wait_for(asyncio.gather(*map(asyncio.wrap_future, brief)), 60)
+    assert order == ["1.0", "2.0", "3.0"]
+    assert monotonic() - begun > 0.5 * LONG
+    assert not waiting.done()
+    leave.set()
+    leave_too.set()
+    await asyncio.gather(*map(asyncio.wrap_future, (first, second, waiting)))
+    assert order[-1] == "long"
+
+
+def test_the_priority_of_a_brief_call_is_that_of_others() -> None:
+    """It counts beside it that the call is brief."""
+    brief = priority_of(10.0, MEGAPIXEL, brief=True)
+    assert brief == priority_of(10.0, MEGAPIXEL)
+    assert isinstance(brief, BriefPriority)
+    assert not isinstance(priority_of(10.0, MEGAPIXEL), BriefPriority)
 
 
 async def test_a_call_that_is_cancelled_before_its_turn_is_dropped(
