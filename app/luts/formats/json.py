@@ -11,6 +11,8 @@ from app.errors import BadLutFile
 from app.luts.formats.base import LutCodec, LutLayout, LutMetadata
 from app.luts.lut3d import Lut3D
 
+_ROWS = 1 << 14  # of the table, which take a few milliseconds
+
 
 def write_json(lut: Lut3D, metadata: LutMetadata, _: LutLayout) -> bytes:
     """Write a JSON object: the metadata, `size`, `order`, and `table` as rows of [r, g, b].
@@ -22,9 +24,17 @@ def write_json(lut: Lut3D, metadata: LutMetadata, _: LutLayout) -> bytes:
     document = asdict(metadata) | {
         "size": lut.size,
         "order": "rows of [r, g, b], red fastest, as in a .cube file",
-        "table": np.ascontiguousarray(lut.table.reshape(-1, 3)),
     }
-    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    rows = np.ascontiguousarray(lut.table.reshape(-1, 3))
+    # A part at a time: orjson holds up all other threads while it writes.
+    parts = [
+        orjson.dumps(rows[at : at + _ROWS], option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
+        for at in range(0, len(rows), _ROWS)
+    ]
+    head = orjson.dumps(document).removesuffix(b"}") + b',"table":['
+    separated = (piece for part in parts for piece in (b",", part))
+    next(separated)
+    return b"".join((head, *separated, b"]}"))
 
 
 def read_json(data: bytes) -> Lut3D:
