@@ -252,7 +252,7 @@ class Limits(Policy):
         description="Images of more than 4 megapixels are rejected if they have more pixels than "
         "this for each byte of the file: a body of a kilobyte must not occupy the service for "
         "seconds. Photographs have at most about 200. Scans of 1, 2 or 4 bits may have 8, 4 or 2 "
-        "times as many.",
+        "times as many. The frames of an animation count together.",
     )
     max_frames: PositiveInt = Field(
         default=2000,

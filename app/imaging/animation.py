@@ -9,15 +9,16 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as PilImage
 
 from app.errors import BadParameter, DamagedImage, TooManyFrames
 from app.imaging.codecs import ImageFormat
 from app.imaging.codecs.base import AnimationCodec
-from app.imaging.codecs.frames import AnimationSettings, Frame, check_length, compose
+from app.imaging.codecs.frames import AnimationSettings, Frame, Rgba, check_length, compose
 from app.imaging.colour import srgb_profile
 from app.imaging.decode import check_thumbnail, to_image
 from app.imaging.metadata import MetadataPolicy, filter_metadata, reset_orientation
-from app.imaging.probe import EncodedImage, decode_errors
+from app.imaging.probe import ANY_BODY_PIXELS, EncodedImage, decode_errors, pixels_per_byte
 from app.imaging.raster import Animation, Image, Metadata, Raster, Samples
 from app.imaging.resize import fit, make_thumbnail
 from app.policies import Limits
@@ -78,9 +79,12 @@ def check_animation(source: EncodedImage, limits: Limits) -> None:
         TooManyFrames: the message names the limit.
     """
     animation = _animation_of(source)
+    length = len(source.body)
+    by_length = ANY_BODY_PIXELS + pixels_per_byte(source, limits) * length
     for what, size, most in (
         ("frames", animation.frames, limits.max_frames),
         ("pixels in all frames", source.all_pixels, limits.max_animation_pixels),
+        (f"pixels in all frames and {length} bytes", source.all_pixels, by_length),
         ("seconds", animation.seconds, limits.max_animation_seconds),
     ):
         if size > most:
@@ -132,14 +136,21 @@ def convert_animation(
 
 def _find_representative(source: EncodedImage, size: int, antialias: bool) -> Representative:
     small, opaque = [], True
-    for image, _ in _shown_frames(source):
-        thumbnail = make_thumbnail(image.pixels, _SMALL, antialias=True)
-        small.append(np.rint(thumbnail * 255).astype(np.uint8))
-        opaque = opaque and (image.alpha is None or bool(image.alpha.min() == 255))
+    for canvas, _ in _canvases(source):
+        small.append(_reduce(canvas))
+        opaque = opaque and bool(canvas[..., 3].min() == 255)
     median = np.median(np.stack(small), axis=0)
     chosen = int(np.argmin([np.abs(frame - median).mean() for frame in small]))
-    image = next(image for index, (image, _) in enumerate(_shown_frames(source)) if index == chosen)
-    return Representative(make_thumbnail(image.pixels, size, antialias), opaque)
+    canvas = next(canvas for index, (canvas, _) in enumerate(_canvases(source)) if index == chosen)
+    return Representative(make_thumbnail(_show(source, canvas).pixels, size, antialias), opaque)
+
+
+def _reduce(canvas: Rgba) -> NDArray[np.uint8]:
+    """Reduce the stored colours of a frame to a square of `_SMALL` pixels, whatever its alpha."""
+    height, width, _ = canvas.shape
+    image = PilImage.frombuffer("RGBX", (width, height), canvas, "raw", "RGBX", 0, 1)  # no copy
+    small = image.resize((_SMALL, _SMALL), PilImage.Resampling.BILINEAR, reducing_gap=2.0)
+    return np.asarray(small)[..., :3]
 
 
 def _convert(
@@ -187,17 +198,32 @@ def _shown_frames(source: EncodedImage) -> Iterator[tuple[Image, Fraction]]:
     Raises:
         DamagedImage: a frame cannot be decoded.
     """
-    header = source.header
-    plain = replace(source, header=replace(header, metadata=Metadata()))  # which each would parse
+    for canvas, seconds in _canvases(source):
+        yield _show(source, canvas), seconds
+
+
+def _canvases(source: EncodedImage) -> Iterator[tuple[Rgba, Fraction]]:
+    """Yield each frame as it is stored, and its duration; see `compose`.
+
+    Raises:
+        DamagedImage: a frame cannot be decoded.
+    """
     count = 0
     with decode_errors(source.format):
         stored = _codec_of(source.format).read(source.body)
-        for canvas, seconds in compose(stored, header.width, header.height):
-            raster = Raster(canvas[..., :3].copy(), "rgb", canvas[..., 3].copy())
-            yield to_image(plain, raster), seconds
+        for canvas, seconds in compose(stored, source.header.width, source.header.height):
+            yield canvas, seconds
             count += 1
     if count != _animation_of(source).frames:
         raise DamagedImage(f"The {source.format.name} has fewer frames than its header states.")
+
+
+def _show(source: EncodedImage, canvas: Rgba) -> Image:
+    """Convert a frame to upright sRGB, without the metadata that all frames share."""
+    plain = replace(source, header=replace(source.header, metadata=Metadata()))
+    raster = Raster(canvas[..., :3].copy(), "rgb", canvas[..., 3].copy())
+    with decode_errors(source.format):
+        return to_image(plain, raster)
 
 
 def _codec_of(image_format: ImageFormat) -> AnimationCodec:

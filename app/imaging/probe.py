@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import logging
 import math
 from collections.abc import Callable, Iterator
@@ -11,7 +10,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
-import puremagic
 from PIL.Image import DecompressionBombError
 
 from app.errors import (
@@ -24,6 +22,7 @@ from app.errors import (
 )
 from app.imaging.codecs import ImageFormat, detect_format
 from app.imaging.colour import LARGEST_SRGB, is_srgb
+from app.imaging.guess import guess_type
 from app.imaging.raster import FormatError, Header
 from app.imaging.sandbox import Budget, Sandbox, run_in
 from app.policies import Limits
@@ -45,7 +44,7 @@ _FRAME_BYTES = 2048  # that the container of a frame takes at most, with a palet
 _BODY_COPIES = 3  # sent to the sandbox, received there, and read by a library
 _ALLOWANCE = 1.5  # address space for each byte of the peak: decoders reserve skipped parts, too
 _SLACK = 128 << 20  # bytes for the working memory of decoders
-_ANY_BODY_PIXELS = 4_000_000  # that a body of any length may have
+ANY_BODY_PIXELS = 4_000_000  # that a body of any length may have
 _BASE_CPU_SECONDS = 1.0
 _CPU_SECONDS_A_MEGAPIXEL = 0.5  # the slowest kind of image, 16 bits with a wide gamut, takes 0.25
 _HEADER_BUDGET = Budget(memory=256 << 20, cpu_seconds=1.0)
@@ -209,9 +208,8 @@ def _check(source: EncodedImage, limits: Limits) -> None:
             f"{limits.max_pixels} are accepted.",
             max_pixels=limits.max_pixels,
         )
-    # Scans in black and white are dense: an empty page has thousands of pixels in a byte.
-    per_byte = limits.max_pixels_per_byte * max(1, 8 // max(1, header.bits))
-    if source.pixels > _ANY_BODY_PIXELS + per_byte * len(source.body):
+    per_byte = pixels_per_byte(source, limits)
+    if source.pixels > ANY_BODY_PIXELS + per_byte * len(source.body):
         raise TooManyPixels(
             f"The {name} has {source.width} × {source.height} pixels in {len(source.body)} bytes; "
             f"{per_byte} pixels are accepted for each byte.",
@@ -224,6 +222,14 @@ def _check(source: EncodedImage, limits: Limits) -> None:
             "and AVIF of 8 bits; send one image.",
             frames=header.frames,
         )
+
+
+def pixels_per_byte(source: EncodedImage, limits: Limits) -> int:
+    """Return how many pixels are accepted for each byte of a file.
+
+    Scans in black and white are dense: an empty page has thousands of pixels in a byte.
+    """
+    return limits.max_pixels_per_byte * max(1, 8 // max(1, source.header.bits))
 
 
 def _check_blocks(source: EncodedImage, limits: Limits) -> None:
@@ -249,28 +255,7 @@ def _not_an_image(body: bytes, image_format: ImageFormat | None) -> NotAnImage:
         name = "HEIC or HEIF" if image_format is ImageFormat.HEIF else image_format.name
         detail = f"This is a {name}, and the server was installed without the extra `{extra}`."
         return NotAnImage(detail, accepted=accepted)
-    return NotAnImage(
-        f"The body is {_guess_type(body)}, which is not read here.", accepted=accepted
-    )
-
-
-def _guess_type(body: bytes) -> str:
-    head = body[:4096]
-    try:
-        guess = puremagic.magic_string(head)[0]
-    # Its table of formats meets bytes of every kind, and it lets their exceptions through.
-    except Exception:
-        return "text" if _is_text(head) else "of no known type"
-    return f"probably {guess.name} ({guess.mime_type or guess.extension})"
-
-
-def _is_text(head: bytes) -> bool:
-    """Such as an image in base64 or JSON, which is sent by mistake."""
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(head)  # the last character may be cut
-    except UnicodeDecodeError:
-        return False
-    return b"\0" not in head
+    return NotAnImage(f"The body is {guess_type(body)}, which is not read here.", accepted=accepted)
 
 
 @contextmanager

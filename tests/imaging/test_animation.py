@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from fractions import Fraction
+from math import isqrt
 from pathlib import Path
 
 import numpy as np
@@ -409,6 +410,16 @@ def test_tiny_frames_on_a_giant_canvas() -> None:
         check_animation(probed, Limits())
     with pytest.raises(TooManyPixels):
         probe(tiny_gif(2, 65_000, 65_000), Limits())
+
+
+@pytest.mark.parametrize("frames", [1999, 100])
+def test_frames_count_by_the_length_of_the_file(frames: int) -> None:
+    """A few kilobytes must not take the time of hundreds of megapixels."""
+    side = isqrt(400_000_000 // frames) - 1
+    probed = probe(tiny_gif(frames, side, side), Limits())
+    with pytest.raises(TooManyFrames, match=f"{len(probed.body)} bytes"):
+        check_animation(probed, Limits())
+    check_animation(probed, Limits(max_pixels_per_byte=1_000_000))
 
 
 def test_frames_beyond_the_screen_of_a_gif_are_cut() -> None:
