@@ -106,9 +106,9 @@ def _one_strip(compression: int, data: bytes, *, depth: int = 1, tile: int = 0) 
     return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory
 
 
-def _many_pieces(width: int, height: int, *, tiles: bool) -> bytes:
+def _many_pieces(width: int, height: int, *, tiles: bool, padding: int = 0) -> bytes:
     """Return a TIFF of strips or tiles of one pixel each, which share their bytes."""
-    count, piece = width * height, zlib.compress(b"\x80")
+    count, piece = width * height, zlib.compress(b"\x80") + bytes(padding)
     piece += bytes(len(piece) % 2)
     places = 8 + len(piece)
     offset, length = (324, 325) if tiles else (273, 279)
@@ -306,6 +306,7 @@ HOSTILE_FILES: dict[str, Callable[[], bytes]] = {
     # Parts that cost time however small they are.
     "strips.tif": lambda: _many_pieces(1, 500_000, tiles=False),
     "tiles.tif": lambda: _many_pieces(700, 700, tiles=True),
+    "shared.tif": lambda: _many_pieces(1, 60_000, tiles=False, padding=1_000_000),
     "boxes.avif": lambda: _many_boxes(saved(scene(), "AVIF")),
     "boxes.heic": lambda: _many_boxes(heic([scene()])),
     "boxes.jxl": lambda: _JXL + box(b"free", b"") * 2_000_000,

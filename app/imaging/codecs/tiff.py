@@ -33,7 +33,15 @@ from app.imaging.exif import (
     from_tiff,
 )
 from app.imaging.metadata import read_orientation
-from app.imaging.raster import ColourSpace, EncodeSettings, Header, Metadata, Raster, Samples
+from app.imaging.raster import (
+    ColourSpace,
+    EncodeSettings,
+    FormatError,
+    Header,
+    Metadata,
+    Raster,
+    Samples,
+)
 
 _SAMPLE_FORMAT, _XMP, _ICC, _DNG_VERSION = 339, 700, 34675, 50706
 _ROWS_PER_STRIP = 64
@@ -52,6 +60,7 @@ _PALETTE_LAYOUTS = {
 _LARGEST_TILE = 1 << 24  # pixels; a tile is decoded whole, however little of it is shown
 _MAX_SAMPLES = 5  # of a pixel
 _MAX_SEGMENTS = 1 << 16  # strips or tiles, each of which costs time however small it is
+_MAX_READ = 1 << 30  # bytes of all strips or tiles together, which may lie in the same place
 # The compressions of photographs and scans. Each further codec is a further decoder of untrusted
 # bytes.
 _COMPRESSIONS = frozenset(
@@ -182,6 +191,10 @@ def _check_page(page: TiffPage) -> None:
     segments = max(len(page.dataoffsets), prod(page.chunked))
     if segments > _MAX_SEGMENTS:
         raise NotAnImage(f"A TIFF of {segments} strips or tiles is not supported.")
+    size = page.parent.filehandle.size
+    places = zip(page.dataoffsets, page.databytecounts, strict=False)
+    if sum(min(length, max(0, size - at)) for at, length in places) > _MAX_READ:
+        raise FormatError("its strips or tiles have many times the bytes of the file")
 
 
 def _check_layout(page: TiffPage, space: ColourSpace) -> None:
