@@ -99,6 +99,13 @@ compare: .venv/dev
 	$(BIN)/clut-enhance compare app/training/recipes/compare.toml \
 		--photos $(PHOTOS) --teachers $(TEACHERS) --pairs $(PAIRS)
 
+# Trains the embedded network `default`: docs/training.md, "Making it again".
+.PHONY: train-default
+
+train-default: .venv/dev
+	$(BIN)/clut-enhance distil app/training/recipes/default-start.toml
+	$(BIN)/clut-enhance distil app/training/recipes/default.toml
+
 # Updates the hashes after a change of constraints.txt.
 lock: .venv/tools
 	echo torch > .venv/unlocked
