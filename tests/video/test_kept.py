@@ -26,6 +26,7 @@ from tests.helpers.videos import (
     TO_BT709,
     decode,
     enhance,
+    frame_times,
     packet_hashes,
     probe,
     reject,
@@ -214,6 +215,18 @@ def test_encoders_that_lose_frames(
     with pytest.raises(BadVideo, match=r"the encoder lost \d+ of \d+ frames"):
         enhance_video(rich, tmp_path / "out.mkv", options, Settings.from_environment())
     assert not (tmp_path / "out.mkv").exists()
+
+
+@pytest.mark.parametrize("preset", range(9, 14))
+def test_fast_presets_of_av1(preset: int, shots: NDArray[np.uint8], tmp_path: Path) -> None:
+    """They return all frames, however these are spaced."""
+    uneven = ("-vf", "setpts='(N+0.4*sin(N))/25/TB+gte(N,20)*0.7/TB'", "-vsync", "vfr")
+    small = np.ascontiguousarray(shots[:45, :96, :160])
+    source = write_clip(tmp_path / "in.mp4", small, *uneven, *FAST, "-enc_time_base", "1/1000")
+    options = VideoOptions(codec=Codec.AV1, preset=str(preset), strength=0)
+    enhance_video(source, tmp_path / "out.mp4", options, Settings.from_environment())
+    assert frame_times(tmp_path / "out.mp4") == pytest.approx(frame_times(source), abs=0.0015)
+    assert len(frame_times(source)) == 45
 
 
 def test_webm_holds_av1(rich: Path) -> None:
