@@ -27,9 +27,8 @@ KNOTS = (*(f"jpeg{quality:g}" for quality in QUALITIES), "noise")
 # Damage that `auto` treats: no held-out photograph lost by its treatment.
 _VISIBLE_QUALITY = 92.0  # from which artefacts of JPEG are invisible
 _VISIBLE_NOISE = 2.5
-_WHITE = 1.6  # times as much in the coarser band: noise has 1.1 to 1.5 there, texture from 2.1
-_FINE_QUALITY = 72.0  # from which smooth images have no artefacts
-_SMOOTH = 0.6  # levels of detail
+_WHITE = 0.9, 1.6  # times as much in the coarser band: dither has less, texture from 2.1
+_DETAIL = 0.2  # levels, which plain drawings and blurred skies do not reach
 
 _QUIET = 2.0  # noise that is not told from texture, in 8-bit levels
 _FULL = 6.0  # noise that the tables of noise were made for
@@ -77,10 +76,8 @@ def certain_damage(quality: float | None, bands: Bands) -> Damage:
         quality: of the JPEG, or None.
         bands: of its pixels.
     """
-    smooth = bands.detail < _SMOOTH
-    limit = _FINE_QUALITY if smooth else _VISIBLE_QUALITY
-    compressed = quality is not None and quality < limit
-    noisy = bands.noise >= _VISIBLE_NOISE and bands.coarse <= _WHITE
+    compressed = quality is not None and quality < _VISIBLE_QUALITY and bands.detail >= _DETAIL
+    noisy = bands.noise >= _VISIBLE_NOISE and _WHITE[0] <= bands.coarse <= _WHITE[1]
     return Damage(quality if compressed else None, bands.noise if noisy else 0.0)
 
 

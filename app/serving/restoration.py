@@ -114,21 +114,23 @@ class Enlargement:
 def plan_enlargement(restorers: Restorers, factor: float) -> Enlargement:
     """Choose the models for a factor.
 
-    A model of just that scale is preferred, then one for any scale, then the shortest chain of
-    models that exceeds the factor the least; its result is reduced.
+    For a whole factor, a model of just that scale is preferred; for a fraction, one for any scale.
+    Next is the shortest chain of models that exceeds the factor the least; its result is reduced.
 
     Raises:
         BadParameter: no chain of models is large enough.
     """
     if factor == 1:
         return Enlargement(factor)
-    exact = restorers.find(int(factor)) if factor == int(factor) else None
-    if found := exact or restorers.find(None):
+    any_scale = restorers.find(None)
+    if found := restorers.find(int(factor)) if factor == int(factor) else any_scale:
         return Enlargement(factor, (found,))
     single = [model for scale in (2, 3, 4) if (model := restorers.find(scale))]
     chains = [chain for count in (1, 2) for chain in product(single, repeat=count)]
     plans = [Enlargement(factor, chain) for chain in chains]
     enough = [plan for plan in plans if plan.computed >= factor]
+    if not enough and any_scale is not None:
+        return Enlargement(factor, (any_scale,))
     if not enough:
         raise BadParameter(f"upscale={factor:g} needs a restoration model, and none is installed.")
     return min(enough, key=lambda plan: (plan.computed, len(plan.models)))

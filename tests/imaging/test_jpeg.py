@@ -277,3 +277,17 @@ def test_the_quality_is_read_from_the_tables(quality: int, mode: str) -> None:
     PilImage.new(mode, (16, 16)).save(file, "JPEG", quality=quality)
     found = source(file.getvalue()).header.quality
     assert found == pytest.approx(quality, abs=8 if quality == 5 else 1)
+
+
+@pytest.mark.parametrize(("low", "high", "expected"), [(1, 3, 50), (3, 1, 45), (2, 2, 25)])
+def test_the_milder_frequencies_determine_the_quality(low: int, high: int, expected: int) -> None:
+    """Tables of another shape than libjpeg's are not taken for stronger damage than they do."""
+    file = BytesIO()
+    PilImage.new("L", (16, 16)).save(file, "JPEG", quality=50)
+    table = np.array(PilImage.open(file).quantization[0]).reshape(8, 8)
+    near = np.add.outer(range(8), range(8)) < 5  # the first 15 in zigzag order
+    steps = (table * np.where(near, low, high)).clip(1, 255).ravel().tolist()
+    other = BytesIO()
+    PilImage.new("L", (16, 16)).save(other, "JPEG", qtables=[steps])
+    found = source(other.getvalue()).header.quality
+    assert found == pytest.approx(expected, abs=3)

@@ -109,11 +109,12 @@ def test_detail_is_the_mean_of_the_whole_image() -> None:
     [
         (91, Bands(0, 1, 1), Damage(91, 0)),
         (92, Bands(0, 1, 1), Damage(None, 0)),
-        (70, Bands(0, 1, 0.1), Damage(70, 0)),  # blocks in a smooth sky
-        (75, Bands(0, 1, 0.1), Damage(None, 0)),
+        (75, Bands(0, 1, 0.2), Damage(75, 0)),
+        (30, Bands(0, 1, 0.19), Damage(None, 0)),  # a plain drawing
         (None, Bands(2.5, 1.5, 2), Damage(None, 2.5)),
         (None, Bands(2.4, 1.5, 2), Damage(None, 0)),
         (None, Bands(9, 1.7, 9), Damage(None, 0)),
+        (None, Bands(9, 0.8, 9), Damage(None, 0)),  # dither
         (50, Bands(9, 1.7, 9), Damage(50, 0)),
         (95, Bands(5, 1, 5), Damage(None, 5)),
     ],
@@ -121,7 +122,7 @@ def test_detail_is_the_mean_of_the_whole_image() -> None:
 def test_only_certain_damage_is_treated(
     quality: float | None, bands: Bands, damage: Damage
 ) -> None:
-    """High qualities, smooth images and texture are left alone."""
+    """High qualities, plain drawings, texture and dither are left alone."""
     assert certain_damage(quality, bands) == damage
 
 

@@ -12,6 +12,8 @@ import torch
 
 from app.errors import BadModel, UnknownModel
 from app.networks.store import read_store
+from app.policies import STORE
+from app.restoration.cleaning import KNOTS, Damage
 from app.restoration.methods import import_tables
 from app.restoration.published_files import Imported, read_tensors
 from app.restoration.store import read_restorer, read_restorers, write_restorer
@@ -169,3 +171,15 @@ def test_a_hostile_file_runs_nothing(tmp_path: Path) -> None:
     with pytest.raises(BadModel, match="cannot be read"):
         read_tensors(path)
     assert not victim.exists()
+
+
+@pytest.mark.parametrize("knot", KNOTS)
+def test_the_embedded_cleaners_leave_areas_of_one_level(knot: str) -> None:
+    """Skies, black borders and white pages stay as they are, whatever the damage."""
+    quality = float(knot.removeprefix("jpeg")) if knot.startswith("jpeg") else None
+    damage = Damage(quality, 0.0 if quality else 6.0)
+    chosen = read_restorers(STORE).cleaners.for_damage(damage)
+    assert [planes for planes, _ in chosen] == (["luma"] if quality else ["luma", "chroma"])
+    for _, model in chosen:
+        for level in range(256):
+            assert (model.run(np.full((1, 5, 5), level, np.uint8)) == level).all()

@@ -204,7 +204,8 @@ async def test_a_reload_finds_new_models(tmp_path: Path) -> None:
         ((2, 3, 4), 3, "3"),
         ((2, 3, 4), 2.5, "3"),
         ((2, 4), 3, "4"),
-        ((2, None), 3, "any"),
+        ((2, None), 3, "2 2"),
+        ((None,), 3, "any"),
         ((2, None), 1.5, "any"),
         ((2, None), 2, "2"),
         ((2,), 4, "2 2"),
@@ -215,7 +216,7 @@ async def test_a_reload_finds_new_models(tmp_path: Path) -> None:
 def test_models_are_chosen(
     tmp_path: Path, scales: tuple[int | None, ...], factor: float, expected: str
 ) -> None:
-    """The exact scale, then any scale, then the shortest chain that is large enough."""
+    """The exact scale, or for fractions any scale, then the shortest chain that is large enough."""
     restorers = read_restorers(make_store(tmp_path / "store", *scales))
     models = plan_enlargement(restorers, factor).models
     assert " ".join(it.card.name.removeprefix("tiny-") for it in models) == expected

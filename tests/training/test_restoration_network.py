@@ -170,6 +170,23 @@ def test_slopes_reach_the_first_layer(name: str) -> None:
     assert after < 0.8 * before
 
 
+@pytest.mark.parametrize("diagonal", [0, 32])
+def test_areas_of_one_level_stay(diagonal: int) -> None:
+    """Whatever the steps, a model that corrects returns an area of one level as it is."""
+    layer = sdy("sdy", 1, diagonal=diagonal)
+    network = Network(describe(layer), (16,) if diagonal else (64,))
+    rng = np.random.default_rng(0)
+    for table in network.tables.values():
+        table.slopes[:] = rng.normal(size=table.slopes.shape)
+    network.update(20.0)
+    model = build(network.description, network.to_tables([1.0]))
+    levels = range(0, 256, 5)
+    assert [set(model.run(np.full((1, 6, 6), it, np.uint8)).flat) for it in levels] == [
+        {it} for it in levels
+    ]
+    assert (model.run(random_maps(20)[0]) != random_maps(20)[0]).any()
+
+
 def test_refining_keeps_the_entries() -> None:
     """A finer grid has the coarse entries, and means between them."""
     network = random_network(describe(sdy("s", 1)), sets=2)

@@ -30,7 +30,7 @@ _NO_PIXELS = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")  # nor TEM and RST0.
 _MAX_SEGMENTS = 10_000  # before the scan, and after it; the longest metadata take some hundred
 _WINDOW = 1 << 18  # bytes, which take at most some milliseconds
 _MAX_TABLES = 64  # of quantisation, that are searched; a file needs at most 4
-_SUM_AT_50 = 3688  # of the steps of luma
+_SUMS_AT_50 = {15: 226, 64: 3688}  # of the first steps of luma, those of the low frequencies
 _MAX_PAYLOAD = 0xFFFF - 2  # the length field counts itself
 _GUID = 32  # bytes of a hexadecimal MD5
 _EXTENSION_HEAD = _GUID + 8  # GUID, length of the whole and offset of the part
@@ -98,15 +98,16 @@ def find_frame(segments: list[Segment]) -> Segment:
 def estimate_quality(segments: list[Segment], frame: Segment) -> float | None:
     """Estimate the quality, 1..100, from the quantisation table of luma; None without a table.
 
-    The table of the quality 50 is T.81's example (annex K.1); libjpeg scales it. Of other tables
-    the mean decides.
+    The table of the quality 50 is T.81's example (annex K.1); libjpeg scales it. Tables of another
+    shape have the quality of their low or of all frequencies, whichever is higher: mozjpeg's are
+    coarser at high frequencies, Photoshop's at low ones.
     """
     index = frame.payload[8]
     tables = islice(_tables(segments), _MAX_TABLES)
     steps = next((table for number, table in tables if number == index), None)
     if steps is None:
         return None
-    percent = 100 * sum(steps) / _SUM_AT_50
+    percent = min(100 * sum(steps[:count]) / total for count, total in _SUMS_AT_50.items())
     return max(1.0, min(100.0, 100 - percent / 2 if percent <= 100 else 5000 / percent))
 
 

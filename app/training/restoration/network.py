@@ -6,7 +6,7 @@ value counts as that of the value (straight-through).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
@@ -67,6 +67,21 @@ class TrainedLayer:
         """The names of the tables, those of the fine grid first."""
         fine = [lookup.table for lookup in self.layer.lookups]
         return [fine, [coarse(it) for it in fine]] if self.compressed else [fine]
+
+    @property
+    def corrects(self) -> bool:
+        """Whether its entries are corrections of the one map that it reads."""
+        return self.layer.residual and self.layer.interpolated and len(self.layer.reads) == 1
+
+    def flat_rows(self) -> Iterator[tuple[str, NDArray[np.intp]]]:
+        """Yield the names of the tables, and which of their entries have equal taps."""
+        for part, step in zip(self.names, (self.step, 2 * self.step), strict=False):
+            levels = self.layer.levels(step)
+            rows = np.arange(levels) * sum(levels**tap for tap in range(self.layer.taps))
+            if self.compressed and step == self.step:
+                rows = np.cumsum(diagonal_rows(step, self.layer.diagonal))[rows] - 1
+            for name in part:
+                yield name, rows
 
     def read(self, maps: Sequence[Bytes]) -> Bytes:
         """Return the maps that it reads: (N, C, H, W)."""
@@ -233,9 +248,17 @@ class Network:
                 self._pass_on(it, inputs, maps)
 
     def update(self, rate: float) -> None:
-        """Step all tables, and forget their slopes."""
+        """Step all tables, and forget their slopes.
+
+        In models of scale 1, entries of equal taps stay 0 where they correct a map: areas of one
+        level do not change.
+        """
         for table in self.tables.values():
             table.update(rate)
+        for it in self.layers:
+            if it.corrects and self.description.scale == 1:
+                for name, rows in it.flat_rows():
+                    self.tables[name].entries[:, rows] = 0
 
     def to_tables(self, weights: Sequence[float]) -> dict[str, NDArray[np.int8]]:
         """Return the rounded tables of a kind of damage."""
