@@ -29,7 +29,7 @@ from app.serving.options import EnhanceOptions
 from app.serving.restoration import output_memory, plan_enlargement
 from benchmarks.photos import make_jpeg
 from benchmarks.restoration import Bytes, compress, read, run_serially
-from benchmarks.restoration_upscaling import mulut
+from benchmarks.restoration_upscaling import enlarge, read_published
 from benchmarks.servers import RunningServer, run_server
 
 SIDE = 1024  # of the result of which the time is measured
@@ -67,7 +67,7 @@ def measure_time(folder: Path | None) -> None:
         small, model = pixels[: SIDE // scale, : SIDE // scale], found.model
         report(f"upscale={scale}", lambda: upscale(small, model, scale, run_serially))  # noqa: B023
     if folder is not None:
-        method = mulut(folder)
+        method = enlarge(read_published(folder), 4)
         report("MuLUT x4", lambda: method(pixels[: SIDE // 4, : SIDE // 4], None))
 
 

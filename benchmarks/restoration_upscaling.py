@@ -1,31 +1,36 @@
 """Quality and speed of `upscale`, and of the models of another store.
 
-    python -m benchmarks.restoration_upscaling PHOTOS INVENTORY [--set5 FOLDER [--mulut FOLDER]]
-        [--family STORE] [--count N]
+    python -m benchmarks.restoration_upscaling PHOTOS INVENTORY [--set5 FOLDER] [--mulut FOLDER]
+        [--lerf FOLDER] [--family STORE] [--count N]
 
 Prints Markdown tables: the PSNR of luma, in dB, on the photographs that training holds out, and
 milliseconds for each megapixel of output on one core. `--set5 FOLDER` adds NAME-hr.png and
-NAME-lr-xN.png, in studio range, `--mulut FOLDER` the tables of MuLUT. `--family STORE` measures
-instead every model of a store: those that enlarge by 4, and those that remove noise of colours.
+NAME-lr-xN.png, in studio range, `--mulut FOLDER` the tables of MuLUT x4, and `--lerf FOLDER` those
+of LeRF-G for every factor. `--family STORE` measures instead every model of a store: those that
+enlarge by 4, and those that remove noise of colours.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from time import process_time
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
-from PIL import Image
+from PIL import Image as PilImage
 
+from app.imaging.codecs import ImageFormat
+from app.imaging.raster import Image, Metadata
 from app.policies import STORE
 from app.restoration.apply import clean, upscale
-from app.restoration.described import import_mulut
+from app.restoration.cleaning import Cleaner
 from app.restoration.engine import Model
-from app.restoration.methods import METHODS
-from app.restoration.store import Restorers, read_restorers
+from app.restoration.methods import METHODS, import_tables
+from app.restoration.store import Restorers, Upscaler, read_restorers
+from app.serving.restoration import plan_enlargement
 from app.training.data import read_photo
 from app.training.restoration.patches import add_noise
 from benchmarks.restoration import (
@@ -42,15 +47,16 @@ from benchmarks.restoration import (
     run_serially,
 )
 
+Pairs: TypeAlias = dict[str, list[tuple[Bytes, Bytes]]]  # inputs and originals, by kind
+
+SCALES = (1.5, 2, 3, 4)
 BORDER = 4  # pixels that Set5 is measured without
 SIGMAS = (10, 15, 25)  # of noise
 
 
-def measure_upscaling(
-    pairs: dict[str, list[tuple[Bytes, Bytes]]], scale: int, methods: dict[str, Method], border: int
-) -> None:
+def measure_upscaling(pairs: Pairs, scale: float, methods: dict[str, Method], border: int) -> None:
     """Print the PSNR of enlarging methods, by kind of input."""
-    print(f"| x{scale} | " + " | ".join(methods) + " |")
+    print(f"| x{scale:g} | " + " | ".join(methods) + " |")
     print("| --- |" + " ---: |" * len(methods))
     seconds = dict.fromkeys(methods, 0.0)
     megapixels = 0.0
@@ -71,55 +77,67 @@ def measure_upscaling(
     print(f"| ms a megapixel of output | {' | '.join(times)} |")
 
 
-def upscaling_methods(restorers: Restorers, scale: int) -> dict[str, Method]:
-    """Return ours, ours after `restore=auto`, and Lanczos."""
-    restorer = restorers.find(scale)
-    assert restorer is not None
-    model, cleaned = restorer.model, clean_auto(restorers)
+def upscaling_methods(
+    restorers: Restorers, scale: float, published: dict[str, Upscaler] | None = None
+) -> dict[str, Method]:
+    """Return Lanczos, ours, ours after `restore=auto`, and published models of that scale."""
+    plan, cleaned = plan_enlargement(restorers, scale), clean_auto(restorers)
 
     def ours(pixels: Bytes, _: int | None) -> Bytes:
-        return np.asarray(upscale(pixels, model, scale, run_serially), np.uint8)
+        image = Image(pixels, None, Metadata(), ImageFormat.PNG)
+        return np.asarray(plan.run(image, run_serially).pixels, np.uint8)
 
     def both(pixels: Bytes, quality: int | None) -> Bytes:
         return ours(cleaned(pixels, quality), quality)
 
     def lanczos(pixels: Bytes, _: int | None) -> Bytes:
-        return resize(pixels, scale, Image.Resampling.LANCZOS)
+        return resize(pixels, scale, PilImage.Resampling.LANCZOS)
 
-    return {"Lanczos": lanczos, "upscale": ours, "restore=auto, upscale": both}
+    methods = {"Lanczos": lanczos, "upscale": ours, "restore=auto, upscale": both}
+    fitting = {
+        name: enlarge(model, scale)
+        for name, model in (published or {}).items()
+        if model.scale in (scale, None)
+    }
+    return methods | fitting
 
 
-def reduce(path: Path, scale: int) -> tuple[Bytes, Bytes]:
+def reduce(path: Path, scale: float) -> tuple[Bytes, Bytes]:
     """Return an input and its original, whose sides the scale divides."""
-    pixels = resize(read_photo(path), REDUCED, Image.Resampling.LANCZOS)
-    height, width = (side // scale * scale for side in pixels.shape[:2])
+    pixels = resize(read_photo(path), REDUCED, PilImage.Resampling.LANCZOS)
+    unit = Fraction(scale).numerator
+    height, width = (side // unit * unit for side in pixels.shape[:2])
     original = pixels[:height, :width]
-    return resize(original, 1 / scale, Image.Resampling.BICUBIC), original
+    return resize(original, 1 / scale, PilImage.Resampling.BICUBIC), original
 
 
-def with_jpegs(pairs: list[tuple[Bytes, Bytes]]) -> dict[str, list[tuple[Bytes, Bytes]]]:
-    """Return pairs whose inputs are clean, or JPEGs of the qualities 90 and 75."""
-    return {"clean": pairs} | {
-        f"JPEG {quality}": [(read(compress(small, quality)), it) for small, it in pairs]
+def with_jpegs(pairs: Pairs, scale: float) -> Pairs:
+    """Add inputs that are JPEGs of the qualities 90 and 75, where the scale has a model."""
+    if scale not in (2, 4):
+        return pairs
+    return pairs | {
+        f"{kind}, JPEG {quality}": [(read(compress(small, quality)), it) for small, it in images]
+        for kind, images in pairs.items()
         for quality in (90, 75)
     }
 
 
-def mulut(folder: Path) -> Method:
-    """Read the tables of the authors of MuLUT, which enlarge by 4."""
-    imported = import_mulut(sorted(folder.glob("*.npy")))
+def read_published(folder: Path) -> Upscaler:
+    """Read the tables that authors published."""
+    imported = import_tables(sorted(folder.glob("*.npy")))
     assert imported is not None
-    return enlarge_by_4(METHODS["mulut"](imported.tables, imported.hparams))
+    model = METHODS[imported.method](imported.tables, imported.hparams)
+    assert not isinstance(model, Cleaner)
+    return model
 
 
-def enlarge_by_4(model: object) -> Method:
+def enlarge(model: Upscaler, scale: float) -> Method:
     """Return what a model makes of an image."""
-    assert isinstance(model, Model)
 
-    def enlarge(small: Bytes, _: int | None) -> Bytes:
-        return upscale(small, model, 4, run_serially).astype(np.uint8)
+    def run(small: Bytes, _: int | None) -> Bytes:
+        return upscale(small, model, scale, run_serially).astype(np.uint8)
 
-    return enlarge
+    return run
 
 
 def read_set5(folder: Path, scale: int) -> list[tuple[Bytes, Bytes]]:
@@ -140,7 +158,9 @@ def measure_enlarging(photos: Sequence[Path], restorers: Restorers) -> None:
         if name == "Lanczos":
             method, size = upscaling_methods(read_restorers(STORE), 4)[name], ""
         else:
-            method, size = enlarge_by_4(models[name].model), f"{models[name].card.bytes:,}"
+            model = models[name].model
+            assert not isinstance(model, Cleaner)
+            method, size = enlarge(model, 4), f"{models[name].card.bytes:,}"
         method(pairs[0][0][:16, :16], None)  # compile
         begin = process_time()
         found = [method(small, None) for small, _ in pairs]
@@ -153,7 +173,7 @@ def measure_denoising(photos: Sequence[Path], restorers: Restorers) -> None:
     """Print what the models that remove noise of colours reach."""
     heads = " | ".join(f"noise {it}, dB" for it in SIGMAS)
     print(f"\n| colours | {heads} | ms a megapixel | bytes |\n| --- |{' ---: |' * 5}")
-    originals = [resize(read_photo(path), REDUCED, Image.Resampling.LANCZOS) for path in photos]
+    originals = [resize(read_photo(path), REDUCED, PilImage.Resampling.LANCZOS) for path in photos]
     rng = np.random.default_rng(0)
     noisy = {sigma: [add_noise(it, sigma, rng) for it in originals] for sigma in SIGMAS}
     chosen = [it for it in restorers.all if it.card.scale == 1]
@@ -191,6 +211,7 @@ def main() -> None:
     parser.add_argument("inventory", type=Path)
     parser.add_argument("--set5", type=Path)
     parser.add_argument("--mulut", type=Path, help="folder of the tables of MuLUT x4")
+    parser.add_argument("--lerf", type=Path, help="folder of the tables of LeRF-G")
     parser.add_argument("--family", type=Path, help="a model store")
     parser.add_argument("--count", type=int, default=54)
     options: Any = parser.parse_args()
@@ -202,18 +223,17 @@ def main() -> None:
         measure_denoising(photos, family)
         return
     restorers = read_restorers(STORE)
-    for method in upscaling_methods(restorers, 4).values():  # compile
-        method(np.zeros((8, 8, 3), np.uint8), 30)
-    for scale in (2, 4):
-        pairs = [reduce(path, scale) for path in photos]
-        measure_upscaling(with_jpegs(pairs), scale, upscaling_methods(restorers, scale), 0)
-        if options.set5:
-            print("\nSet5\n")
-            pairs = read_set5(options.set5, scale)
-            methods = upscaling_methods(restorers, scale)
-            if options.mulut and scale == 4:
-                methods["MuLUT"] = mulut(options.mulut)
-            measure_upscaling(with_jpegs(pairs), scale, methods, BORDER)
+    folders = {"MuLUT": options.mulut, "LeRF-G": options.lerf}
+    published = {name: read_published(it) for name, it in folders.items() if it is not None}
+    for scale in SCALES:
+        methods = upscaling_methods(restorers, scale, published)
+        for method in methods.values():  # compile
+            method(np.zeros((8, 8, 3), np.uint8), 30)
+        pairs = {"photographs": [reduce(path, scale) for path in photos]}
+        measure_upscaling(with_jpegs(pairs, scale), scale, methods, 0)
+        if options.set5 and scale == int(scale):
+            pairs = {"Set5": read_set5(options.set5, int(scale))}
+            measure_upscaling(with_jpegs(pairs, scale), scale, methods, BORDER)
         print()
 
 
