@@ -10,6 +10,7 @@ processes, beside the bytes that admission charges. `--mulut FOLDER` adds the ta
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +37,7 @@ SIDE = 1024  # of the result of which the time is measured
 RUNS = 5
 WATCH_EVERY = 0.02
 MEGA = 2**20
+PATIENT = os.environ | {"CLUT_ADMISSION_DEADLINE": "300"}  # seconds; the machine may be busy
 
 
 def measure_time(folder: Path | None) -> None:
@@ -75,7 +77,7 @@ def measure_memory() -> None:
     """Print what enlarging the image with the largest result takes."""
     print("\n| | image, MP | result, MP | MiB charged | MiB of peak |")
     print("| --- | ---: | ---: | ---: | ---: |")
-    for factor in (4, 3, 2):
+    for factor in (4, 2):
         side = int((Limits().max_pixels / factor**2) ** 0.5)
         pixels = read(make_jpeg(12))
         repeats = -(-side // min(pixels.shape[:2]))
@@ -83,7 +85,7 @@ def measure_memory() -> None:
         source, options = probe(body, Limits()), EnhanceOptions(upscale=factor)
         enlargement = plan_enlargement(read_restorers(STORE), factor)
         result = output_memory(source, options, source.format, enlargement)
-        with run_server("clut-enhance", make_jpeg(1)) as server:
+        with run_server("clut-enhance", make_jpeg(1), PATIENT) as server:
             peak = watch(server, body, factor)
         cells = (side**2, (factor * side) ** 2)
         sizes = " | ".join(f"{it / 1e6:.1f}" for it in cells)

@@ -69,8 +69,9 @@ def measure_upscaling(pairs: Pairs, scale: float, methods: dict[str, Method], bo
                 begin = process_time()
                 found = method(small, quality)
                 seconds[name] += process_time() - begin
-                cut = found[: original.shape[0], : original.shape[1]]
-                results[name].append(psnr(cut, original, border))
+                rows, columns = np.minimum(found.shape[:2], original.shape[:2])
+                pair = found[:rows, :columns], original[:rows, :columns]
+                results[name].append(psnr(*pair, border))
         means = (f"{np.mean(results[name]):.2f}" for name in methods)
         print(f"| {kind} | {' | '.join(means)} |", flush=True)
     times = (f"{1000 * seconds[name] / megapixels:.0f}" for name in methods)

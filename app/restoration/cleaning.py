@@ -29,6 +29,7 @@ _VISIBLE_QUALITY = 92.0  # from which artefacts of JPEG are invisible
 _VISIBLE_NOISE = 2.5
 _WHITE = 0.9, 1.6  # times as much in the coarser band: dither has less, texture from 2.1
 _DETAIL = 0.2  # levels, which plain drawings and blurred skies do not reach
+_PLAIN_QUALITY = 60.0  # below which blocks are visible in these, too
 
 _QUIET = 2.0  # noise that is not told from texture, in 8-bit levels
 _FULL = 6.0  # noise that the tables of noise were made for
@@ -76,7 +77,8 @@ def certain_damage(quality: float | None, bands: Bands) -> Damage:
         quality: of the JPEG, or None.
         bands: of its pixels.
     """
-    compressed = quality is not None and quality < _VISIBLE_QUALITY and bands.detail >= _DETAIL
+    limit = _VISIBLE_QUALITY if bands.detail >= _DETAIL else _PLAIN_QUALITY
+    compressed = quality is not None and quality < limit
     noisy = bands.noise >= _VISIBLE_NOISE and _WHITE[0] <= bands.coarse <= _WHITE[1]
     return Damage(quality if compressed else None, bands.noise if noisy else 0.0)
 

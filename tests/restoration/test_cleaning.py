@@ -110,7 +110,8 @@ def test_detail_is_the_mean_of_the_whole_image() -> None:
         (91, Bands(0, 1, 1), Damage(91, 0)),
         (92, Bands(0, 1, 1), Damage(None, 0)),
         (75, Bands(0, 1, 0.2), Damage(75, 0)),
-        (30, Bands(0, 1, 0.19), Damage(None, 0)),  # a plain drawing
+        (60, Bands(0, 1, 0.19), Damage(None, 0)),  # a plain drawing
+        (59, Bands(0, 1, 0.19), Damage(59, 0)),  # blocks in a smooth sky
         (None, Bands(2.5, 1.5, 2), Damage(None, 2.5)),
         (None, Bands(2.4, 1.5, 2), Damage(None, 0)),
         (None, Bands(9, 1.7, 9), Damage(None, 0)),
