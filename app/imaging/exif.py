@@ -251,7 +251,8 @@ def _read(
     for tag, value in read_values(block, order, offset, layout):
         if tag not in subdirectories:
             directory[tag] = value
-        elif len(value.data) in (4, 8):
+        # Only the first: many entries may lead to one directory that again leads to itself.
+        elif tag not in directory and len(value.data) in (4, 8):
             start = int.from_bytes(value.data, "little" if order == "<" else "big")
             with suppress(struct.error):  # one that leads nowhere
                 start = min(start, len(block))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from time import process_time
 
 import hypothesis.strategies as st
 import pytest
@@ -70,3 +71,14 @@ def test_any_bytes(tail: bytes, head: bytes) -> None:
         Exif.parse(head + tail).upright().tobytes()
     except ValueError:
         return
+
+
+def test_each_directory_is_read_once() -> None:
+    """600 entries that lead to the directory they are in are no 54 million entries."""
+    loop = struct.pack("<HHII", Tag.EXIF, 4, 1, 8)
+    loop += struct.pack("<HHII", Tag.INTEROPERABILITY, 4, 1, 8)
+    block = b"II*\0\x08\0\0\0" + struct.pack("<H", 600) + loop * 300 + bytes(4)
+    begun = process_time()
+    directory = Exif.parse(block).directory
+    assert process_time() - begun < 2
+    assert isinstance(directory[Tag.EXIF], dict)
