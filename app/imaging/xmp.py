@@ -9,7 +9,7 @@ import codecs
 from collections.abc import Callable
 from contextlib import suppress
 from xml.dom.minidom import Attr, Document, Element, Node, parseString
-from xml.parsers.expat import ExpatError
+from xml.parsers.expat import ExpatError, ParserCreate
 
 MAX_PACKET = 1 << 18  # bytes; a hostile packet that is larger would be slow to parse
 # Tags and attributes, of which each takes some microseconds. In packets of this size, those of
@@ -47,7 +47,7 @@ def parse(packet: bytes) -> Document:
 
     Raises:
         ValueError: its encoding is damaged, it has more than MAX_MARKUP tags and attributes, it
-            is nested deeper than functions may call each other, or it declares a document type:
+            is nested too deeply, or it declares a document type:
             XMP never does, and without one there are no entities to expand.
         xml.parsers.expat.ExpatError: it is not XML.
     """
@@ -57,13 +57,27 @@ def parse(packet: bytes) -> Document:
         raise ValueError("a document type in XMP")
     if text.count("<") + text.count("=") > MAX_MARKUP:
         raise ValueError("a packet of too many tags and attributes")
-    document = parseString(text)  # noqa: S318 - entities are rejected above
-    level: list[Node] = [document]
-    for _ in range(_MAX_DEPTH):
-        level = [child for node in level for child in node.childNodes]
-        if not level:
-            return document
-    raise ValueError("a packet that is nested too deeply")
+    _check_depth(text)  # before namespaces are resolved, each of which may hold in all elements
+    return parseString(text)  # noqa: S318 - entities are rejected above
+
+
+def _check_depth(text: str) -> None:
+    """Raise ValueError if elements are nested deeper than `_MAX_DEPTH`, ExpatError if not XML."""
+    depth = 0
+
+    def begin(_: str, __: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > _MAX_DEPTH:
+            raise ValueError("a packet that is nested too deeply")
+
+    def end(_: str) -> None:
+        nonlocal depth
+        depth -= 1
+
+    parser = ParserCreate()
+    parser.StartElementHandler, parser.EndElementHandler = begin, end
+    parser.Parse(text, True)
 
 
 def serialise(document: Document) -> bytes:

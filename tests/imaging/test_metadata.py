@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import process_time
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -157,6 +158,15 @@ def test_bad_xmp_is_dropped(packet: bytes) -> None:
     """XMP that is malformed or malicious is dropped and does not fail its photo."""
     assert reset_orientation(Metadata(xmp=packet)).xmp is None
     assert xmp.read_orientation(packet) is None
+
+
+def test_namespaces_in_namespaces_are_not_resolved() -> None:
+    """A packet of 230 KB takes milliseconds, though each of 6000 elements adds a prefix."""
+    tags = [(f"<a{n}:b xmlns:a{n}='u'>", f"</a{n}:b>") for n in range(6000)]
+    packet = "".join([*(it for it, _ in tags), *(it for _, it in reversed(tags))]).encode()
+    begun = process_time()
+    assert xmp.read_orientation(packet) is None
+    assert process_time() - begun < 0.3
 
 
 @pytest.mark.parametrize(
