@@ -23,7 +23,7 @@ from app.training.halo import measure_overshoot
 from benchmarks.kernel import median_ratio
 from benchmarks.photos import make_jpeg
 
-MODELS = {"default": STORE / "default" / "2", "local": STORE / "local" / "1"}
+MODELS = {"default": STORE / "default" / "2", "local": STORE / "local" / "2"}
 EDGES = (220, 30), (240, 60), (200, 20), (150, 40)  # levels of the ground and of the figure
 ROUNDS = 7
 

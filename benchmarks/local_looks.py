@@ -48,7 +48,7 @@ from benchmarks.photos import SIZES, make_mosaic
 RECIPE = Path(__file__).parent.parent / "app" / "training" / "recipes" / "gate.toml"
 KINDS = {"local": "local light", "recover": "damaged as a whole", "untouched": "untouched"}
 BASELINE = STORE / "default" / "2"
-EMBEDDED = STORE / "local" / "1"
+EMBEDDED = STORE / "local" / "2"
 DRAWS = 4  # of light and damage for each photograph
 WORSE = 0.3  # dB
 ROUNDS = 7
@@ -184,11 +184,16 @@ def print_panned(models: list[Model], files: list[Path]) -> None:
         print(f"| {name} | {' | '.join(f'{it:.2f}' for it in figures)} |", flush=True)
 
 
-def main(folder: Path, inventory: Path, pairs: Path, *places: Path) -> None:
-    """Print both tables."""
+def read_gate_recipe(folder: Path, inventory: Path) -> tuple[GateConfig, Photos]:
+    """Read the recipe of the gate, and find its photographs in a folder."""
     config = read_config(RECIPE, GateConfig)
     found = config.photos.model_copy(update={"folder": folder, "inventory": inventory})
-    photos = Photos(found)
+    return config, Photos(found)
+
+
+def main(folder: Path, inventory: Path, pairs: Path, *places: Path) -> None:
+    """Print both tables."""
+    config, photos = read_gate_recipe(folder, inventory)
     teachers = Teachers(TeachersConfig(store=STORE, models={"default@2": 1.0}))
     models = [read_model(BASELINE), *map(read_model, places or [EMBEDDED])]
     with TemporaryDirectory() as cache:

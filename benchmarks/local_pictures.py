@@ -96,7 +96,7 @@ def make_row(scene: Scene, folder: Path, models: dict[str, Ensemble]) -> dict[st
 
 def main(folder: Path, output: Path) -> None:
     """Write the sheet, and print what the local model gains."""
-    stored = {"default": STORE / "default" / "2", "local": STORE / "local" / "1"}
+    stored = {"default": STORE / "default" / "2", "local": STORE / "local" / "2"}
     models = {name: Ensemble([read_model(place)]) for name, place in stored.items()}
     rows = [make_row(scene, folder, models) for scene in SCENES]
     draw_sheet(rows, TILE).save(output, quality=QUALITY, optimize=True)

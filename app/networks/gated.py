@@ -8,20 +8,54 @@ from torch.nn import functional
 
 from app.networks.base import LutBatch, Network
 from app.networks.clutnet import ClutNet
-from app.networks.lut_ops import apply_local, image_places
+from app.networks.lut_ops import LUMA, apply_local, image_places
 from app.networks.slut import DEEP, MIDDLE, SIDE, Slut
 
 _STEP = 4  # of the pixels of the thumbnail on which the two networks are compared
 _TRACES = 3  # numbers by which the gate compares them
-_LEAST = 1e-3  # of those numbers, which are on a logarithmic scale
+_LIGHT = 5  # numbers by which the gate sees the light of each place
+_LEAST = 1e-3  # of numbers that are on a logarithmic scale
+_DARKEST = 0.02  # luma, likewise
+_CLIPPED = 0.985
+
+
+class Gate(nn.Sequential):
+    """Read planes (B, F, 16, 16) and answer how far to open: (B, 1), before the sigmoid.
+
+    Light that differs shows in where things lie: what the planes have in common everywhere does
+    not tell it from a photograph that is dark as a whole.
+    """
+
+    def __init__(self, planes: int, width: int) -> None:
+        super().__init__(
+            nn.Conv2d(planes, width, kernel_size=1),
+            nn.Hardswish(),
+            nn.Conv2d(width, width, kernel_size=3, padding=1),
+            nn.Hardswish(),
+            nn.Conv2d(width, width, kernel_size=3, padding=1),
+            nn.Hardswish(),
+            _Spread(),
+            nn.Linear(2 * width, width),
+            nn.Hardswish(),
+            nn.Linear(width, 1),
+        )
+
+
+class _Spread(nn.Module):
+    """The mean and the deviation of planes (B, C, H, W): (B, 2C)."""
+
+    def forward(self, planes: Tensor) -> Tensor:
+        deviations, means = torch.std_mean(planes, dim=(2, 3))
+        return torch.cat((means, deviations), dim=1)
 
 
 class GatedSlut(Network):
     """M tables identity + (1 - g) R + g (V_m - identity), and the map of an sLUT.
 
-    R is what a CLUT-Net changes, V_m are the tables of an sLUT, and g in 0..1 is the gate: a linear
-    function of the features of the sLUT and of how much the two differ on the thumbnail. Light that
-    differs within a photograph opens it. Elsewhere the global network predicts better.
+    R is what a CLUT-Net changes, V_m are the tables of an sLUT, and g in 0..1 is the gate: a small
+    network reads, at 16 x 16 places, the features and the map of the sLUT and the light, and how
+    much the two networks differ on the thumbnail. Light that differs within a photograph opens it.
+    Elsewhere the global network predicts better.
 
     A code is the weights of both networks, multiplied by 1 - g and by g, then the map: tables are
     linear in it. `app.training.gate` fits the gate to two networks that are trained already.
@@ -37,6 +71,7 @@ class GatedSlut(Network):
         levels: L.
         width: as in `Slut`.
         restraint: as in `ClutNet`.
+        judges: channels of the gate.
     """
 
     architecture = "gated_slut"
@@ -53,14 +88,17 @@ class GatedSlut(Network):
         levels: int = 8,
         width: int = 48,
         restraint: float = 0.0,
+        judges: int = 32,
     ) -> None:
         sizes = {"n": n, "t": t, "m": m, "s": s, "w": w, "colours": colours}
-        sizes |= {"levels": levels, "width": width}
+        sizes |= {"levels": levels, "width": width, "judges": judges}
         super().__init__(code_size=n + t, d=d, **sizes, restraint=restraint)
         self.overall = ClutNet(n, s, w, d, colours, restraint)
         self.local = Slut(t, m, s, w, d, colours, levels, width)
         self.map_shape = self.local.map_shape
-        self.gate = nn.Linear(DEEP + colours + _TRACES, 1)
+        self._deep = DEEP + colours
+        planes = self._deep + MIDDLE + (m - 1) * levels + _LIGHT + _TRACES
+        self.gate = Gate(planes, judges)
 
     def features(self, thumbnails: Tensor) -> Tensor:
         """Map thumbnails to the features of both networks and some pixels: (B, C, 16, 16)."""
@@ -74,14 +112,15 @@ class GatedSlut(Network):
         return self.blend(overall, local, torch.sigmoid(self.gate(inputs)))
 
     def parts(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the codes (B, N) and (B, T + cells), and the input (B, 131 + C) of the gate."""
-        deep = self.gate.in_features - _TRACES
+        """Return the codes (B, N) and (B, T + cells), and what the gate reads (B, F, 16, 16)."""
+        deep = self._deep
         sizes = (deep + MIDDLE, deep, features.shape[1] - 2 * deep - MIDDLE)
         of_local, of_overall, pixels = features.split_with_sizes(sizes, dim=1)
         overall, local = self.overall.codes(of_overall), self.local.codes(of_local)
-        shown = functional.pixel_shuffle(pixels, _STEP)
-        inputs = (of_local[:, :deep].mean(dim=(2, 3)), self._compare(overall, local, shown))
-        return overall, local, torch.cat(inputs, dim=1)
+        cells = local[:, self.local.code_size :].view(len(local), -1, SIDE, SIDE)
+        traces = self._compare(overall, local, functional.pixel_shuffle(pixels, _STEP))
+        everywhere = traces[:, :, None, None].expand(-1, -1, SIDE, SIDE)
+        return overall, local, torch.cat((of_local, cells, _light(pixels), everywhere), dim=1)
 
     def blend(self, overall: Tensor, local: Tensor, gate: Tensor) -> Tensor:
         """Blend the codes of both networks by a gate (B, 1)."""
@@ -118,3 +157,17 @@ class GatedSlut(Network):
             mixed.maps.std(dim=(3, 4)).mean(dim=(1, 2)),
         )
         return torch.log(torch.stack(traces, dim=1) + _LEAST)
+
+
+def _light(pixels: Tensor) -> Tensor:
+    """Describe the light of each place by its pixels (B, 3 * 16, 16, 16): (B, 5, 16, 16).
+
+    The mean, deviation, minimum and maximum of the logarithm of luma, and the share of clipped
+    pixels.
+    """
+    colours = pixels.reshape(len(pixels), 3, -1, *pixels.shape[2:])
+    luma = (colours * colours.new_tensor(LUMA)[:, None, None, None]).sum(dim=1)
+    logs = torch.log(luma + _DARKEST)
+    deviations, means = torch.std_mean(logs, dim=1)
+    clipped = (colours.amax(dim=1) > _CLIPPED).to(logs.dtype).mean(dim=1)
+    return torch.stack((means, deviations, logs.amin(dim=1), logs.amax(dim=1), clipped), dim=1)

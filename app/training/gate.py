@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import torch
+from pydantic import Field, PositiveInt
 from torch import Tensor
+from torch.nn import functional
+from torch.optim.lr_scheduler import OneCycleLR
 
 from app.errors import BadModel
 from app.networks.base import Network
 from app.networks.clutnet import ClutNet
-from app.networks.gated import GatedSlut
+from app.networks.gated import Gate, GatedSlut
 from app.networks.lut_ops import apply_local
 from app.networks.slut import Slut
 from app.networks.store import ModelCard, read_model, write_model
@@ -20,8 +27,14 @@ from app.training.dataset import Batch
 from app.training.distil import DistilConfig, make_dataset
 from app.training.ensemble import Teachers
 
-_ROUNDS, _RATE, _DECAY = 1500, 5e-3, 0.1
-_RECIPE = {"name", "licence", "seed", "batch", "colours", "smallest_view", "mixture", "schedule"}
+_BATCH, _RATE, _DECAY, _DROPOUT = 64, 2e-3, 0.05, 0.1
+_SAMPLE = 1024  # examples of which the norms are taken
+_MOST = 6.0  # dB: beyond, an example counts no more
+_SHARPNESS = 10.0
+_THRESHOLDS = [0.05 * step for step in range(-20, 81)]
+_WORSE = 0.3  # dB that are seen
+_SEEN = {"seed", "batch", "colours", "smallest_view", "mixture"}
+_RECIPE = _SEEN | {"name", "licence", "schedule", "rounds", "losing"}
 _LEAST = 1e-5  # mean square error: 50 dB are good enough
 
 
@@ -30,32 +43,35 @@ class GateConfig(DistilConfig):
 
     Attributes:
         overall: folder of the global model, as model_store/NAME/VERSION.
-        local: folder of the local model.
+        local: folder of the local model, or of a joined one, whose local network is taken again.
+        rounds: batches of the fit, of 64 examples.
+        losing: share of the examples that may be worse by 0.3 dB than with the global network.
     """
 
     overall: Path
     local: Path
+    rounds: PositiveInt = 600
+    losing: float = Field(default=0.02, gt=0, lt=1)
     network: NetworkConfig = NetworkConfig()
 
 
 def fit_gate(config: GateConfig) -> ModelCard:
     """Join two networks by a gate, and write the result to the model store in half precision.
 
-    The gate has the least mean logarithm of the square error, which is the best mean PSNR, over
-    `schedule.steps` batches of the mixture.
+    The gate learns from `schedule.steps` batches of the mixture how far it is best open. Where it
+    is in doubt it stays shut, so that little is lost against the global network.
 
     Raises:
         BadModel: the models have other architectures or sizes.
         Problem: a model or a photograph cannot be read.
     """
     overall, local = read_model(config.overall), read_model(config.local)
-    network = _join(overall.network, local.network)
-    photos, teachers = Photos(config.photos), Teachers(config.teachers)
-    dataset = make_dataset(config, photos, teachers, config.run)
     torch.manual_seed(config.seed)
-    found = [_measure(network, dataset.batch(step)) for step in range(config.schedule.steps)]
-    _fit(network, *map(torch.cat, zip(*found, strict=True)))
-    cards = [overall.card, local.card]
+    network = _join(overall.network, local.network)
+    photos, cards = Photos(config.photos), [overall.card, local.card]
+    found = _measure_all(network, config, photos, [card.sha256 for card in cards])
+    inputs, errors = map(torch.cat, zip(*found, strict=True))
+    _fit(network.gate, inputs, errors, config)
     return write_model(
         config.store,
         network.half(),
@@ -73,6 +89,8 @@ def fit_gate(config: GateConfig) -> ModelCard:
 
 
 def _join(overall: Network, local: Network) -> GatedSlut:
+    if isinstance(local, GatedSlut):
+        local = local.local
     if not isinstance(overall, ClutNet) or not isinstance(local, Slut):
         raise BadModel("a gate joins a clutnet and an slut")
     sizes = local.hparams | {"n": overall.n, "restraint": overall.hparams.get("restraint", 0.0)}
@@ -85,8 +103,28 @@ def _join(overall: Network, local: Network) -> GatedSlut:
     return network.eval().requires_grad_(requires_grad=False)
 
 
+def _measure_all(
+    network: GatedSlut, config: GateConfig, photos: Photos, models: list[str]
+) -> list[tuple[Tensor, Tensor]]:
+    """Measure all batches; those of an earlier run with the same networks are read."""
+    dataset = make_dataset(config, photos, Teachers(config.teachers), config.run)
+    seen = [*models, photos.credits, config.model_dump(mode="json", include=_SEEN)]
+    folder = config.run / hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    found = []
+    for step in range(config.schedule.steps):
+        path = folder / f"{step}.pt"
+        if not path.exists():
+            with NamedTemporaryFile(dir=folder, delete=False) as file:
+                torch.save(_measure(network, dataset.batch(step)), file)
+            Path(file.name).replace(path)
+        found.append(torch.load(path, weights_only=True))
+    return found
+
+
+@torch.no_grad()
 def _measure(network: GatedSlut, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Return the inputs (B, F) of the gate, and the square errors as polynomials (B, 3) of it."""
+    """Return what the gate reads (B, F, 16, 16), and the square errors as polynomials (B, 3)."""
     overall, local, inputs = network.parts(network.features(batch.thumbnails))
     gate = torch.ones(len(inputs), 1)
     closed, opened = (
@@ -97,21 +135,66 @@ def _measure(network: GatedSlut, batch: Batch) -> tuple[Tensor, Tensor]:
     )
     error, change = closed - batch.targets, opened - closed
     terms = (error.square(), 2.0 * error * change, change.square())
-    return inputs, torch.stack([it.mean(dim=(1, 2)) for it in terms], dim=1)
+    return inputs.half(), torch.stack([it.mean(dim=(1, 2)) for it in terms], dim=1)
 
 
-def _fit(network: GatedSlut, inputs: Tensor, errors: Tensor) -> None:
-    """Fit the gate by gradient descent on normalised inputs, and fold the norms into it."""
-    mean, deviation = inputs.mean(dim=0), inputs.std(dim=0) + 1e-6
-    linear = torch.nn.Linear(inputs.shape[1], 1)
-    optimiser = torch.optim.AdamW(linear.parameters(), lr=_RATE, weight_decay=_DECAY)
-    for _ in range(_ROUNDS):
-        gate = torch.sigmoid(linear((inputs - mean) / deviation))
-        powers = torch.cat((torch.ones_like(gate), gate, gate.square()), dim=1)
-        loss = (errors * powers).sum(dim=1).clamp(min=_LEAST).log().mean()
+def _best(errors: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how far the gate is best open for each example (B,), and how much that matters (B,).
+
+    The weight of an example is the dB between the best gate and the worst, up to a limit.
+    """
+    closed, slope, curve = errors.unbind(1)
+    best = (-0.5 * slope / curve.clamp(min=_LEAST)).clamp(0.0, 1.0)
+    worst = torch.maximum(closed, errors.sum(dim=1))
+    return best, (_level(worst) - _level(_at(errors, best))).clamp(0.0, _MOST)
+
+
+def _at(errors: Tensor, gates: Tensor) -> Tensor:
+    """Return the square errors (B,) at gates (B,)."""
+    powers = torch.stack((torch.ones_like(gates), gates, gates.square()), dim=1)
+    return (errors * powers).sum(dim=1)
+
+
+def _level(squares: Tensor) -> Tensor:
+    """Return dB."""
+    return (10.0 / math.log(10.0)) * squares.clamp(min=_LEAST).log()
+
+
+def _fit(gate: Gate, inputs: Tensor, errors: Tensor, config: GateConfig) -> None:
+    """Fit a gate by gradient descent on normalised inputs, and fold the norms into it."""
+    best, weights = _best(errors)
+    deviation, mean = torch.std_mean(inputs[:_SAMPLE].float(), dim=(0, 2, 3), keepdim=True)
+    deviation += 1e-3
+    optimiser = torch.optim.AdamW(gate.requires_grad_().parameters(), weight_decay=_DECAY)
+    rates = OneCycleLR(optimiser, _RATE, config.rounds, pct_start=0.1)
+    for _ in range(config.rounds):
+        some = torch.randint(len(inputs), (_BATCH,))
+        read = (inputs[some].float() - mean) / deviation
+        mirrored = torch.where(torch.rand(_BATCH, 1, 1, 1) < 0.5, read.flip(-1), read)
+        answers = gate(functional.dropout2d(mirrored, _DROPOUT))[:, 0]
+        loss = functional.binary_cross_entropy_with_logits(answers, best[some], weights[some])
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-    with torch.no_grad():
-        network.gate.weight.copy_(linear.weight / deviation)
-        network.gate.bias.copy_(linear.bias - (linear.weight / deviation) @ mean)
+        rates.step()
+    gate.requires_grad_(requires_grad=False)
+    weight, bias = gate.get_parameter("0.weight"), gate.get_parameter("0.bias")
+    weight.div_(deviation)
+    bias.sub_((weight * mean).sum(dim=(1, 2, 3)))
+    _sharpen(gate, inputs, errors, config.losing)
+
+
+def _sharpen(gate: Gate, inputs: Tensor, errors: Tensor, losing: float) -> None:
+    """Let a gate be open or shut, and shut where it is in doubt.
+
+    The threshold is the least with which at most the share `losing` of the examples lose.
+    """
+    answers = torch.cat([gate(some.float())[:, 0] for some in torch.split(inputs, _BATCH)])
+    shut = _level(errors[:, 0])
+    for threshold in _THRESHOLDS:
+        lost = _level(_at(errors, torch.sigmoid(_SHARPNESS * (answers - threshold)))) - shut
+        if (lost > _WORSE).float().mean() <= losing:
+            break
+    last = f"{len(gate) - 1}."
+    gate.get_parameter(f"{last}bias").sub_(threshold).mul_(_SHARPNESS)
+    gate.get_parameter(f"{last}weight").mul_(_SHARPNESS)

@@ -22,7 +22,7 @@ OVERSHOOT = 2.0  # levels beyond what the same side has farther from the edge
 @pytest.fixture(scope="module")
 def local() -> Ensemble:
     """Read the embedded local model."""
-    return Ensemble([read_model(STORE / "local" / "1")])
+    return Ensemble([read_model(STORE / "local" / "2")])
 
 
 @pytest.mark.parametrize(("sky", "figure"), [(220, 30), (240, 60), (200, 20), (150, 40)])

@@ -114,8 +114,8 @@ def test_a_gate_shuts_out_one_of_two_networks(bias: float) -> None:
     assert isinstance(network, GatedSlut)
     thumbnails = torch.rand(2, 3, SIZE, SIZE)
     with torch.no_grad():
-        network.gate.weight.zero_()
-        network.gate.bias.fill_(bias)
+        network.gate[-1].weight.zero_()
+        network.gate[-1].bias.fill_(bias)
         tables = network(thumbnails)
         if bias < 0:
             overall = network.overall(thumbnails).table
@@ -140,4 +140,4 @@ def test_a_gate_compares_the_networks_on_the_thumbnail() -> None:
         local = apply_local(network.local(thumbnails), pixels.reshape(1, -1, 3), places)
         overall = apply_local(network.overall(thumbnails), pixels.reshape(1, -1, 3), places)
     expected = (local.clamp(0, 1) - overall.clamp(0, 1)).square().mean().sqrt()
-    torch.testing.assert_close(inputs[0, -2].exp() - 1e-3, expected, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(inputs[0, -2, 0, 0].exp() - 1e-3, expected, rtol=1e-3, atol=1e-5)

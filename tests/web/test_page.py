@@ -271,15 +271,15 @@ def test_model(browser: Browser, tmp_path: Path, otters: bytes) -> None:
 def test_local_model(enhanced: Page) -> None:
     """A look that no LUT holds is drawn by the server; its LUT is shown flattened."""
     with enhanced.expect_response(re.compile(r"/enhance\?look=.*max_side")) as response:
-        enhanced.get_by_label("Model").select_option("local@1")
-    assert response.value.headers["x-model"] == "local@1"
+        enhanced.get_by_label("Model").select_option("local@2")
+    assert response.value.headers["x-model"] == "local@2"
     wait_for_look(enhanced)
     before, after = (show_split(enhanced, share) for share in (100, 0))
     assert np.abs(before.astype(int) - after).mean() > 0.5
     expect(enhanced.get_by_role("alert")).to_be_hidden()
     with enhanced.expect_response(re.compile(r"/enhance\?look=[^&]*$")) as downloaded:
         enhanced.get_by_role("button", name="Download").click()
-    assert downloaded.value.headers["x-model"] == "local@1"
+    assert downloaded.value.headers["x-model"] == "local@2"
 
 
 def test_upscale(browser: Browser, tmp_path: Path, otters: bytes) -> None:
