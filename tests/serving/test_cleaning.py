@@ -67,7 +67,7 @@ def read(body: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(body)).convert("RGB")).astype(int)
 
 
-@pytest.mark.parametrize(("quality", "change"), [(30, -9), (40, -7), (70, -3)])
+@pytest.mark.parametrize(("quality", "change"), [(30, -9), (40, -7), (50, -5)])
 async def test_auto_reads_the_quality(
     service: EnhancementService, quality: int, change: int
 ) -> None:
