@@ -26,7 +26,7 @@ from PIL import Image
 
 from app.policies import STORE
 from app.restoration.apply import clean
-from app.restoration.cleaning import LUMA, certain_damage, measure_bands
+from app.restoration.cleaning import CHROMA, LUMA, certain_damage, measure_bands
 from app.restoration.store import Restorers, read_restorers
 from app.training.data import Photos, PhotosConfig, read_photo
 from app.training.restoration.patches import add_noise
@@ -81,8 +81,7 @@ def psnr(found: Bytes, expected: Bytes, border: int = 0) -> float:
 
 def chroma_psnr(found: Bytes, expected: Bytes) -> float:
     """Compute the PSNR of blue and red chroma, full range."""
-    weights = np.array([[-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
-    error = np.square((found.astype(float) - expected) @ weights.T).mean()
+    error = np.square((found.astype(float) - expected) @ np.array(CHROMA).T).mean()
     return min(PERFECT, float(10 * np.log10(255**2 / max(float(error), 1e-9))))
 
 

@@ -19,6 +19,7 @@ Floats = NDArray[np.floating]
 Planes: TypeAlias = Literal["rgb", "luma", "chroma"]
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as of JPEG
+CHROMA = ((-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
 
 QUALITIES = (30.0, 50.0, 70.0)  # that have tables of their own
 NO_DAMAGE_QUALITY = 95.0  # from which a JPEG needs no cleaning
@@ -28,6 +29,7 @@ KNOTS = (*(f"jpeg{quality:g}" for quality in QUALITIES), "noise")
 _VISIBLE_QUALITY = 92.0  # from which artefacts of JPEG are invisible
 _VISIBLE_NOISE = 2.5
 _WHITE = 0.9, 1.6  # times as much in the coarser band: dither has less, texture from 2.1
+_COLOUR = 1.3  # times the noise of luma that chroma has at full size: noise has 0.6 to 1.2
 _DETAIL = 0.2  # levels, which plain drawings and blurred skies do not reach
 _PLAIN_QUALITY = 60.0  # below which blocks are visible in these, too
 
@@ -47,10 +49,12 @@ class Damage(NamedTuple):
     Attributes:
         quality: of the JPEG that it was read from, by its quantisation tables; None for others.
         noise: standard deviation of luma, in 8-bit levels.
+        colour: whether the chroma is noisy, too.
     """
 
     quality: float | None
     noise: float
+    colour: bool = True
 
 
 class Bands(NamedTuple):
@@ -63,11 +67,13 @@ class Bands(NamedTuple):
         noise: standard deviation of noise: that of the fine band in the quietest blocks.
         coarse: the magnitude in the coarse band there, relative to the fine band.
         detail: the mean magnitude in the fine band of the whole image.
+        colour: standard deviation of chroma within squares of 2 x 2 pixels.
     """
 
     noise: float
     coarse: float
     detail: float
+    colour: float = 0.0
 
 
 def certain_damage(quality: float | None, bands: Bands) -> Damage:
@@ -80,7 +86,8 @@ def certain_damage(quality: float | None, bands: Bands) -> Damage:
     limit = _VISIBLE_QUALITY if bands.detail >= _DETAIL else _PLAIN_QUALITY
     compressed = quality is not None and quality < limit
     noisy = bands.noise >= _VISIBLE_NOISE and _WHITE[0] <= bands.coarse <= _WHITE[1]
-    return Damage(quality if compressed else None, bands.noise if noisy else 0.0)
+    plain = bands.colour <= _COLOUR * bands.noise
+    return Damage(quality if compressed else None, bands.noise if noisy else 0.0, plain)
 
 
 def blend_weights(damage: Damage) -> tuple[float, ...]:
@@ -119,13 +126,15 @@ def measure_bands(pixels: NDArray[np.uint8 | np.uint16]) -> Bands:
         return Bands(0.0, 0.0, 0.0)
     step = max(1, round((rows * columns / _MAX_BLOCKS) ** 0.5))
     whole = pixels[: rows * side, : columns * side].reshape(rows, side, columns, side, 3)
-    weights = np.array(LUMA, np.float32) / (np.iinfo(pixels.dtype).max // 255)
-    fine, reduced = _split(whole[::step, :, ::step] @ weights)
+    unit = np.float32(np.iinfo(pixels.dtype).max // 255)
+    blocks = whole[::step, :, ::step] / unit
+    fine, reduced = _split(blocks @ np.array(LUMA, np.float32))
     coarse, _ = _split(reduced)
     limit = np.percentile(fine, _QUIETEST)
     quietest = fine <= limit
     relative = 2 * coarse[quietest].mean() / max(fine[quietest].mean(), 1e-6)
-    return Bands(float(limit) / _NORMAL_MEAN, float(relative), float(fine.mean()))
+    colour = _measure_colour(blocks)
+    return Bands(float(limit) / _NORMAL_MEAN, float(relative), float(fine.mean()), colour)
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +190,7 @@ class Cleaners(NamedTuple):
         if self.denoiser is not None and damage.noise >= _STRONG:
             chosen.append(("rgb", self.denoiser))
             damage = damage._replace(noise=0.0)
-        for cleaner in (self.luma, self.chroma):
+        for cleaner in (self.luma, self.chroma if damage.colour else None):
             model = cleaner.for_damage(damage) if cleaner is not None else None
             if cleaner is not None and model is not None:
                 chosen += [(cleaner.planes, model)]
@@ -210,6 +219,14 @@ def build_cleaner(tables: Tables, hparams: Hparams) -> Cleaner:
     for named in sets.values():
         build_described("mulut", named, hparams)
     return Cleaner(planes, sets, hparams)
+
+
+def _measure_colour(blocks: Floats) -> float:
+    """Return the deviation of chroma within squares of 2 x 2 pixels of blocks (R, N, C, N, 3)."""
+    rows, height, columns, width, _ = blocks.shape
+    chroma = blocks @ np.array(CHROMA, np.float32).T
+    squares = chroma.reshape(rows, height // 2, 2, columns, width // 2, 2, 2)
+    return float(np.sqrt(squares.var(axis=(2, 5)).mean()))
 
 
 def _split(blocks: Floats) -> tuple[Floats, Floats]:

@@ -90,9 +90,9 @@ def restore_headers(enhanced: EnhancedImage) -> dict[str, str]:
     """Return the header that states the damage and its correction, where that was requested."""
     if enhanced.cleaning is None:
         return {}
-    (quality, noise), strength = enhanced.cleaning.damage, enhanced.cleaning.strength
-    jpeg = "" if quality is None else f"jpeg q={quality:.0f}, "
-    return {"X-Restore": f"{jpeg}noise {noise:.1f}; strength {strength:g}"}
+    damage, strength = enhanced.cleaning.damage, enhanced.cleaning.strength
+    jpeg = "" if damage.quality is None else f"jpeg q={damage.quality:.0f}, "
+    return {"X-Restore": f"{jpeg}noise {damage.noise:.1f}; strength {strength:g}"}
 
 
 def upscale_headers(enhanced: EnhancedImage) -> dict[str, str]:

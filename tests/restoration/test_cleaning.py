@@ -95,6 +95,23 @@ def test_texture_is_coarser_than_noise() -> None:
     assert certain_damage(None, coarse) == Damage(None, 0)
 
 
+def test_texture_of_colour_is_not_noise(cleaner: Cleaner) -> None:
+    """Stripes of colour that are narrower than half the size keep their chroma."""
+    plain = np.random.default_rng(0).normal(128, 8, (96, 96, 3))
+    stripes = plain.copy()
+    stripes[:, ::2] += (40, -20, -1)  # of equal luma
+    noisy, textured = (
+        certain_damage(None, measure_bands(it.clip(0, 255).astype(np.uint8)))
+        for it in (plain, stripes)
+    )
+    assert noisy.noise == pytest.approx(textured.noise, rel=0.1)
+    assert (noisy.colour, textured.colour) == (True, False)
+    chroma = Cleaner("chroma", {"noise": cleaner.tables["noise"]}, cleaner.hparams)
+    cleaners = Cleaners(cleaner, chroma)
+    assert [planes for planes, _ in cleaners.for_damage(noisy)] == ["luma", "chroma"]
+    assert [planes for planes, _ in cleaners.for_damage(textured)] == ["luma"]
+
+
 def test_detail_is_the_mean_of_the_whole_image() -> None:
     """Half of the image counts half, where the noise of the quietest blocks is 0."""
     half = gray_noise(20)
