@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from app.errors import DamagedImage
-from app.imaging.codecs import ImageFormat
 from app.imaging.decode import decode, decode_reduced
 from tests.helpers.files import (
     exif,
@@ -291,8 +290,3 @@ def test_threads_do_not_disturb_each_other() -> None:
     with ThreadPoolExecutor(4) as threads:
         for alone, together in zip(expected, threads.map(photo, bodies), strict=True):
             np.testing.assert_array_equal(together.pixels, alone)
-
-
-def test_format_is_remembered() -> None:
-    """A photo knows what it was read from."""
-    assert photo(saved(RGB, "WEBP")).format is ImageFormat.WEBP
