@@ -204,13 +204,18 @@ def _remove_properties(description: Element, unwanted: set[Property]) -> None:
 
 
 def _declare_prefixes(element: Element) -> None:
-    """Repeat the prefixes that its ancestors declare, so that it can be moved."""
-    ancestor = element.parentNode
-    while isinstance(ancestor, Element):
-        for attribute in _attributes(ancestor):
-            if attribute.namespaceURI == _XMLNS and not element.hasAttribute(attribute.name):
-                element.setAttributeNS(_XMLNS, attribute.name, attribute.value)
-        ancestor = ancestor.parentNode
+    """Repeat the prefixes that it uses and its ancestors declare, so that it can be moved.
+
+    Others are left out: a packet of many elements that declares many would grow without measure.
+    """
+    inside = [element, *element.getElementsByTagName("*")]
+    prefixes = dict.fromkeys(node.prefix for it in inside for node in (it, *_attributes(it)))
+    for name in (f"xmlns:{prefix}" if prefix else "xmlns" for prefix in prefixes):
+        ancestor = element.parentNode
+        while isinstance(ancestor, Element) and not element.hasAttribute(name):
+            if ancestor.hasAttribute(name):
+                element.setAttributeNS(_XMLNS, name, ancestor.getAttribute(name))
+            ancestor = ancestor.parentNode
 
 
 def _children(element: Element) -> list[Element]:

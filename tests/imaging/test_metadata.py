@@ -169,6 +169,21 @@ def test_namespaces_in_namespaces_are_not_resolved() -> None:
     assert process_time() - begun < 0.3
 
 
+def test_prefixes_that_nothing_uses_are_not_repeated() -> None:
+    """Merging takes the prefixes of what it moves alone, however many a packet declares."""
+    rdf = 'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"'
+    unused = " ".join(f'xmlns:a{n}="u"' for n in range(1500))
+    used = '<rdf:Description dc:title="t"><other/></rdf:Description>' + "<rdf:Description/>" * 900
+    first = f"<x><rdf:RDF {rdf}/></x>".encode()
+    second = f'<x {unused} xmlns:dc="d" xmlns="e"><rdf:RDF {rdf}>{used}</rdf:RDF></x>'.encode()
+    merged = xmp.merge([first, second])
+    assert merged is not None
+    assert len(merged) < 2 * len(second)
+    assert b"xmlns:a" not in merged
+    assert xmp.find_property(merged, ("d", "title")) == "t"
+    assert xmp.find_property(merged, ("e", "other")) == ""
+
+
 @pytest.mark.parametrize(
     "block", [b"", b"II*\0", b"junk" * 10, b"MM\0*\0\0\0\x08\xff\xff", b"I" * 5_000_000]
 )
