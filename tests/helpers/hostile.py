@@ -73,6 +73,14 @@ def _png_with_elements() -> bytes:
     return with_chunks(saved(scene(400, 400), "PNG"), iCCP=b"icc\0\0" + profile)
 
 
+def _damaged_texts() -> bytes:
+    """Return a PNG of 1000 texts of 4 MB, the end of each of which is missing."""
+    text = zlib.compress(bytes(4_000_000))[:-6]
+    png = saved(scene(), "PNG")
+    chunk = struct.pack(">I", len(text) + 3) + b"zTXtk\0\0" + text + bytes(4)
+    return png[:33] + chunk * 1000 + png[33:]
+
+
 def _tiff_with_elements() -> bytes:
     samples = scene(400, 400).astype(np.uint16) * 257
     profile = elements_profile(b"D2B2", 20_000)
@@ -343,6 +351,7 @@ HOSTILE_FILES: dict[str, Callable[[], bytes]] = {
     "runs.bmp": lambda: _runs(1, 1, b"\x01\x00" * 5_000_000),
     "tables.jpg": lambda: unused_tables(900),
     "markup.png": _many_elements,
+    "texts.png": _damaged_texts,
 }
 
 

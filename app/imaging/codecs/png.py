@@ -36,6 +36,7 @@ _XMP_KEYWORD = b"XML:com.adobe.xmp\0"
 _XMP_TEXT = b"xml:com.adobe.xmp"  # keywords are compared in lower case
 _RAW = b"raw profile type "  # the keywords before there were eXIf and one for XMP
 _MAX_INFLATED = 4 << 20  # bytes of all compressed profiles and texts; real ones are smaller
+_PIECE = 1 << 16  # bytes that are inflated at a time: those before damage count as well
 _MAX_CHUNKS = 100_000  # a chunk of pixels is seldom under 8 KB
 IHDR_START, IHDR_LENGTH = 16, 13
 _IHDR_END = IHDR_START + IHDR_LENGTH + 4
@@ -66,12 +67,12 @@ def read_header(body: bytes) -> Header:
     for kind, data, whole in read_chunks(body):
         _check_known(kind, whole)
         if kind in (b"tEXt", b"zTXt", b"iTXt"):
-            keyword, text = _read_text(kind, data, room)
-            room -= len(text)
+            keyword, text, size = _read_text(kind, data, room)
+            room -= size
             texts.setdefault(keyword.lower(), text)
         elif kind == b"iCCP":
-            profile = _inflate(data.partition(b"\0")[2][1:], room)
-            room -= len(profile)
+            profile, size = _inflate(data.partition(b"\0")[2][1:], room)
+            room -= size
             found.setdefault(kind, profile)
         elif kind != b"IDAT":
             found.setdefault(kind, data)
@@ -199,34 +200,36 @@ def _read_raw_profile(text: bytes) -> bytes | None:
     return None
 
 
-def _read_text(kind: bytes, data: bytes, most: int) -> tuple[bytes, bytes]:
-    """Return keyword and text; an empty text where it cannot be read."""
+def _read_text(kind: bytes, data: bytes, most: int) -> tuple[bytes, bytes, int]:
+    """Return keyword, text and bytes inflated; an empty text where it cannot be read."""
     keyword, _, text = data.partition(b"\0")
-    if kind == b"tEXt":
-        return keyword, text
+    is_compressed, rest = False, text
     if kind == b"zTXt":
-        return keyword, _inflate(text[1:], most)
-    *_, last = text[2:].split(b"\0", 2)  # after the language and the translated keyword
-    return keyword, _inflate(last, most) if text.startswith(b"\1") else last
+        is_compressed, rest = True, text[1:]
+    elif kind == b"iTXt":
+        is_compressed = text.startswith(b"\1")
+        *_, rest = text[2:].split(b"\0", 2)  # after the language and the translated keyword
+    content, size = _inflate(rest, most) if is_compressed else (rest, len(rest))
+    return keyword, content, size
 
 
-def _inflate(data: bytes, most: int) -> bytes:
-    """Inflate data; return nothing where they are damaged.
+def _inflate(data: bytes, most: int) -> tuple[bytes, int]:
+    """Inflate data; return nothing where they are damaged, and how many bytes were inflated.
 
     Raises:
         TooMuchMetadata: it has more bytes than `most`.
     """
-    inflater = zlib.decompressobj()
-    try:
-        inflated = inflater.decompress(data, most + 1)
-    except zlib.error:
-        return b""
-    if len(inflated) > most:
-        raise TooMuchMetadata(
-            f"The PNG has more than {_MAX_INFLATED} bytes of compressed text and profiles.",
-            max_bytes=_MAX_INFLATED,
-        )
-    return inflated if inflater.eof else b""
+    inflater, pieces, size = zlib.decompressobj(), list[bytes](), 0
+    with suppress(zlib.error):
+        while data and not inflater.eof:
+            pieces.append(inflater.decompress(data, _PIECE))
+            data, size = inflater.unconsumed_tail, size + len(pieces[-1])
+            if size > most:
+                raise TooMuchMetadata(
+                    f"The PNG has more than {_MAX_INFLATED} bytes of compressed text and profiles.",
+                    max_bytes=_MAX_INFLATED,
+                )
+    return b"".join(pieces) if inflater.eof else b"", size
 
 
 CODEC = ImageCodec(
