@@ -19,7 +19,7 @@ from app.policies import STORE
 from app.training.dataset import Batch
 from app.training.distil import make_dataset
 from app.training.ensemble import PixelwiseConfig, Teachers, TeachersConfig
-from benchmarks.local_looks import BASELINE, DRAWS, EMBEDDED, KINDS, WORSE, read_gate_recipe
+from benchmarks.local_looks import BASELINE, DRAWS, KINDS, WORSE, read_gate_recipe
 
 PIXELWISE = {
     "iat-exposure": PixelwiseConfig(network="iat", file=Path("iat-exposure.pth")),
@@ -39,11 +39,11 @@ def measure(teachers: Teachers, batch: Batch) -> float:
 def main(folder: Path, inventory: Path, weights: Path) -> None:
     """Print the table."""
     config, photos = read_gate_recipe(folder, inventory)
-    models = [f"{it.parent.name}@{it.name}" for it in (BASELINE, EMBEDDED)]
-    rows = {name: Teachers(TeachersConfig(store=STORE, models={name: 1.0})) for name in models}
-    for name, it in PIXELWISE.items():
+    name = f"{BASELINE.parent.name}@{BASELINE.name}"
+    rows = {name: Teachers(TeachersConfig(store=STORE, models={name: 1.0}))}
+    for teacher, it in PIXELWISE.items():
         found = it.model_copy(update={"file": weights / it.file})
-        rows[name] = Teachers(TeachersConfig(pixelwise=(found,)))
+        rows[teacher] = Teachers(TeachersConfig(pixelwise=(found,)))
     with TemporaryDirectory() as cache:
         dataset = make_dataset(
             config, photos, rows[f"{BASELINE.parent.name}@{BASELINE.name}"], Path(cache)
@@ -53,12 +53,12 @@ def main(folder: Path, inventory: Path, weights: Path) -> None:
     kinds = {kind: title for kind, title in KINDS.items() if kind != "untouched"}
     print(f"| network | {' | '.join(f'{it}, dB | worse by {WORSE}' for it in kinds.values())} |")
     print(f"| --- |{' ---: |' * (2 * len(kinds))}")
-    for name, teachers in rows.items():
+    for title, teachers in rows.items():
         cells = []
         for kind in kinds:
             gains = np.array([measure(teachers, it) for some in drawn for it in some[kind]])
             cells += [f"{gains.mean():+.2f}", f"{100 * (gains < -WORSE).mean():.0f} %"]
-        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+        print(f"| {title} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -25,15 +25,19 @@ class Bpam(nn.Module):
     """out = W2(x) relu(W1(x) rgb), W1 (8, 3 + 1) and W2 (3, 8 + 1) of each pixel's own.
 
     Submodules are named as in the authors' checkpoint.
+
+    Args:
+        simple: whether the guides see each pixel by itself, as in the checkpoint for LCDP.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, simple: bool = False) -> None:
         super().__init__()
         self.model = _NafNet()
+        side, hidden = (1, 1) if simple else (3, 3)
         self.mlp = nn.ModuleDict(
             {
-                "context1": _Guide(3, 3 + 1),
-                "context2": _Guide(_HIDDEN, _HIDDEN + 1),
+                "context1": _Guide(3, 3 + 1, side, hidden),
+                "context2": _Guide(_HIDDEN, _HIDDEN + 1, side, hidden),
             }
         )
 
@@ -50,8 +54,10 @@ class Bpam(nn.Module):
         Raises:
             BadModel: it cannot be read, or a tensor is missing, left over or of another shape.
         """
-        network = cls()
-        Checkpoint.read([path]).load_into(network)
+        checkpoint = Checkpoint.read([path])
+        *_, side = checkpoint.shape("mlp.context1.guide_net.0.weight", None, 3, None, None)
+        network = cls(simple=side == 1)
+        checkpoint.load_into(network)
         return network.eval().requires_grad_(requires_grad=False)
 
 
@@ -95,15 +101,16 @@ def _slice(grid: Tensor, guide: Tensor) -> Tensor:
 
 
 class _Guide(nn.Module):
-    """Four 3x3 convolutions and a tanh: (B, C, H, W) -> (B, guides, H, W) in -1..1."""
+    """Convolutions and a tanh: (B, C, H, W) -> (B, guides, H, W) in -1..1."""
 
-    def __init__(self, channels: int, guides: int) -> None:
+    def __init__(self, channels: int, guides: int, side: int, hidden: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for _ in range(3):
-            layers += [nn.Conv2d(channels, 16, 3, padding=1), nn.ReLU()]
+        for _ in range(hidden):
+            layers += [nn.Conv2d(channels, 16, side, padding="same"), nn.ReLU()]
             channels = 16
-        self.guide_net = nn.Sequential(*layers, nn.Conv2d(16, guides, 3, padding=1), nn.Tanh())
+        last = nn.Conv2d(16, guides, side, padding="same")
+        self.guide_net = nn.Sequential(*layers, last, nn.Tanh())
 
     def forward(self, inputs: Tensor) -> Tensor:
         guides: Tensor = self.guide_net(inputs)

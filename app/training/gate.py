@@ -51,7 +51,7 @@ class GateConfig(DistilConfig):
     overall: Path
     local: Path
     rounds: PositiveInt = 600
-    losing: float = Field(default=0.02, gt=0, lt=1)
+    losing: float = Field(default=0.01, gt=0, lt=1)
     network: NetworkConfig = NetworkConfig()
 
 
@@ -107,19 +107,18 @@ def _measure_all(
     network: GatedSlut, config: GateConfig, photos: Photos, models: list[str]
 ) -> list[tuple[Tensor, Tensor]]:
     """Measure all batches; those of an earlier run with the same networks are read."""
-    dataset = make_dataset(config, photos, Teachers(config.teachers), config.run)
     seen = [*models, photos.credits, config.model_dump(mode="json", include=_SEEN)]
     folder = config.run / hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
-    found = []
-    for step in range(config.schedule.steps):
-        path = folder / f"{step}.pt"
-        if not path.exists():
-            with NamedTemporaryFile(dir=folder, delete=False) as file:
-                torch.save(_measure(network, dataset.batch(step)), file)
-            Path(file.name).replace(path)
-        found.append(torch.load(path, weights_only=True))
-    return found
+    paths = [folder / f"{step}.pt" for step in range(config.schedule.steps)]
+    if not all(path.exists() for path in paths):
+        dataset = make_dataset(config, photos, Teachers(config.teachers), config.run)
+        for step, path in enumerate(paths):
+            if not path.exists():
+                with NamedTemporaryFile(dir=folder, delete=False) as file:
+                    torch.save(_measure(network, dataset.batch(step)), file)
+                Path(file.name).replace(path)
+    return [torch.load(path, weights_only=True) for path in paths]
 
 
 @torch.no_grad()
