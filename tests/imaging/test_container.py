@@ -219,6 +219,26 @@ def test_other_codings_are_unsupported(brand: bytes, kind: bytes) -> None:
 
 
 @brands
+def test_images_of_too_many_parts_are_rejected(brand: bytes) -> None:
+    """Given a grid of 900 tiles, its header is read; a grid of 1,024 is damaged."""
+    tile = WRITERS[brand](scene(96, 64), hidden=True)
+    for side, accepted in ((30, True), (32, False)):
+        size, count = (side * 96, side * 64), side * side
+        whole = Item(
+            b"grid",
+            grid(side, side, *size),
+            [size_of(*size), *(it for it in tile.properties if it[4:8] in (b"pixi", b"colr"))],
+            [(b"dimg", list(range(1, count + 1)))],
+        )
+        body = container(brand, [whole, *[tile] * count])
+        if accepted:
+            assert (source(body).width, source(body).height) == size
+        else:
+            with pytest.raises(DamagedImage, match="1025 images"):
+                source(body)
+
+
+@brands
 def test_metadata(brand: bytes) -> None:
     """EXIF and XMP are found wherever the container stores them."""
     block = exif(6)

@@ -28,6 +28,7 @@ _IN_FILE, _IN_IDAT = 0, 1  # construction methods
 _DERIVED = frozenset({b"grid", b"iovl", b"iden"})  # items that are made of other items
 _MAX_EXTENTS = 64  # of an item of metadata, each of which may be all of the file
 _MAX_DEPTH = 8  # of derivations
+_MAX_PARTS = 1024  # images of one: decoders keep memory for each; phones divide 48 MP into 200
 
 
 _Location = tuple[int, list[tuple[int, int]]]  # construction method; offsets and lengths of parts
@@ -44,7 +45,13 @@ def check_coding(body: bytes, name: str, supported: Container[bytes]) -> None:
 
     Raises:
         NotAnImage: the image is coded in another way; the message names it.
+        FormatError: it is made of too many images.
     """
+    parts = set[int]()
+    with suppress(FormatError, IndexError, struct.error):
+        parts = _all_parts(find_box(body, b"meta")[4:])
+    if len(parts) > _MAX_PARTS:
+        raise FormatError(f"it is made of {len(parts)} images; {_MAX_PARTS} are accepted")
     for _, kind in _sources(body):
         if kind not in supported:
             code = kind.decode("latin-1")
