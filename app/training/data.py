@@ -6,7 +6,8 @@ import csv
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from tempfile import NamedTemporaryFile
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -208,6 +209,13 @@ def _inventory(config: PhotosConfig) -> dict[str, Row]:
         return {row["file"]: row for row in sorted(rows, key=lambda row: row["file"])}
     except OSError as error:
         raise BadParameter(f"{config.inventory}: cannot be read ({error.strerror})") from error
+
+
+def save_whole(path: Path, value: Any) -> None:
+    """Write tensors with torch, all at once: an interruption leaves no half of the file."""
+    with NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        torch.save(value, file)
+    Path(file.name).replace(path)
 
 
 def draw(count: int, size: int, seed: int, step: int) -> list[int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import NamedTuple
 
 import numpy as np
@@ -30,7 +29,7 @@ from app.training.augment import (
     resize_square,
     to_gray,
 )
-from app.training.data import Photos, as_planes, draw, read_photo
+from app.training.data import Photos, as_planes, draw, read_photo, save_whole
 from app.training.ensemble import Teachers
 from app.training.local_light import LocalLightConfig, random_light, relight
 
@@ -287,10 +286,7 @@ def _collate(examples: list[Batch]) -> Batch:
 
 def _write(path: Path, batch: Batch) -> None:
     """Write a batch in 8 bits: thumbnails and colours lie on these levels anyway, or nearly."""
-    # All at once: an interruption leaves no half of it.
-    with NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        torch.save([it.mul(255.0).round().byte() for it in batch], file)
-    Path(file.name).replace(path)
+    save_whole(path, [it.mul(255.0).round().byte() for it in batch])
 
 
 def _read(path: Path) -> Batch:

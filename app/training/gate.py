@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 import torch
 from pydantic import Field, PositiveInt
@@ -22,7 +21,7 @@ from app.networks.lut_ops import apply_local
 from app.networks.slut import Slut
 from app.networks.store import ModelCard, read_model, write_model
 from app.training.config import NetworkConfig
-from app.training.data import Photos
+from app.training.data import Photos, save_whole
 from app.training.dataset import Batch
 from app.training.distil import DistilConfig, make_dataset
 from app.training.ensemble import Teachers
@@ -115,9 +114,7 @@ def _measure_all(
         dataset = make_dataset(config, photos, Teachers(config.teachers), config.run)
         for step, path in enumerate(paths):
             if not path.exists():
-                with NamedTemporaryFile(dir=folder, delete=False) as file:
-                    torch.save(_measure(network, dataset.batch(step)), file)
-                Path(file.name).replace(path)
+                save_whole(path, _measure(network, dataset.batch(step)))
     return [torch.load(path, weights_only=True) for path in paths]
 
 

@@ -32,6 +32,7 @@ from app.networks.clutnet import ClutNet
 from app.networks.lut_ops import apply_local
 from app.networks.store import ModelCard, write_model
 from app.training.config import NetworkConfig, ScheduleConfig
+from app.training.data import save_whole
 from app.training.dataset import Batch
 
 _CHECKPOINT = "checkpoint.pt"
@@ -242,9 +243,7 @@ class CardDraft(BaseModel):
 
 def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     """Replace the checkpoint of a folder, at once: an interruption leaves the old one."""
-    new = folder / f"{_CHECKPOINT}.new"
-    torch.save(state, new)
-    new.replace(folder / _CHECKPOINT)
+    save_whole(folder / _CHECKPOINT, state)
 
 
 def read_checkpoint(folder: Path) -> dict[str, Any] | None:
