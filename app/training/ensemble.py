@@ -23,6 +23,8 @@ from app.training.augment import colours_at
 from app.training.bpam import Bpam
 from app.training.iat import Iat
 
+_INVERSE_SIZE, _INVERSE_STEPS = 17, 40
+
 ColourMapping = Callable[[NDArray[Any]], NDArray[np.float32]]
 """The mapping predicted for one image: colours (..., 3) in 0..1 to colours."""
 
@@ -77,6 +79,11 @@ class Ensemble:
 
         return look
 
+    def mean_table(self, thumbnail: Tensor) -> Tensor:
+        """Average the LUTs (3, D, D, D), not clamped, that global networks predict for an image."""
+        tables = [it.table[0] * weight for it, weight in self._tables(thumbnail[None])]
+        return torch.stack(tables).sum(dim=0)
+
     @torch.no_grad()
     def _tables(self, thumbnails: Tensor) -> list[tuple[LutBatch, float]]:
         return [(network(thumbnails), weight) for network, weight in self._members]
@@ -103,10 +110,6 @@ class InverseLook:
         colours = pixels.flatten(1).T[None] / 255.0
         mapped = trilinear(self._look, colours)[0].T.reshape(pixels.shape)
         return mapped.mul(255.0).round().div(255.0)
-
-
-_INVERSE_SIZE = 17
-_INVERSE_STEPS = 40
 
 
 class _Pixelwise(NamedTuple):
@@ -192,10 +195,8 @@ class Teachers:
         weights = list(config.models.values())
         self.cards: list[ModelCard] = [model.card for model in models]
         self._ensemble = Ensemble(models, weights) if models else None
-        self._unguarded = [
-            (_without_guard(model.network), weight / sum(weights))
-            for model, weight in zip(models, weights, strict=True)
-        ]
+        unguarded = [Model(it.card, _without_guard(it.network)) for it in models]
+        self._unguarded = Ensemble(unguarded, weights) if models else None
         self.thumbnail = self._ensemble.thumbnail if self._ensemble else ThumbnailRecipe()
         self._guard = config.guard
         total = sum(weights) + sum(it.weight for it in config.pixelwise)
@@ -243,10 +244,9 @@ class Teachers:
         Raises:
             BadParameter: there is no LUT network.
         """
-        if not self._unguarded:
+        if self._unguarded is None:
             raise BadParameter("pixelwise teachers have no LUT that can be inverted")
-        tables = [network(thumbnail[None]).table[0] * share for network, share in self._unguarded]
-        return InverseLook(torch.stack(tables).sum(dim=0))
+        return InverseLook(self._unguarded.mean_table(thumbnail))
 
 
 def _without_guard(network: Network) -> Network:
