@@ -18,7 +18,7 @@ from app.imaging.codecs.frames import AnimationSettings, Frame, Rgba, check_leng
 from app.imaging.colour import srgb_profile
 from app.imaging.decode import check_thumbnail, to_image
 from app.imaging.metadata import MetadataPolicy, filter_metadata, reset_orientation
-from app.imaging.probe import ANY_BODY_PIXELS, EncodedImage, decode_errors, pixels_per_byte
+from app.imaging.probe import EncodedImage, decode_errors, pixels_by_length
 from app.imaging.raster import Animation, Image, Metadata, Raster, Samples
 from app.imaging.resize import fit, make_thumbnail
 from app.policies import Limits
@@ -79,8 +79,7 @@ def check_animation(source: EncodedImage, limits: Limits) -> None:
         TooManyFrames: the message names the limit.
     """
     animation = _animation_of(source)
-    length = len(source.body)
-    by_length = ANY_BODY_PIXELS + pixels_per_byte(source, limits) * length
+    length, by_length = len(source.body), pixels_by_length(source, limits)
     for what, size, most in (
         ("frames", animation.frames, limits.max_frames),
         ("pixels in all frames", source.all_pixels, limits.max_animation_pixels),

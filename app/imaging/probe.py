@@ -44,7 +44,7 @@ _FRAME_BYTES = 2048  # that the container of a frame takes at most, with a palet
 _BODY_COPIES = 3  # sent to the sandbox, received there, and read by a library
 _ALLOWANCE = 1.5  # address space for each byte of the peak: decoders reserve skipped parts, too
 _SLACK = 128 << 20  # bytes for the working memory of decoders
-ANY_BODY_PIXELS = 4_000_000  # that a body of any length may have
+_ANY_BODY_PIXELS = 4_000_000  # that a body of any length may have
 _BASE_CPU_SECONDS = 1.0
 _CPU_SECONDS_A_MEGAPIXEL = 0.5  # the slowest kind of image, 16 bits with a wide gamut, takes 0.25
 _HEADER_BUDGET = Budget(memory=256 << 20, cpu_seconds=1.0)
@@ -208,8 +208,8 @@ def _check(source: EncodedImage, limits: Limits) -> None:
             f"{limits.max_pixels} are accepted.",
             max_pixels=limits.max_pixels,
         )
-    per_byte = pixels_per_byte(source, limits)
-    if source.pixels > ANY_BODY_PIXELS + per_byte * len(source.body):
+    per_byte = _pixels_per_byte(source, limits)
+    if source.pixels > pixels_by_length(source, limits):
         raise TooManyPixels(
             f"The {name} has {source.width} × {source.height} pixels in {len(source.body)} bytes; "
             f"{per_byte} pixels are accepted for each byte.",
@@ -224,7 +224,12 @@ def _check(source: EncodedImage, limits: Limits) -> None:
         )
 
 
-def pixels_per_byte(source: EncodedImage, limits: Limits) -> int:
+def pixels_by_length(source: EncodedImage, limits: Limits) -> int:
+    """Return how many pixels are accepted of a file of this length."""
+    return _ANY_BODY_PIXELS + _pixels_per_byte(source, limits) * len(source.body)
+
+
+def _pixels_per_byte(source: EncodedImage, limits: Limits) -> int:
     """Return how many pixels are accepted for each byte of a file.
 
     Scans in black and white are dense: an empty page has thousands of pixels in a byte.
