@@ -107,11 +107,10 @@ class PriorityThreadPool:
         self._brief = Condition(lock)  # a brief call waits, and no thread is idle
         self._polling = False
         self._size = threads
-        works = [*[self._work] * threads, self._work_beside]
         self._threads = [
             # A process that ends without leaving does not wait for them.
-            Thread(target=work, name=f"worker-{number}", daemon=True)
-            for number, work in enumerate(works)
+            Thread(target=self._work, args=(take,), name=f"worker-{number}", daemon=True)
+            for number, take in enumerate([*[self._next] * threads, self._next_brief])
         ]
 
     async def __aenter__(self) -> Self:
@@ -173,21 +172,12 @@ class PriorityThreadPool:
         for call in begun:
             call.result()
 
-    def _work(self) -> None:
+    def _work(self, take: Callable[[], _Call[Any] | None]) -> None:
         _lower_priority()
-        while (call := self._next()) is not None:
-            self._run(call)
+        while (call := take()) is not None:
+            call.run()
+            del self._begun[get_ident()]
             del call  # it holds the result, which may be an image
-
-    def _work_beside(self) -> None:
-        _lower_priority()
-        while (call := self._next_brief()) is not None:
-            self._run(call)
-            del call
-
-    def _run(self, call: _Call[Any]) -> None:
-        call.run()
-        del self._begun[get_ident()]
 
     def _next(self) -> _Call[Any] | None:
         """Wait for the call that is next, and note its begin; None when the pool ends."""
