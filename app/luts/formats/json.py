@@ -31,10 +31,9 @@ def write_json(lut: Lut3D, metadata: LutMetadata, _: LutLayout) -> bytes:
         orjson.dumps(rows[at : at + _ROWS], option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
         for at in range(0, len(rows), _ROWS)
     ]
-    head = orjson.dumps(document).removesuffix(b"}") + b',"table":['
-    separated = (piece for part in parts for piece in (b",", part))
-    next(separated)
-    return b"".join((head, *separated, b"]}"))
+    parts[0] = orjson.dumps(document).removesuffix(b"}") + b',"table":[' + parts[0]
+    parts[-1] += b"]}"
+    return b",".join(parts)
 
 
 def read_json(data: bytes) -> Lut3D:
