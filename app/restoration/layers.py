@@ -123,6 +123,11 @@ class Layer:
         taps = (tap for lookup in self.lookups for tap in lookup.taps)
         return max(max(abs(tap.dy), abs(tap.dx)) for tap in taps)
 
+    @property
+    def corrects(self) -> bool:
+        """Whether its entries are corrections of the one map that it reads."""
+        return self.residual and self.interpolated and len(self.reads) == 1
+
     def levels(self, step: int) -> int:
         """Return the number of levels of a grid on 0..255."""
         return 256 // step + self.interpolated

@@ -18,7 +18,7 @@ from app.restoration.kernels import HALF, Geometry, weight_of
 from app.restoration.layers import Description, Layer, diagonal_rows
 from app.training.restoration import kernels
 from app.training.restoration.patches import Bytes, Patches
-from app.training.restoration.tables import Floats, Table, refine_grid, start_grid
+from app.training.restoration.tables import Floats, Table, flat_rows, refine_grid, start_grid
 
 _COARSE = 32  # the step of the coarse part of compressed tables
 
@@ -68,20 +68,11 @@ class TrainedLayer:
         fine = [lookup.table for lookup in self.layer.lookups]
         return [fine, [coarse(it) for it in fine]] if self.compressed else [fine]
 
-    @property
-    def corrects(self) -> bool:
-        """Whether its entries are corrections of the one map that it reads."""
-        return self.layer.residual and self.layer.interpolated and len(self.layer.reads) == 1
-
     def flat_rows(self) -> Iterator[tuple[str, NDArray[np.intp]]]:
         """Yield the names of the tables, and which of their entries have equal taps."""
         for part, step in zip(self.names, (self.step, 2 * self.step), strict=False):
-            levels = self.layer.levels(step)
-            rows = np.arange(levels) * sum(levels**tap for tap in range(self.layer.taps))
-            if self.compressed and step == self.step:
-                rows = np.cumsum(diagonal_rows(step, self.layer.diagonal))[rows] - 1
-            for name in part:
-                yield name, rows
+            rows = flat_rows(self.layer, step, compressed=self.compressed and step == self.step)
+            yield from ((name, rows) for name in part)
 
     def read(self, maps: Sequence[Bytes]) -> Bytes:
         """Return the maps that it reads: (N, C, H, W)."""
@@ -256,7 +247,7 @@ class Network:
         for table in self.tables.values():
             table.update(rate)
         for it in self.layers:
-            if it.corrects and self.description.scale == 1:
+            if it.layer.corrects and self.description.scale == 1:
                 for name, rows in it.flat_rows():
                     self.tables[name].entries[:, rows] = 0
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.restoration.kernels import HALF
-from app.restoration.layers import Layer
+from app.restoration.layers import Layer, diagonal_rows
 from app.training.restoration import kernels
 
 Floats: TypeAlias = NDArray[np.float32]
@@ -86,6 +86,13 @@ def tap_levels(layer: Layer, step: int) -> Floats:
     levels = np.arange(layer.levels(step), dtype=np.float32) * step + np.float32(middle)
     grid = np.meshgrid(*[levels] * layer.taps, indexing="ij")
     return np.stack(grid, axis=-1).reshape(-1, layer.taps)
+
+
+def flat_rows(layer: Layer, step: int, *, compressed: bool) -> NDArray[np.intp]:
+    """Return which entries of a grid have equal taps; a compressed one holds the diagonal alone."""
+    levels = layer.levels(step)
+    rows: NDArray[np.intp] = np.arange(levels) * sum(levels**tap for tap in range(layer.taps))
+    return np.cumsum(diagonal_rows(step, layer.diagonal))[rows] - 1 if compressed else rows
 
 
 def refine_grid(layer: Layer, step: int, entries: Floats) -> Floats:
