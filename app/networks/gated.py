@@ -20,10 +20,10 @@ _CLIPPED = 0.985
 
 
 class Gate(nn.Sequential):
-    """Read planes (B, F, 16, 16) and answer how far to open: (B, 1), before the sigmoid.
+    """Map planes (B, F, 16, 16) to the logit of the gate (B, 1).
 
-    Light that differs shows in where things lie: what the planes have in common everywhere does
-    not tell it from a photograph that is dark as a whole.
+    It compares places: means over the whole image do not tell local light from a photograph that
+    is dark everywhere.
     """
 
     def __init__(self, planes: int, width: int) -> None:
@@ -71,7 +71,7 @@ class GatedSlut(Network):
         levels: L.
         width: as in `Slut`.
         restraint: as in `ClutNet`.
-        judges: channels of the gate.
+        gate_width: channels of the gate.
     """
 
     architecture = "gated_slut"
@@ -88,17 +88,17 @@ class GatedSlut(Network):
         levels: int = 8,
         width: int = 48,
         restraint: float = 0.0,
-        judges: int = 32,
+        gate_width: int = 32,
     ) -> None:
         sizes = {"n": n, "t": t, "m": m, "s": s, "w": w, "colours": colours}
-        sizes |= {"levels": levels, "width": width, "judges": judges}
+        sizes |= {"levels": levels, "width": width, "gate_width": gate_width}
         super().__init__(code_size=n + t, d=d, **sizes, restraint=restraint)
         self.overall = ClutNet(n, s, w, d, colours, restraint)
         self.local = Slut(t, m, s, w, d, colours, levels, width)
         self.map_shape = self.local.map_shape
         self._deep = DEEP + colours
         planes = self._deep + MIDDLE + (m - 1) * levels + _LIGHT + _TRACES
-        self.gate = Gate(planes, judges)
+        self.gate = Gate(planes, gate_width)
 
     def features(self, thumbnails: Tensor) -> Tensor:
         """Map thumbnails to the features of both networks and some pixels: (B, C, 16, 16)."""

@@ -32,7 +32,6 @@ class Output:
     A context manager: a file that is not finished when it is left is deleted.
 
     Attributes:
-        copied: the streams of the source whose packets are to be written.
         notes: what is not kept of the source, in sentences.
     """
 
