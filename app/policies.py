@@ -25,6 +25,7 @@ STORE = Path(__file__).parent.parent / "model_store"
 Interpolation = Literal["tetrahedral", "trilinear"]
 
 BYTES_PER_PIXEL = 18  # of a JPEG; see `EncodedImage.peak_bytes`
+NICENESS = 10  # of worker threads and of the sandbox: probes and rejections run before them
 
 
 class Policy(BaseModel):

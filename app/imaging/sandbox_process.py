@@ -23,6 +23,7 @@ from typing import Any
 
 from app.errors import DamagedImage
 from app.imaging.sandbox_messages import receive_request, send_reply
+from app.policies import NICENESS
 
 NUMBER = struct.Struct("=q")  # exchanged by the server of the processes and its owner
 
@@ -52,8 +53,6 @@ _LOADED_ON_FIRST_USE = (
     "zstd_decode",
 )
 _STATM = Path("/proc/self/statm")
-# As that of the service's threads: what is decoded here must starve neither probes nor photographs.
-_NICENESS = 10
 
 
 class ForkServer:
@@ -170,7 +169,7 @@ def _fork(control: socket.socket, handle: int) -> int:
 def _serve(connection: socket.socket) -> None:
     """Run calls until the other end of the connection is closed."""
     _silence()
-    os.setpriority(os.PRIO_PROCESS, 0, max(_NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
+    os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
     with suppress(EOFError, OSError):
         while True:
             request, memory, cpu_seconds = receive_request(connection)

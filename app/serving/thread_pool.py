@@ -16,12 +16,13 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
+from app.policies import NICENESS
+
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
 AGING_PER_PIXEL = 100e-9  # seconds per pixel: about eight times the work on one core
-NICENESS = 10  # of the threads, above the process's own
 LONG = 0.5  # seconds; a brief call does not wait for calls that already take longer
 _POLL = 0.1  # seconds between looks at the calls that run, while a brief call waits for them
 

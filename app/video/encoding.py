@@ -44,8 +44,8 @@ class Encoding:
     @property
     def interlaced(self) -> bool:
         """Whether the fields of an interlaced video are encoded as such."""
-        usable = self.codec.interlaces and self.preview is None and self.layout.height % 4 == 0
-        return usable and self.first.interlaced_frame
+        usable = self.codec.interlaces and self.preview is None
+        return usable and self.layout.divides_into_fields and self.first.interlaced_frame
 
     @property
     def notes(self) -> list[str]:

@@ -10,7 +10,7 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from app.errors import BadVideo
-from app.video.yuv import ColourEncoding, PlaneLayout, Planes, read_encoding
+from app.video.yuv import FIELD_ROWS, ColourEncoding, PlaneLayout, Planes, read_encoding
 
 PREVIEW_WIDTH = 960  # of each half, at most
 
@@ -42,6 +42,11 @@ class FrameFormat:
     name: str
     layout: PlaneLayout
     encoding: ColourEncoding
+
+    @property
+    def divides_into_fields(self) -> bool:
+        """Whether `split_fields` accepts the planes of an interlaced frame."""
+        return self.height % FIELD_ROWS == 0
 
     def with_whole_chroma(self) -> FrameFormat:
         """Return the format without the last column or row whose chroma sample is incomplete."""

@@ -51,7 +51,7 @@ class LookFilter:
             table = blend_tables(table, self._bake(look.second), look.part)
         layout = self._format.layout
         pictures = [self._format.planes(frame)]
-        if frame.interlaced_frame and frame.height % 4 == 0:
+        if frame.interlaced_frame and self._format.divides_into_fields:
             pictures = split_fields(pictures[0])
         strips = [strip for it in pictures for strip in layout.split(it, STRIP_ROWS)]
         for _ in self._pool.map(partial(self._baker.apply, table), strips):

@@ -21,6 +21,7 @@ from app.jit import jit
 
 RGB, UNSPECIFIED = 0, 2  # of MatrixCoefficients
 FULL_RANGE = 2  # AVCOL_RANGE_JPEG
+FIELD_ROWS = 4  # of a frame, that a row of chroma in each of its two fields takes
 HD_HEIGHT, HD_WIDTH = 577, 1280  # from here, video without a stated matrix is BT.709
 
 # (Kr, Kb) of each code point of MatrixCoefficients.
@@ -132,7 +133,8 @@ class PlaneLayout:
 def split_fields(planes: Planes) -> list[Planes]:
     """Return the upper and the lower field of interlaced planes; views, not copies.
 
-    The lines of a field share chroma, not those of both. The height must be a multiple of 4.
+    The lines of a field share chroma, not those of both. The height must be a multiple of
+    `FIELD_ROWS`.
     """
     luma, cb, cr = planes
     return [(luma[field::2], cb[field::2], cr[field::2]) for field in (0, 1)]

@@ -23,7 +23,7 @@ from app.imaging.decode import prepare
 from app.imaging.probe import EncodedImage, probe
 from app.imaging.sandbox import Budget, Outcome, Sandbox
 from app.imaging.sandbox_messages import DecoderError
-from app.policies import Limits
+from app.policies import NICENESS, Limits
 from tests.helpers.files import one_of_each, saved, scene, tiff, with_chunks
 from tests.helpers.heic import heic_item
 from tests.helpers.heif_container import avif_item, box, container, pixel_aspect
@@ -70,7 +70,7 @@ def test_results_and_errors_come_back(sandbox: Sandbox) -> None:
 
 def test_processes_give_way_to_the_service(sandbox: Sandbox) -> None:
     """What is decoded there starves neither the event loop nor images beside it."""
-    assert all(os.getpriority(os.PRIO_PROCESS, it) >= 10 for it in sandbox.processes)
+    assert all(os.getpriority(os.PRIO_PROCESS, it) >= NICENESS for it in sandbox.processes)
 
 
 def test_arrays_come_back_writable(sandbox: Sandbox) -> None:

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.policies import NICENESS
 from app.serving.thread_pool import (
     LONG,
-    NICENESS,
     BriefPriority,
     PriorityThreadPool,
     priority_of,

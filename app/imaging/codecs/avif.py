@@ -29,7 +29,7 @@ from app.imaging.codecs.bmff import (
     read_pixel_aspect,
     repair,
 )
-from app.imaging.codecs.bmff_items import check_coding, read_coded, read_metadata
+from app.imaging.codecs.bmff_items import check_image, read_coded, read_metadata
 from app.imaging.colour import cicp_profile
 from app.imaging.exif import remove_orientation
 from app.imaging.hdr import read_hdr_coding
@@ -55,9 +55,10 @@ def read_header(body: bytes) -> Header:
 
     Raises:
         NotAnImage: its image is coded in another way than by AV1.
+        FormatError: a part of the image is missing, or there are too many.
     """
     check_boxes(body)
-    check_coding(body, "An AVIF", _ITEMS)
+    check_image(body, "An AVIF", _ITEMS)
     metadata = read_metadata(body)
     body = repair(body)
     image = AvifImageFile(BytesIO(body))

@@ -35,70 +35,95 @@ _Location = tuple[int, list[tuple[int, int]]]  # construction method; offsets an
 _NOWHERE: _Location = (_IN_FILE, [])
 
 
-def check_coding(body: bytes, name: str, supported: Container[bytes]) -> None:
-    """Check that the primary image, and the images that it is made of, can be decoded.
+def check_image(body: bytes, name: str, supported: Container[bytes]) -> None:
+    """Check the primary image, and all images that it is made of: coding, number and completeness.
+
+    libheif leaves out the parts that are not in the file. What cannot be read of the items passes:
+    the decoder rejects it.
 
     Args:
-        body: the file; one whose items cannot be read passes.
+        body: the file.
         name: of the format, for the message.
         supported: types of items.
 
     Raises:
-        NotAnImage: the image is coded in another way; the message names it.
-        FormatError: it is made of too many images.
+        NotAnImage: an image is coded in another way; the message names it.
+        FormatError: there are too many images, or the file is cut short.
     """
-    parts = set[int]()
+    parts: list[int] = []
+    types: dict[int, bytes] = {}
+    places: list[tuple[int, int]] = []
     with suppress(FormatError, IndexError, struct.error):
-        parts = _all_parts(find_box(body, b"meta")[4:])
+        meta = locate_box(body, b"meta")
+        content = body[meta.start + 4 : meta.end]
+        parts = _all_parts(content)
+        types = _item_types(content)
+        locations = _locations(body, meta)
+        for item in parts:
+            method, own = locations.get(item, _NOWHERE)
+            places += own if method == _IN_FILE else []
     if len(parts) > _MAX_PARTS:
         raise FormatError(f"it is made of {len(parts)} images; {_MAX_PARTS} are accepted")
-    for _, kind in _sources(body):
+    for kind in (types[item] for item in parts if item in types):
         if kind not in supported:
             code = kind.decode("latin-1")
             coding = f"'{code}'" if code.isalnum() and code.isascii() else "an unknown way"
             raise NotAnImage(f"{name} whose image is coded as {coding} is not supported.")
+    if any(at + size > len(body) for at, size in places):
+        raise FormatError("it is cut short")
 
 
 def read_coded(body: bytes) -> bytes:
     """Return the coded data of the primary image, or of its first part; none if it is damaged."""
-    with suppress(FormatError, IndexError, struct.error):
-        for item, _ in _sources(body)[-1:]:
-            meta = locate_box(body, b"meta")
-            return _read_item(body, meta, _locations(body, meta).get(item, _NOWHERE))
+    with suppress(FormatError, IndexError, KeyError, struct.error):
+        meta = locate_box(body, b"meta")
+        item = _first_coded(body[meta.start + 4 : meta.end])
+        return _read_item(body, meta, _locations(body, meta).get(item, _NOWHERE))
     return b""
 
 
 def read_configuration(body: bytes, kind: bytes) -> bytes:
     """Return a property of the primary image, or of its first part; none if it is damaged."""
-    with suppress(FormatError, IndexError, struct.error):
+    with suppress(FormatError, IndexError, KeyError, struct.error):
         meta = find_box(body, b"meta")[4:]
-        for item, _ in _sources(body)[-1:]:
-            return dict(item_properties(meta, item)).get(kind, b"")
+        return dict(item_properties(meta, _first_coded(meta))).get(kind, b"")
     return b""
 
 
-def check_complete(body: bytes) -> None:
-    """Check that the primary image, and all images that it is made of, lie in the file.
+def _all_parts(meta: bytes) -> list[int]:
+    """Return the primary item and all items that it is made of, each before its own parts."""
+    derivations = _read_derivations(meta)
+    found = {primary_item(meta): None}
+    further = list(found)
+    while further:
+        further = [part for item in further for part in derivations.get(item, ())]
+        further = [part for part in dict.fromkeys(further) if part not in found]
+        found.update(dict.fromkeys(further))
+    return list(found)
 
-    libheif leaves out the tiles that do not. A file whose items cannot be read passes.
+
+def _first_coded(meta: bytes) -> int:
+    """Return the primary item, or the first one that it is made of and that is coded itself.
 
     Raises:
-        FormatError: the file is cut short.
+        KeyError: a derived item is made of none.
     """
-    places: list[tuple[int, int]] = []
-    with suppress(FormatError, IndexError, struct.error):
-        meta = locate_box(body, b"meta")
-        locations = _locations(body, meta)
-        for item in _all_parts(body[meta.start + 4 : meta.end]):
-            method, own = locations.get(item, _NOWHERE)
-            places += own if method == _IN_FILE else []
-    if any(at + size > len(body) for at, size in places):
-        raise FormatError("it is cut short")
+    derivations, types = _read_derivations(meta), _item_types(meta)
+    item = primary_item(meta)
+    for _ in range(_MAX_DEPTH):
+        if types[item] not in _DERIVED:
+            break
+        item = derivations[item][0]
+    return item
 
 
-def _all_parts(meta: bytes) -> set[int]:
-    """Return the primary item and all items that it is made of."""
-    derived: dict[int, set[int]] = {}
+def _item_types(meta: bytes) -> dict[int, bytes]:
+    return {it.item: it.kind for it in read_entries(meta, locate_box(meta, b"iinf"))}
+
+
+def _read_derivations(meta: bytes) -> dict[int, list[int]]:
+    """Return the items that each derived item is made of."""
+    derived: dict[int, list[int]] = {}
     with suppress(FormatError):
         iref = find_box(meta, b"iref")
         size = 4 if iref[0] else 2
@@ -106,39 +131,8 @@ def _all_parts(meta: bytes) -> set[int]:
             if kind == b"dimg":
                 places = (0, *range(size + 2, len(references), size))
                 item, *parts = (int.from_bytes(references[at : at + size]) for at in places)
-                derived.setdefault(item, set()).update(parts)
-    found, further = set[int](), {primary_item(meta)}
-    while further:
-        found |= further
-        further = {part for item in further for part in derived.get(item, ())} - found
-    return found
-
-
-def _sources(body: bytes) -> list[tuple[int, bytes]]:
-    """Return ID and type of the primary item, and of the first item that each is made of."""
-    with suppress(FormatError, IndexError, KeyError, struct.error):
-        meta = find_box(body, b"meta")[4:]
-        types = {it.item: it.kind for it in read_entries(meta, locate_box(meta, b"iinf"))}
-        item = primary_item(meta)
-        found = [(item, types[item])]
-        while found[-1][1] in _DERIVED and len(found) < _MAX_DEPTH:
-            item = _first_part(find_box(meta, b"iref"), item)
-            found.append((item, types[item]))
-        return found
-    return []
-
-
-def _first_part(iref: bytes, item: int) -> int:
-    """Return the first item that a derived item is made of.
-
-    Raises:
-        KeyError: there is none.
-    """
-    code, size = (">I", 4) if iref[0] else (">H", 2)
-    for kind, references in read_boxes(iref[4:]):
-        if kind == b"dimg" and struct.unpack_from(code, references)[0] == item:
-            return int(struct.unpack_from(code, references, size + 2)[0])
-    raise KeyError(item)
+                derived.setdefault(item, []).extend(parts)
+    return derived
 
 
 def read_metadata(body: bytes) -> Metadata:

@@ -17,8 +17,7 @@ from app.imaging.codecs.bmff import (
     repair,
 )
 from app.imaging.codecs.bmff_items import (
-    check_coding,
-    check_complete,
+    check_image,
     read_configuration,
     read_metadata,
     read_packets,
@@ -41,11 +40,10 @@ def read_header(body: bytes) -> Header:
 
     Raises:
         NotAnImage: its image is coded in another way than by HEVC.
-        FormatError: a part of the image is missing.
+        FormatError: a part of the image is missing, or there are too many.
     """
     check_boxes(body)
-    check_coding(body, "A HEIF", _ITEMS)
-    check_complete(body)
+    check_image(body, "A HEIF", _ITEMS)
     metadata = read_metadata(body)
     body = repair(body)
     image = _primary(body)
