@@ -90,6 +90,25 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     return argname if isinstance(val, bytes) else None
 
 
+class FailuresAtOnce:
+    """Names failed tests at once: a run that is cut short prints no summary."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._plugins = config.pluginmanager
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Print the name of a failed test and its error."""
+        terminal = self._plugins.get_plugin("terminalreporter")
+        if report.failed and terminal is not None:  # processes of pytest-xdist have no terminal
+            lines = report.longreprtext.splitlines()[-5:]
+            terminal.write_line("\n".join([f"\nFAILED {report.nodeid}", *lines]))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register what prints failures."""
+    config.pluginmanager.register(FailuresAtOnce(config))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of whole folders, begin with slow ones, skip those whose data is missing."""
     reason = "the folder of published results, ../shared, is missing"

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import cast
 
 import av
@@ -84,7 +88,8 @@ class Encoding:
         os.environ.setdefault("SVT_LOG", "1")  # errors alone: libsvtav1 describes its settings
         self.describe(stream)
         try:
-            stream.codec_context.open(strict=False)
+            with _ordinary_priority():
+                stream.codec_context.open(strict=False)
         except av.error.FFmpegError as error:
             raise BadVideo(f"the encoder failed: {error.strerror}") from error
         return stream
@@ -102,3 +107,23 @@ class Encoding:
         # A preview has another size, from which players would conclude another matrix.
         stated = own != RGB and (own != UNSPECIFIED or self.preview is None)
         context.colorspace = own if stated else self.layout.encoding.matrix
+
+
+@contextmanager
+def _ordinary_priority() -> Iterator[None]:
+    """Take back the real-time priority that an encoder gives to threads.
+
+    Where the user is root, libsvtav1 runs its threads and the calling one before all other programs
+    (SCHED_FIFO, priority 99), which stop; child processes and later threads inherit it.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        for task in Path("/proc/self/task").iterdir():
+            with suppress(ProcessLookupError):  # the thread has just ended
+                if os.sched_getscheduler(int(task.name)) != policy:
+                    os.sched_setscheduler(int(task.name), policy, parameters)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -227,6 +229,17 @@ def test_fast_presets_of_av1(preset: int, shots: NDArray[np.uint8], tmp_path: Pa
     enhance_video(source, tmp_path / "out.mp4", options, Settings.from_environment())
     assert frame_times(tmp_path / "out.mp4") == pytest.approx(frame_times(source), abs=0.0015)
     assert len(frame_times(source)) == 45
+
+
+def test_encoders_take_no_real_time_priority(rich: Path, tmp_path: Path) -> None:
+    """Run by root, libsvtav1 gives it to the calling thread, whose child processes inherit it."""
+    with Source(rich) as source, av.open(tmp_path / "out.webm", "w") as target:
+        first = next(source.frames())
+        make_encoding(source, tmp_path / "out.webm", first, VideoOptions()).add_to(
+            target, Fraction(1, 1000)
+        )
+        threads = [int(task.name) for task in Path("/proc/self/task").iterdir()]
+        assert {os.sched_getscheduler(thread) for thread in threads} == {os.SCHED_OTHER}
 
 
 def test_webm_holds_av1(rich: Path) -> None:
