@@ -77,7 +77,7 @@ def measure_memory() -> None:
     """Print what enlarging the image with the largest result takes."""
     print("\n| | image, MP | result, MP | MiB charged | MiB of peak |")
     print("| --- | ---: | ---: | ---: | ---: |")
-    for factor in (4, 2):
+    for factor in (4, 3, 2):
         side = int((Limits().max_pixels / factor**2) ** 0.5)
         pixels = read(make_jpeg(12))
         repeats = -(-side // min(pixels.shape[:2]))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from app.errors import BadParameter
 from app.imaging.codecs import ImageFormat
 from app.imaging.colour import srgb_profile
-from app.imaging.raster import EncodeSettings, Image, Samples
+from app.imaging.raster import EncodeSettings, Image, Samples, split_rows
 
 
 class HdrPolicy(StrEnum):
@@ -39,7 +39,8 @@ def encode(image: Image, image_format: ImageFormat, quality: int | None) -> byte
         raise BadParameter(f"{image_format.name} is read but not written.")
     if codec.max_side is not None and max(image.pixels.shape[:2]) > codec.max_side:
         raise BadParameter(f"{image_format.name} has at most {codec.max_side} pixels on a side.")
-    samples = _with_alpha(image) if codec.has_alpha else _flatten_alpha(image)
+    deep = codec.bit_depth == 16
+    samples = _with_alpha(image, deep) if codec.has_alpha else _flatten_alpha(image)
     settings = EncodeSettings(
         quality=quality or codec.default_quality or 0,
         subsampling=image.subsampling or "420",
@@ -47,26 +48,33 @@ def encode(image: Image, image_format: ImageFormat, quality: int | None) -> byte
         profile=srgb_profile(),
         gain_map=image.gain_map,
     )
-    return codec.encode(samples if codec.bit_depth == 16 else _to_8bit(samples), settings)
+    return codec.encode(samples, settings)
 
 
-def _with_alpha(image: Image) -> Samples:
+def _with_alpha(image: Image, deep: bool) -> Samples:
+    pixels = image.pixels if deep else _to_8bit(image.pixels)
     if image.alpha is None:
-        return image.pixels
-    return np.dstack((image.pixels, image.alpha))
+        return pixels
+    return np.dstack((pixels, image.alpha if deep else _to_8bit(image.alpha)))
 
 
 def _flatten_alpha(image: Image) -> NDArray[np.uint8]:
-    pixels = _to_8bit(image.pixels)
     if image.alpha is None:
-        return pixels
-    alpha = _to_8bit(image.alpha)[..., np.newaxis].astype(np.uint16)
-    return ((pixels * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+        return _to_8bit(image.pixels)
+    flat = np.empty(image.pixels.shape, np.uint8)
+    for rows in split_rows(*image.alpha.shape):
+        pixels = _to_8bit(image.pixels[rows])
+        alpha = _to_8bit(image.alpha[rows])[..., np.newaxis].astype(np.uint16)
+        flat[rows] = (pixels * alpha + 255 * (255 - alpha) + 127) // 255
+    return flat
 
 
 def _to_8bit(samples: Samples) -> NDArray[np.uint8]:
-    """Round to 8 bits."""
+    """Round (H, W, ...) to 8 bits."""
     if samples.dtype == np.uint8:
         return samples.view(np.uint8)
-    # round(x / 257) within 16 bits: from 65407 on the sum would overflow, and all become 255.
-    return ((np.minimum(samples, 65407) + 128) // 257).astype(np.uint8)
+    rounded = np.empty(samples.shape, np.uint8)
+    for rows in split_rows(*samples.shape[:2]):
+        # round(x / 257) within 16 bits: from 65407 on the sum would overflow, and all become 255.
+        rounded[rows] = (np.minimum(samples[rows], 65407) + 128) // 257
+    return rounded

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,76 +37,83 @@ def resize(image: Image, size: tuple[int, int]) -> Image:
 
 def resize_plane(plane: Samples, size: tuple[int, int]) -> Samples:
     """Resize a plane (H, W) of 8 or 16 bits to (width, height), with Lanczos."""
-    if plane.dtype == np.uint8:
-        return _lanczos(plane, size)
     width, height = size
-    resized = np.empty((height, width), np.uint16)
+    resized = np.empty((height, width), plane.dtype)
     for rows in split_rows(height, width):
-        resized[rows] = _round(_lanczos_rows(plane, size, rows))
+        strip = _Strip.of(plane.shape, size, rows)
+        if plane.dtype == np.uint8:
+            resized[rows] = strip.resize(plane[strip.source])
+        else:
+            resized[rows] = _round(strip.resize(plane[strip.source].astype(np.float32)))
     return resized
 
 
+class _Strip(NamedTuple):
+    """Rows of a result, and where they come from; Pillow copies what it resizes.
+
+    Attributes:
+        source: the rows that the filter reads.
+        box: left, top, right and bottom of what is shown, in pixels of those rows.
+        size: width and height of the result's rows.
+    """
+
+    source: slice
+    box: tuple[float, float, float, float]
+    size: tuple[int, int]
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...], size: tuple[int, int], rows: slice) -> Self:
+        """Return the strip of the rows of a result (width, height) of samples (H, W, ...)."""
+        width, height = size
+        scale = shape[0] / height
+        support = _LANCZOS_SUPPORT * max(1.0, scale)
+        top = max(0, int(rows.start * scale - support))
+        bottom = min(shape[0], int(np.ceil(rows.stop * scale + support)))
+        box = (0.0, rows.start * scale - top, float(shape[1]), rows.stop * scale - top)
+        return cls(slice(top, bottom), box, (width, rows.stop - rows.start))
+
+    def resize(self, samples: NDArray[Any]) -> NDArray[Any]:
+        """Resize the samples of the source's rows with Lanczos."""
+        resized = PilImage.fromarray(samples).resize(
+            self.size, PilImage.Resampling.LANCZOS, self.box, reducing_gap=_REDUCING_GAP
+        )
+        return np.asarray(resized)
+
+
 def _resize_8bit(image: Image, size: tuple[int, int]) -> Image:
-    if image.alpha is None:
-        return replace(image, pixels=_lanczos(image.pixels, size))
-    # As RGBA, because Pillow then weighs the colours with alpha.
-    rgba = _lanczos(np.dstack((image.pixels, image.alpha)), size)
-    return replace(
-        image,
-        pixels=np.ascontiguousarray(rgba[..., :3]),
-        alpha=np.ascontiguousarray(rgba[..., 3]),
-    )
+    width, height = size
+    pixels = np.empty((height, width, 3), np.uint8)
+    alpha = None if image.alpha is None else np.empty((height, width), np.uint8)
+    for rows in split_rows(height, width):
+        strip = _Strip.of(image.pixels.shape, size, rows)
+        samples = image.pixels[strip.source]
+        if image.alpha is None or alpha is None:
+            pixels[rows] = strip.resize(samples)
+            continue
+        # As RGBA, because Pillow then weighs the colours with alpha.
+        rgba = strip.resize(np.dstack((samples, image.alpha[strip.source])))
+        pixels[rows], alpha[rows] = rgba[..., :3], rgba[..., 3]
+    return replace(image, pixels=pixels, alpha=alpha)
 
 
 def _resize_16bit(image: Image, size: tuple[int, int]) -> Image:
-    """Resize plane by plane and strip by strip in float32, since Pillow has no 16-bit RGB.
-
-    A strip at a time, because whole planes of floats would take three times the image's memory.
-    """
+    """Resize plane by plane in float32, since Pillow has no 16-bit RGB."""
     width, height = size
     pixels = np.empty((height, width, 3), np.uint16)
     alpha = None if image.alpha is None else np.empty((height, width), np.uint16)
     for rows in split_rows(height, width):
-        if image.alpha is None or alpha is None:
-            for channel in range(3):
-                pixels[rows, :, channel] = _round(
-                    _lanczos_rows(image.pixels[..., channel], size, rows)
-                )
-            continue
-        opacity = _lanczos_rows(image.alpha, size, rows)
-        alpha[rows] = _round(opacity)
-        weight = np.maximum(opacity, 1) / _FULL
-        for channel in range(3):
-            weighted = _lanczos_rows(image.pixels[..., channel], size, rows, image.alpha)
-            pixels[rows, :, channel] = _round(weighted / weight)
+        strip = _Strip.of(image.pixels.shape, size, rows)
+        planes = np.moveaxis(image.pixels[strip.source], 2, 0).astype(np.float32)
+        weight: NDArray[np.float32] | float = 1.0
+        if image.alpha is not None and alpha is not None:
+            opacity = image.alpha[strip.source].astype(np.float32)
+            resized = strip.resize(opacity)
+            alpha[rows] = _round(resized)
+            weight = np.maximum(resized, 1) / _FULL
+            planes *= opacity / _FULL
+        for channel, plane in enumerate(planes):
+            pixels[rows, :, channel] = _round(strip.resize(plane) / weight)
     return replace(image, pixels=pixels, alpha=alpha)
-
-
-def _lanczos_rows(
-    plane: Samples, size: tuple[int, int], rows: slice, weights: Samples | None = None
-) -> NDArray[np.float32]:
-    """Resize a plane uint16 (H, W) to (width, height), but only the given rows of the result.
-
-    Weights uint16 (H, W), where 65535 counts as one, multiply the plane before.
-    """
-    width, height = size
-    scale = plane.shape[0] / height
-    support = _LANCZOS_SUPPORT * max(1.0, scale)
-    top = max(0, int(rows.start * scale - support))
-    bottom = min(plane.shape[0], int(np.ceil(rows.stop * scale + support)))
-    values = plane[top:bottom].astype(np.float32)
-    if weights is not None:
-        values *= weights[top:bottom].astype(np.float32) / _FULL
-    box = (0.0, rows.start * scale - top, float(plane.shape[1]), rows.stop * scale - top)
-    strip = PilImage.fromarray(values)
-    return np.asarray(
-        strip.resize((width, rows.stop - rows.start), PilImage.Resampling.LANCZOS, box=box)
-    )
-
-
-def _lanczos(samples: NDArray[Any], size: tuple[int, int]) -> np.ndarray:
-    resized = PilImage.fromarray(samples)
-    return np.array(resized.resize(size, PilImage.Resampling.LANCZOS, reducing_gap=_REDUCING_GAP))
 
 
 def _round(values: NDArray[Any]) -> NDArray[np.uint16]:

@@ -28,7 +28,6 @@ MapRows: TypeAlias = Callable[[Callable[[Rows], None], Sequence[Rows]], None]
 
 _FORCED_QUALITY = 70.0  # that a strength given as a number assumes at most
 _HELD_BYTES = (4, 8)  # of a pixel with alpha, of images with 8 and with 16 bits
-_REDUCED_COPIES = 3  # of the enlarged image while it is reduced
 
 
 def find_cleaners(restorers: Restorers, options: EnhanceOptions) -> Cleaners | None:
@@ -165,13 +164,12 @@ def output_memory(
     """
     deep = source.header.bits > 8
     pixels = source.pixels * reduction(source, options) ** 2
-    result = math.ceil(pixels * enlargement.factor**2) * image_format.codec.encode_bytes[deep]
-    if not enlargement.models:
-        return result
+    wanted = pixels * enlargement.factor**2
+    encoding = wanted * image_format.codec.encode_bytes[deep]
+    # The enlarged image exists beside what it is made of, then beside what it is reduced to.
     computed = pixels * enlargement.computed**2
-    copies = _REDUCED_COPIES if enlargement.computed > enlargement.factor else 1
-    held = math.ceil((pixels + copies * computed) * _HELD_BYTES[deep])
-    return result + held
+    enlarging = (computed + max(pixels, wanted)) * _HELD_BYTES[deep]
+    return math.ceil(max(encoding, enlarging) if enlargement.models else encoding)
 
 
 def reduction(source: EncodedImage, options: EnhanceOptions) -> float:

@@ -164,10 +164,21 @@ async def test_memory_limits_the_factor(store: Path) -> None:
     body = png(noise())
     async with create(store, max_pixels=18_000, memory_bytes=18 * 18_000) as service:
         with pytest.raises(ResultTooLarge) as too_many:
-            await enlarge(service, body, upscale=2.9)
+            await enlarge(service, body, upscale=2.9, format="avif")
         accepted = too_many.value.extra["max_upscale"]
         assert 2 <= accepted < 2.9
-        await enlarge(service, body, upscale=accepted)
+        await enlarge(service, body, upscale=accepted, format="avif")
+
+
+async def test_default_limits_allow_the_largest_result(service: EnhancementService) -> None:
+    """An image of 11 MP is tripled, though four times its size is computed first."""
+    body = png(np.zeros((2_500, 4_440, 3), np.uint8))
+    with service.admission.acquire() as permit:
+        permit.enter()
+        opened = await service.open(permit, body)
+        plan = opened.plan(EnhanceOptions(upscale=3, format=ImageFormat.JPEG))
+        assert plan.enlargement.computed == 4
+        assert plan.memory < service.admission.memory_bytes / 2
 
 
 async def test_the_format_limits_the_factor(service: EnhancementService) -> None:

@@ -176,15 +176,19 @@ def announce(gain_map: bytes) -> bytes:
     return jpeg_segments.build_segment(APP2, _ISO_SIGNATURE, _ISO_VERSION) if iso else b""
 
 
-def append(jpeg: bytes, split: int, gain_map: bytes) -> bytes:
-    """Append a gain map, and insert an index of the two images at the offset `split`."""
+def build_index(length: int, split: int, gain_map: bytes) -> bytes:
+    """Return the segment that tells where the gain map behind an image is.
+
+    Args:
+        length: of the image, without this segment.
+        split: the offset in the image where the segment will be.
+        gain_map: follows the image.
+    """
     size = len(jpeg_segments.build_segment(APP2, _MPF, _index(0, 0, 0)))
     origin = split + 4 + len(_MPF)  # offsets count from the byte order mark
-    primary = len(jpeg) + size
+    primary = length + size
     index = _index(primary, len(gain_map), primary - origin)
-    return b"".join(
-        (jpeg[:split], jpeg_segments.build_segment(APP2, _MPF, index), jpeg[split:], gain_map)
-    )
+    return jpeg_segments.build_segment(APP2, _MPF, index)
 
 
 def _index(primary: int, secondary: int, offset: int) -> bytes:
