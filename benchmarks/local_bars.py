@@ -19,7 +19,7 @@ from app.serving.options import EnhanceOptions
 from app.serving.service import enhance_file
 from app.settings import Settings
 from app.training.ensemble import Ensemble
-from app.training.halo import measure_overshoot
+from tests.helpers.halos import measure_overshoot
 from benchmarks.kernel import median_ratio
 from benchmarks.photos import make_jpeg
 

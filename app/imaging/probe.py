@@ -1,4 +1,4 @@
-"""A photograph as it came in: recognised, measured and bounded, not yet decoded."""
+"""An image before it is decoded: its format, its header and its limits."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ from app.errors import (
     TooManyPixels,
     TooMuchMetadata,
 )
-from app.imaging.codecs import ImageFormat, detect_format
+from app.imaging.codecs import ImageFormat, describe_unknown, detect_format
 from app.imaging.colour import LARGEST_SRGB, is_srgb
-from app.imaging.guess import guess_type
 from app.imaging.raster import FormatError, Header
 from app.imaging.sandbox import Budget, Sandbox, run_in
 from app.policies import Limits
@@ -260,7 +259,8 @@ def _not_an_image(body: bytes, image_format: ImageFormat | None) -> NotAnImage:
         name = "HEIC or HEIF" if image_format is ImageFormat.HEIF else image_format.name
         detail = f"This is a {name}, and the server was installed without the extra `{extra}`."
         return NotAnImage(detail, accepted=accepted)
-    return NotAnImage(f"The body is {guess_type(body)}, which is not read here.", accepted=accepted)
+    detail = f"The body is {describe_unknown(body)}, which is not read here."
+    return NotAnImage(detail, accepted=accepted)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from app.policies import STORE
 from app.training.data import read_photo
 from app.training.ensemble import Ensemble
 from app.training.evaluation import enhance
-from app.training.halo import measure_overshoot
+from tests.helpers.halos import measure_overshoot
 from app.training.local_light import relight
 from tests.helpers.paths import PHOTOS
 

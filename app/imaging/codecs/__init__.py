@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from codecs import getincrementaldecoder
 from enum import StrEnum
 from typing import Self
 
+import puremagic
+
 from app.imaging.codecs import apng, avif, bmp, gif, heif, jpeg, jxl, png, tiff, webp
 from app.imaging.codecs.base import MAX_HEAD, ImageCodec
+
+_GUESSED = 4096  # bytes from the start of an unknown file
 
 
 class ImageFormat(StrEnum):
@@ -60,6 +65,25 @@ def detect_format(body: bytes) -> ImageFormat | None:
     """Return the format of a file by its content, or None if it is none of these."""
     head = body[:MAX_HEAD]
     return next((member for member in ImageFormat if member.codec.matches(head)), None)
+
+
+def describe_unknown(body: bytes) -> str:
+    """Describe a file of none of these formats; the text completes "The body is"."""
+    head = body[:_GUESSED]
+    try:
+        guess = puremagic.magic_string(head)[0]
+    except Exception:  # a PureError without a match, and any other from its readers of formats
+        return "text" if _is_text(head) else "of no known type"
+    return f"probably {guess.name} ({guess.mime_type or guess.extension})"
+
+
+def _is_text(head: bytes) -> bool:
+    """Return whether this is text, such as JSON, or an image in base64 that is sent by mistake."""
+    try:
+        getincrementaldecoder("utf-8")().decode(head)  # the last character may be incomplete
+    except UnicodeDecodeError:
+        return False
+    return b"\0" not in head
 
 
 def formats_by_suffix() -> dict[str, ImageFormat]:
