@@ -19,9 +19,9 @@ from app.serving.options import EnhanceOptions
 from app.serving.service import enhance_file
 from app.settings import Settings
 from app.training.ensemble import Ensemble
-from tests.helpers.halos import measure_overshoot
 from benchmarks.kernel import median_ratio
 from benchmarks.photos import make_jpeg
+from tests.helpers.halos import measure_overshoot
 
 MODELS = {"default": STORE / "default" / "2", "local": STORE / "local" / "2"}
 EDGES = (220, 30), (240, 60), (200, 20), (150, 40)  # levels of the ground and of the figure

@@ -183,9 +183,9 @@ def is_available() -> bool:
 def run_on_ray(job: Job, names: Sequence[str], create: CreateWork = Worker) -> Iterator[Result]:
     """Enhance files on the running cluster, or on one that is started here.
 
-    Each process has one core. Results are yielded as they are known. What a lost node or a dead
-    process was at is repeated: first block by block, then file by file, so that a file which kills
-    its process costs no other.
+    Each process has one core. Results are yielded as they are known. The files of a
+    lost node or a dead process are repeated: first block by block, then file by file, so that a
+    file which kills its process costs no other.
 
     Args:
         job: the job.

@@ -49,7 +49,7 @@ class LocalStorage:
         """List the files below, sorted; none if the folder does not exist.
 
         Folders that are not read (symbolic links, or those without permission) are listed like
-        files, so that nothing is passed over in silence: `size` raises the reason.
+        files, so that none is skipped without a result: `size` raises the reason.
 
         Raises:
             OSError: the folder itself cannot be read.
@@ -76,7 +76,7 @@ class LocalStorage:
         """Return the size of a file in bytes.
 
         Raises:
-            NotAnImage: it is no regular file; to read a named pipe could take forever.
+            NotAnImage: it is no regular file; reading a named pipe may never end.
             OSError: it cannot be read.
         """
         path = self._root / name

@@ -34,7 +34,7 @@ COMMANDS = {  # name: (function or group, summary); the summary is the first lin
     "gate": ("train.gate", "Join a global and a local model by a gate between them."),
     "export": ("train.export", "Add the latest checkpoint of a run to the model store."),
     "evaluate": ("train.evaluate", "Compare the output of a model with an expert's."),
-    "survey": ("train.survey", "Measure artifacts on photos that nobody retouched."),
+    "survey": ("train.survey", "Measure artifacts on photos as they are."),
     "recover": ("train.recover", "Measure how much of known damage is left."),
     "compare": ("train.compare", "Train networks alike, and write a table and a plot."),
     "figures": (

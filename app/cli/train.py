@@ -95,7 +95,7 @@ def evaluate(
 
 
 def survey(names: Models, photos: Photos, inventory: Inventory = None) -> None:
-    """Measure artifacts on photos that nobody retouched.
+    """Measure artifacts on photos as they are.
 
     Prints banding, new clipping, colour casts and instability.
     """

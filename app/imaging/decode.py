@@ -49,7 +49,7 @@ def prepare(
     if source.sandbox is not None:
         height, width, _ = image.pixels.shape
         if height * width > source.pixels:
-            raise DamagedImage("Its decoder returned more pixels than its header promises.")
+            raise DamagedImage("Its decoder returned more pixels than its header states.")
         check_thumbnail(thumbnail, thumbnail_size)
     return image, thumbnail
 

@@ -1,6 +1,6 @@
 """EXIF blocks: taken apart into raw values, filtered, and put together again.
 
-Values stay the bytes that they are, so that nothing is lost that this module has never heard of.
+Values stay raw bytes, so that unknown tags are kept.
 Layout: TIFF 6.0 section 2.
 """
 
@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 
 
 class Tag(IntEnum):
-    """The tags of EXIF and TIFF that mean something to us (Exif 3.0, CIPA DC-008-2023)."""
+    """The tags of EXIF and TIFF that are read or changed here (Exif 3.0, CIPA DC-008-2023)."""
 
     IMAGE_WIDTH = 0x0100
     IMAGE_LENGTH = 0x0101
@@ -254,7 +254,7 @@ def _read(
         # Only the first: many entries may lead to one directory that again leads to itself.
         elif tag not in directory and len(value.data) in (4, 8):
             start = int.from_bytes(value.data, "little" if order == "<" else "big")
-            with suppress(struct.error):  # one that leads nowhere
+            with suppress(struct.error):  # an offset outside the block
                 start = min(start, len(block))
                 directory[tag] = _read(block, order, layout, start, subdirectories[tag])
     return directory

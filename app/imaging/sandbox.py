@@ -46,7 +46,7 @@ class Budget:
 
     Attributes:
         memory: bytes of address space beyond that of the process between calls.
-        cpu_seconds: of one core; a call that uses more is damaged by intention.
+        cpu_seconds: of one core; a call that uses more is ended: its file is made to harm.
         deadline: on the clock of `time.monotonic`, or None.
     """
 

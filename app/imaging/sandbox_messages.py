@@ -231,7 +231,7 @@ def _receive(connection: socket.socket, form: struct.Struct) -> tuple[tuple[Any,
 
 
 def _shared_memory() -> int:
-    """Return a file descriptor of memory without a name, which nobody can forget to delete."""
+    """Return a file descriptor of anonymous memory, freed when the last descriptor is closed."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("image", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     with tempfile.TemporaryFile() as file:

@@ -117,7 +117,7 @@ def main() -> None:
     until that process has ended and replies with its exit code, as in `subprocess`.
     """
     control = socket.socket(fileno=int(sys.argv[1]))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which ends us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the service, which ends this one
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _preload(sys.argv[2])
     with suppress(OSError):

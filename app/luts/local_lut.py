@@ -79,7 +79,7 @@ class LocalLut:
 
     @property
     def size(self) -> int:
-        """The number of lattice positions on each axis of the tables."""
+        """The number of lattice points on each axis of the tables."""
         return self.tables[0].size
 
     def shares(self, colours: NDArray[Any], places: Places) -> NDArray[np.float64]:

@@ -53,12 +53,12 @@ class Lut3D:
 
     @classmethod
     def identity(cls, size: int) -> Self:
-        """Return the identity with `size` positions on each axis."""
+        """Return the identity with `size` lattice points on each axis."""
         return cls(_make_identity(np.tile(np.linspace(0, 1, size), (3, 1))))
 
     @property
     def size(self) -> int:
-        """The number of lattice positions on each axis of the table."""
+        """The number of lattice points on each axis of the table."""
         return len(self.table)
 
     @property
@@ -106,8 +106,8 @@ class Lut3D:
 
         The blend is exact without a shaper. A shaper is kept if the table can hold the identity
         behind it within a quarter of an 8-bit level, as with AdaInt, whose curves are straight
-        between lattice positions. With any other shaper (SepLUT) the LUT is first resampled to
-        `FINE_SIZE` positions on each axis, which moves a few colours by a few levels and the
+        between lattice points. With any other shaper (SepLUT) the LUT is first resampled to
+        `FINE_SIZE` points on each axis, which moves a few colours by a few levels and the
         others by less than one.
 
         Args:
@@ -128,16 +128,16 @@ class Lut3D:
         return replace(self, table=self.table.clip(0, 1))
 
     def resample(self, size: int) -> Lut3D:
-        """Return a table without a shaper, with `size` evenly spaced positions on each axis.
+        """Return a table without a shaper, with `size` evenly spaced points on each axis.
 
-        The new positions are exact (trilinear). All colours are exact if there is no shaper and
+        The new points are exact (trilinear). All colours are exact if there is no shaper and
         `size` - 1 is a multiple of the size of this LUT minus 1.
 
         Raises:
             ValueError: `size` is not in 2..129.
         """
         if not 2 <= size <= MAX_RESAMPLED_SIZE:
-            raise ValueError(f"a resampled LUT must have 2..{MAX_RESAMPLED_SIZE} positions: {size}")
+            raise ValueError(f"a resampled LUT must have 2..{MAX_RESAMPLED_SIZE} points: {size}")
         inputs = np.linspace(0, 1, size)
         table = self.table
         # On a product grid, trilinear interpolation is three linear interpolations in turn.
@@ -146,7 +146,7 @@ class Lut3D:
         return Lut3D(table)
 
     def _identity_lattice(self) -> NDArray[np.float64] | None:
-        """Return the inputs (3, size) of the lattice positions, or None if they are no identity."""
+        """Return the inputs (3, size) of the lattice points, or None if they are no identity."""
         positions = np.linspace(0, 1, self.size)
         if self.shaper is None:
             return np.tile(positions, (3, 1))
@@ -170,7 +170,7 @@ def _require_finite_float32(array: NDArray[Any], name: str) -> None:
 
 
 def _make_identity(lattice: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return the table (B, G, R, 3) of the inputs (3, size) of the lattice positions."""
+    """Return the table (B, G, R, 3) of the inputs (3, size) of the lattice points."""
     red, green, blue = lattice.astype(np.float32)
     b, g, r = np.meshgrid(blue, green, red, indexing="ij")
     return np.stack((r, g, b), axis=-1)

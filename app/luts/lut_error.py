@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from app.jit import jit
 from app.luts.lut3d import Lut3D
 
-_GRID = 86  # positions per axis: every third 8-bit level
+_GRID = 86  # points per axis: every third 8-bit level
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def lut_error(lut: Lut3D, other: Lut3D) -> ErrorStats:
     """Compare the outputs of two LUTs, clamped to 0..1, on a grid of colours.
 
     The outputs are interpolated trilinearly. If one lattice contains the other, the grid is the
-    finer lattice and the middles between its positions: both LUTs are linear in between, except
+    finer lattice and the middles between its points: both LUTs are linear in between, except
     where they are clamped. Otherwise the grid is 86^3 colours of 8 bits, which takes 25 ms.
     """
     size = _choose_grid(lut, other)

@@ -1,6 +1,6 @@
 """Damage of a photograph, measured on its file and its pixels, and the tables that undo it.
 
-The cleaner is trained here (`app.training.restoration`); nobody published such tables.
+The cleaner is trained here (`app.training.restoration`); no such tables are published.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _COLOUR = 1.3  # times the noise of luma that chroma has at full size: noise has
 _DETAIL = 0.2  # levels, which plain drawings and blurred skies do not reach
 _PLAIN_QUALITY = 60.0  # below which blocks are visible in these, too
 
-_QUIET = 2.0  # noise that is not told from texture, in 8-bit levels
+_QUIET = 2.0  # noise that cannot be distinguished from texture, in 8-bit levels
 _FULL = 6.0  # noise that the tables of noise were made for
 _LARGEST_WEIGHT = 1.5
 _STRONG = 6.0  # noise from which a model that was made for noise alone replaces the tables
@@ -174,7 +174,7 @@ class Cleaners(NamedTuple):
     Attributes:
         luma: cleans luma.
         chroma: removes noise from chroma.
-        denoiser: removes strong noise from colours; it is not told how strong the noise is.
+        denoiser: removes strong noise from colours; the strength of the noise is not an input.
     """
 
     luma: Cleaner | None = None

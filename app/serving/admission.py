@@ -31,7 +31,7 @@ class Admission:
 
     Attributes:
         requests: requests in flight, those that wait for memory or a thread included. Requests
-            whose body is still arriving are not counted, so that slow clients take no place.
+            whose body is still arriving are not counted, so that slow clients occupy no slot.
         reserved: bytes of memory that are reserved.
         closed: whether the service shuts down; no further request is admitted.
     """
@@ -76,7 +76,7 @@ class Admission:
     def acquire(self) -> Permit:
         """Issue a permit to a request whose head has arrived, so that its body may be read.
 
-        It takes no place before the body is there: see `enter`.
+        It takes no slot before the body has arrived: see `enter`.
 
         Raises:
             Overloaded: as many requests as allowed are in flight; it holds when to retry.
@@ -94,7 +94,7 @@ class Admission:
         """Count a request as in flight, now that its body has arrived; for `Permit`.
 
         Raises:
-            Overloaded: while its body arrived, the last place was taken.
+            Overloaded: while its body arrived, the last slot was taken.
             Draining: while its body arrived, the service began to shut down.
         """
         self._check()

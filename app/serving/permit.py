@@ -1,4 +1,4 @@
-"""The permit of one admitted request: its place, its memory, its deadline and its progress."""
+"""The permit of one admitted request: its slot, its memory, its deadline and its progress."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ T = TypeVar("T")
 
 
 class Permit:
-    """The place, memory and deadline of an admitted request, until nothing works on it any more.
+    """The slot, memory and deadline of an admitted request, until nothing works on it any more.
 
     A context manager. It has several holders: the handler of the request, and each call for it
-    that runs on a thread, which may outlive the handler of a cancelled request. The place and the
+    that runs on a thread, which may outlive the handler of a cancelled request. The slot and the
     memory are given back when the last holder leaves.
 
     Attributes:
@@ -63,10 +63,10 @@ class Permit:
             self._resources.close()
 
     def enter(self) -> None:
-        """Take a place among the requests in flight: the body has arrived, the deadline begins.
+        """Take a slot among the requests in flight: the body has arrived, the deadline begins.
 
         Raises:
-            Overloaded: while the body arrived, the last place was taken.
+            Overloaded: while the body arrived, the last slot was taken.
         """
         self._admission.enter()
         self._entered = monotonic()

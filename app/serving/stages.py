@@ -146,7 +146,7 @@ def _finish_image(
         if applied:
             map_parts(lambda strip: applier(*strip), split_strips(image.pixels, STRIP))
     cleaned = cleaning is not None and cleaning.strength > 0
-    if not (applied or cleaned) and is_as_asked(plan, image):
+    if not (applied or cleaned) and matches_request(plan, image):
         return Outcome(plan.source.body, change, applied, cleaning)
     if plan.enlargement.models:
         with permit.measure("upscale"):
@@ -165,7 +165,7 @@ def _finish_animation(
         pixels = np.rint(np.moveaxis(frame.thumbnail, 0, 2) * 255).astype(np.uint8)
         change = measure_change(pixels, device.applier(lut, np.uint8))
     applied = change >= options.min_change
-    if not applied and is_as_asked(plan):
+    if not applied and matches_request(plan):
         return Outcome(plan.source.body, change, applied)
     prepare = partial(apply.prepare, lut, device.interpolation, np.uint8) if applied else Unchanged
     conversion = AnimationPlan(
@@ -210,8 +210,8 @@ def encode_image(image: Image, image_format: ImageFormat, options: EnhanceOption
     return encode(kept, image_format, options.quality)
 
 
-def is_as_asked(plan: EnhancePlan, image: Image | None = None) -> bool:
-    """Return whether a file needs no other encoding.
+def matches_request(plan: EnhancePlan, image: Image | None = None) -> bool:
+    """Return whether the file of a request may be its result, without another encoding.
 
     Args:
         plan: of the result.

@@ -28,8 +28,8 @@ def random_view(image: Tensor, smallest: float, rng: np.random.Generator) -> Ten
 def cut_mix(image: Tensor, other: Tensor, rng: np.random.Generator) -> Tensor:
     """Replace 20 to 80 % of (C, H, W), from one side on, by that part of another image.
 
-    After CutMix (Yun et al., ICCV 2019): with few photographs the network would learn them by
-    heart.
+    After CutMix (Yun et al., ICCV 2019): with few photographs the network would memorise
+    them.
     """
     joined = _resize(other, image.shape[1], image.shape[2], antialias=True)
     axis = int(rng.integers(1, 3))

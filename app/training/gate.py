@@ -167,8 +167,8 @@ def _fit(gate: Gate, inputs: Tensor, errors: Tensor, config: GateConfig) -> None
         some = torch.randint(len(inputs), (_BATCH,))
         read = (inputs[some].float() - mean) / deviation
         mirrored = torch.where(torch.rand(_BATCH, 1, 1, 1) < 0.5, read.flip(-1), read)
-        answers = gate(functional.dropout2d(mirrored, _DROPOUT))[:, 0]
-        loss = functional.binary_cross_entropy_with_logits(answers, best[some], weights[some])
+        logits = gate(functional.dropout2d(mirrored, _DROPOUT))[:, 0]
+        loss = functional.binary_cross_entropy_with_logits(logits, best[some], weights[some])
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -185,10 +185,10 @@ def _sharpen(gate: Gate, inputs: Tensor, errors: Tensor, losing: float) -> None:
 
     The threshold is the least with which at most the share `losing` of the examples lose.
     """
-    answers = torch.cat([gate(some.float())[:, 0] for some in torch.split(inputs, _BATCH)])
+    logits = torch.cat([gate(some.float())[:, 0] for some in torch.split(inputs, _BATCH)])
     shut = _level(errors[:, 0])
     for threshold in _THRESHOLDS:
-        lost = _level(_at(errors, torch.sigmoid(_SHARPNESS * (answers - threshold)))) - shut
+        lost = _level(_at(errors, torch.sigmoid(_SHARPNESS * (logits - threshold)))) - shut
         if (lost > _WORSE).float().mean() <= losing:
             break
     last = f"{len(gate) - 1}."

@@ -2,7 +2,7 @@
 
 A graph maps one thumbnail to one LUT, with standard operators alone (ONNX opset 18):
 
-- `thumbnail`: float32 (1, 3, S, S) in 0..1, sRGB, made as the file's metadata `thumbnail` say;
+- `thumbnail`: float32 (1, 3, S, S) in 0..1, sRGB, made as the file's metadata `thumbnail` state;
 - `table`: float32 (1, 3, D, D, D), axes [channel][b][g][r], absolute;
 - `shaper`: float32 (1, 3, M), for networks whose tables have one: a curve for each channel, before
   the table.

@@ -85,7 +85,7 @@ def validate(network: Network, held_out: dict[str, list[Batch]]) -> dict[str, fl
 
 
 class Board(Protocol):
-    """Where figures can be watched."""
+    """Shows the figures of a training while it runs."""
 
     def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
         """Show a figure of a step."""

@@ -140,11 +140,11 @@ class VideoOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     )
 
 
-def find_codec(asked: Codec | None, own: str, suffix: str) -> VideoCodec:
-    """Return the codec that was asked for, else that of the video, else one for the container.
+def find_codec(requested: Codec | None, own: str, suffix: str) -> VideoCodec:
+    """Return the codec that was requested, else that of the video, else one for the container.
 
     Args:
-        asked: the option `codec`.
+        requested: the option `codec`.
         own: FFmpeg's name of the codec of the video.
         suffix: of the output; WebM holds AV1 alone of the codecs that are written.
 
@@ -152,7 +152,7 @@ def find_codec(asked: Codec | None, own: str, suffix: str) -> VideoCodec:
         BadVideo: this build of FFmpeg has no encoder for it.
     """
     kept = Codec(own) if own in {it.value for it in Codec} else Codec.H264
-    found = CODECS[asked or (Codec.AV1 if suffix.lower() == ".webm" else kept)]
+    found = CODECS[requested or (Codec.AV1 if suffix.lower() == ".webm" else kept)]
     if found.encoder not in av.codecs_available:
         raise BadVideo(f"this build of PyAV has no encoder {found.encoder}")
     return found

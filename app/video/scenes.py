@@ -26,7 +26,7 @@ LookDistance = Callable[[NDArray[np.float32], NDArray[np.float32]], float]
 """The mean difference of the LUTs of two codes, in 8-bit levels."""
 
 Decode = Callable[[NDArray[np.float32]], Lut3D]
-"""Maps a code (C,) to the LUT at the strength that was asked for."""
+"""Maps a code (C,) to the LUT at the requested strength."""
 
 
 @dataclass(frozen=True, eq=False)

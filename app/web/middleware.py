@@ -100,7 +100,7 @@ class AccessLog:
         begin = perf_counter()
         try:
             await self._app(scope, exchange.receive, exchange.send)
-        except Exception:  # a bug: only the log learns which
+        except Exception:  # a defect: the log alone has its traceback
             log.exception("request failed", extra={"request_id": request_id(scope)})
             if exchange.started:
                 raise  # the server closes the connection: half a response must not look whole

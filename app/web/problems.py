@@ -75,7 +75,7 @@ def install(app: FastAPI) -> None:
 
 def list_problems() -> list[dict[str, Any]]:
     """Return every kind of problem that a client can meet, ordered by status."""
-    # Kinds of status 500 are for operators: clients only learn that a fault occurred.
+    # Kinds of status 500 are for operators: responses state only that a fault occurred.
     kinds = [it for it in PROBLEMS if it is Problem or it.status != Problem.status]
     return [
         {"code": kind.code, "status": kind.status, "title": kind.title}

@@ -225,7 +225,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self._responding and (self.pipeline or not self.cycle.more_body):
             self.cycle.keep_alive = False
             return
-        if self._responding:  # the body breaks off, which its reader has to learn
+        if self._responding:  # ends the wait for the rest of the body
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self._metrics.observe_unrouted("unmatched", "other", rejection.status, rejection.reason)

@@ -28,8 +28,8 @@ log = logging.getLogger("clut")
 class Server(uvicorn.Server):
     """Listens on the main port and the metrics port; handles signals.
 
-    After SIGTERM it accepts requests for a while, with 503 on /readyz: load balancers learn later
-    than the replica that it is stopping. A second signal ends the process at once.
+    After SIGTERM it accepts requests for a while, with 503 on /readyz: load balancers learn of a
+    stop with a delay. A second signal ends the process at once.
     """
 
     def __init__(

@@ -102,7 +102,7 @@ def test_curves_alone(tmp_path: Path) -> None:
 
 
 def test_a_list_without_a_table_is_sampled(tmp_path: Path) -> None:
-    """A .clf file of a matrix and curves becomes a table of 65 positions on an axis."""
+    """A .clf file of a matrix and curves becomes a table of 65 points on an axis."""
     group = ocio.Config.CreateRaw().getProcessor(GRADE).createGroupTransform()
     file = tmp_path / "grade.clf"
     file.write_text(group.write("Academy/ASC Common LUT Format", ocio.Config.CreateRaw()))
@@ -113,7 +113,7 @@ def test_a_list_without_a_table_is_sampled(tmp_path: Path) -> None:
 
 @needs_imagemagick
 def test_a_hald_of_imagemagick(tmp_path: Path) -> None:
-    """ImageMagick's HALD of level 4, darkened, is a table of 16 positions on an axis."""
+    """ImageMagick's HALD of level 4, darkened, is a table of 16 points on an axis."""
     file = tmp_path / "hald.png"
     command = ["convert", "hald:4", "-evaluate", "multiply", "0.5", "-depth", "16", f"PNG48:{file}"]
     subprocess.run(command, check=True)

@@ -12,8 +12,8 @@ from app.policies import STORE
 from app.training.data import read_photo
 from app.training.ensemble import Ensemble
 from app.training.evaluation import enhance
-from tests.helpers.halos import measure_overshoot
 from app.training.local_light import relight
+from tests.helpers.halos import measure_overshoot
 from tests.helpers.paths import PHOTOS
 
 OVERSHOOT = 2.0  # levels beyond what the same side has farther from the edge

@@ -103,7 +103,7 @@ def encode(samples: Samples, settings: EncodeSettings) -> bytes:
         speed=SPEED,
         max_threads=1,
         icc_profile=settings.profile,
-        # Pillow rewrites a block that has the tag, and loses tags that it does not know.
+        # Pillow rewrites a block that has the tag, and drops unknown tags.
         exif=remove_orientation(settings.metadata.exif) or b"",
         xmp=settings.metadata.xmp or b"",
     )

@@ -238,7 +238,7 @@ def _palette(body: bytes, info: _Info) -> Samples:
 
 
 def matches(head: bytes) -> bool:
-    """Tell a BMP by its signature and the size of its info header."""
+    """Detect a BMP by its signature and the size of its info header."""
     header = int.from_bytes(head[14:18], "little")
     return head.startswith(b"BM") and (header == _CORE or _SHORTEST <= header <= _LONGEST)
 

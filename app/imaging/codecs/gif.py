@@ -1,4 +1,4 @@
-"""GIF: the blocks by hand, the pixels by Pillow.
+"""GIF: the blocks are parsed here, the pixels are decoded by Pillow.
 
 GIF89a specification: CompuServe, "Graphics Interchange Format, Version 89a", 1990.
 """

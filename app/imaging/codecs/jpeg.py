@@ -96,9 +96,9 @@ def decode_reduced(body: bytes, side: int) -> Raster:
             )
         except (KeyError, ValueError):
             continue
-        return Raster(255 - samples if space == "cmyk" else samples, space)  # files hold ~ink
-    # libjpeg-turbo was strict about something harmless, or its simple interface does not support
-    # the subsampling. Pillow is lenient there.
+        return Raster(255 - samples if space == "cmyk" else samples, space)  # inverted in files
+    # libjpeg-turbo rejects some harmless faults, and its simple interface lacks some kinds of
+    # subsampling; Pillow decodes both.
     _check_end(body, segments)
     return _decode_by_pillow(body + _EOI, space, side)
 
@@ -190,7 +190,7 @@ def _decoded_size(body: bytes) -> tuple[int, int]:
 
 
 def _without_exif(body: bytes) -> bytes:
-    """Rename the EXIF segment: Pillow warns about a malformed one, and nobody needs it here."""
+    """Rename the EXIF segment, which is not needed here: Pillow warns about malformed ones."""
     return body.replace(EXIF, b"Skip\0\0", 1)
 
 

@@ -1,4 +1,4 @@
-"""JPEG XL: libjxl through imagecodecs for the pixels, boxes and headers by hand.
+"""JPEG XL: libjxl through imagecodecs for the pixels; boxes and headers are parsed here.
 
 No library at hand reads the header of a codestream without decoding the pixels. Boxes: ISO/IEC
 18181-2 and 14496-12. Headers: ISO/IEC 18181-1:2024, annexes B (field types), D and E (colours).

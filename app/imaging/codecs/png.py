@@ -1,4 +1,4 @@
-"""PNG, 8 and 16 bits: libpng through imagecodecs for the pixels, the chunks by hand.
+"""PNG, 8 and 16 bits: libpng through imagecodecs for the pixels; chunks are parsed here.
 
 libpng receives only the chunks that the pixels need: the others can be damaged, or large once
 they are inflated. Chunk names and layouts: W3C, "Portable Network Graphics (PNG) Specification
@@ -58,7 +58,7 @@ def read_header(body: bytes) -> Header:
 
     Raises:
         FormatError: it does not start with a header.
-        NotAnImage: it has a chunk that no decoder may ignore, and that is not known here.
+        NotAnImage: it has a chunk that no decoder may ignore, and that is not supported.
         TooMuchMetadata: the compressed data beside the pixels are a bomb.
     """
     found: dict[bytes, bytes] = {}

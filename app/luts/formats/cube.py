@@ -3,7 +3,7 @@
 Sources: Adobe, "Cube LUT Specification", version 1.0 (2013): TITLE, DOMAIN_MIN, DOMAIN_MAX and
 either LUT_1D_SIZE or LUT_3D_SIZE; the LUT format of Blackmagic DaVinci Resolve, which has
 LUT_1D_INPUT_RANGE and LUT_3D_INPUT_RANGE instead of a domain, and may put a 1D table before a
-3D one; files written by Panasonic's programs: 17 positions on an axis, 12-bit integers.
+3D one; files written by Panasonic's programs: 17 lattice points on an axis, 12-bit integers.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def read_cube(text: str) -> Lut3D:
 
 
 def write_vlt(lut: Lut3D, _: LutMetadata, layout: LutLayout) -> bytes:
-    """Write a .vlt file of a LUT of 17 positions without a shaper."""
+    """Write a .vlt file of a LUT of 17 points an axis without a shaper."""
     entries = layout.depth.to_integers(lut.table.reshape(-1, 3))
     return f"{_VLT_HEADER}LUT_3D_SIZE {lut.size}\n\n{format_integers(entries)}".encode("ascii")
 

@@ -54,7 +54,7 @@ def write_icc(lut: Lut3D, metadata: LutMetadata, layout: LutLayout) -> bytes:
 
 
 def read_icc(data: bytes) -> Lut3D:
-    """Sample an RGB device link by littleCMS at 65 positions on an axis.
+    """Sample an RGB device link by littleCMS at 65 points on an axis.
 
     Raises:
         BadLutFile: the file is damaged, or no device link from RGB to RGB.

@@ -20,7 +20,7 @@ def read_with_opencolorio(suffix: str, data: bytes) -> Lut3D:
     """Read a file of a format that OpenColorIO recognises by its suffix, with the dot.
 
     Curves before a 3D table become a shaper, and the table is exact. Other transforms are
-    sampled: curves at every 16-bit level, transforms that mix channels at 65 positions on an axis.
+    sampled: curves at every 16-bit level, transforms that mix channels at 65 points on an axis.
 
     Raises:
         BadLutFile: OpenColorIO is not installed or cannot read the file.

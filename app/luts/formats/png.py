@@ -29,7 +29,7 @@ _LEVELS = {level**3: level for level in range(2, 17)}  # by the side of the imag
 
 
 def write_hald(lut: Lut3D, metadata: LutMetadata, layout: LutLayout) -> bytes:
-    """Write a LUT of L^2 positions on an axis without a shaper as a PNG of 8 or 16 bits."""
+    """Write a LUT of L^2 points on an axis without a shaper as a PNG of 8 or 16 bits."""
     side = round(lut.size**1.5)
     return _encode_png(lut.table.reshape(side, side, 3), metadata, layout)
 

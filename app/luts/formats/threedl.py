@@ -1,8 +1,8 @@
 """The .3dl format of Autodesk Lustre and Flame: a mesh of 12-bit integers, blue fastest.
 
-Source: Autodesk, "Lustre Color Management User Guide". `Mesh 5 12` announces 2^5 + 1 positions on
-an axis and 12 bits; the line after it has the inputs of the positions in 10 bits. Readers that
-ignore `Mesh`, such as OpenColorIO, infer the depth from the largest entry, which has to be at
+Source: Autodesk, "Lustre Color Management User Guide". `Mesh 5 12` announces 2^5 + 1 lattice
+points on an axis and 12 bits; the line after it has the inputs of the points in 10 bits. Readers
+that ignore `Mesh`, such as OpenColorIO, infer the depth from the largest entry, which has to be at
 least 0.5.
 """
 
@@ -28,7 +28,7 @@ def write_3dl(lut: Lut3D, metadata: LutMetadata, layout: LutLayout) -> bytes:
     """Write a .3dl file for Lustre, which Flame reads as well.
 
     Args:
-        lut: without a shaper, of 2^n + 1 positions on an axis.
+        lut: without a shaper, of 2^n + 1 lattice points on an axis.
         metadata: for comments.
         layout: of 12 bits.
     """
