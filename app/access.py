@@ -5,8 +5,8 @@ Keys are never stored, only their SHA-256.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-import hmac
 import ipaddress
 import logging
 import os
@@ -22,6 +22,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_
 
 from app.errors import describe_first
 from app.policies import BYTES_PER_PIXEL, Policy
+from app.regular_files import read_regular_file
 
 log = logging.getLogger("clut")
 
@@ -32,10 +33,11 @@ def scale_number(text: str, factor: int) -> str:
 
 
 def _check_rate(text: str) -> str:
-    """Raise ValueError unless `text` is a rate such as 600/minute."""
-    from limits import parse  # here: it takes 0.1 s to load, and few installations set a rate
+    """Raise ValueError unless `text` is one rate such as 600/minute."""
+    from limits import parse_many  # here: it takes 0.1 s to load, and few installations set a rate
 
-    parse(text)
+    if len(parse_many(text)) > 1:
+        raise ValueError("it is not one amount in one period, such as 600/minute")
     return text
 
 
@@ -91,7 +93,8 @@ class AuthPolicy(Policy):
     file: Path | None = Field(
         default=None,
         description="File with such a list, read again when it changes: keys are added and "
-        "revoked without a restart. While it is damaged, the keys that were last read stay valid.",
+        "revoked without a restart. While it is damaged, or larger than 16 MiB, the keys that were "
+        "last read stay valid.",
     )
     allow_anonymous: bool = Field(
         default=False,
@@ -141,6 +144,7 @@ def is_loopback(host: str) -> bool:
 
 
 _KEYS = TypeAdapter(list[ApiKey])
+MAX_FILE_BYTES = 1 << 24
 
 
 class ApiKeyStore:
@@ -154,43 +158,47 @@ class ApiKeyStore:
         """
         self._given = policy.keys
         self._file = policy.file
-        self._filed: list[ApiKey] = []
         self._seen: tuple[int, ...] = ()
+        filed: list[ApiKey] = []
         if self._file is not None:
-            self._filed = read_keys(self._file)
             self._seen = _stamp(self._file)
+            filed = read_keys(self._file)
+        self._by_hash = self._index(filed)
+        self._refreshing = asyncio.Lock()
 
     @property
     def required(self) -> bool:
         """Whether requests need a key; with an empty file of keys, no request is authorised."""
         return bool(self._given) or self._file is not None
 
-    def find(self, presented: str) -> ApiKey | None:
-        """Return the key with this secret, or None, in a time independent of the secret."""
-        digest = hashlib.sha256(presented.encode()).hexdigest()
-        found = None
-        for key in self._current():
-            if hmac.compare_digest(key.sha256, digest):
-                found = key
-        return found
+    async def find(self, presented: str) -> ApiKey | None:
+        """Return the key with this secret, or None.
 
-    def _current(self) -> list[ApiKey]:
+        The time depends on the SHA-256 of the secret alone, which nobody can choose: it helps
+        nobody to guess one.
+        """
         if self._file is not None:
-            self._refresh(self._file)
-        return [*self._given, *self._filed]
+            async with self._refreshing:  # no request is decided by keys that are being replaced
+                await self._refresh(self._file)
+        return self._by_hash.get(hashlib.sha256(presented.encode()).hexdigest())
 
-    def _refresh(self, file: Path) -> None:
+    async def _refresh(self, file: Path) -> None:
         stamp = _stamp(file)
         if stamp == self._seen:
             return
-        self._seen = stamp
         try:
-            self._filed = read_keys(file)
+            # On a thread, since thousands of keys take longer than the event loop may be held.
+            filed = await asyncio.to_thread(read_keys, file)
         except (OSError, ValueError) as error:
             # The message names the place in the file; a traceback would add nothing.
             log.error("cannot read the file of keys; the previous keys stay valid: %s", error)  # noqa: TRY400
         else:
-            log.info("read %d keys from %s", len(self._filed), file)
+            self._by_hash = self._index(filed)
+            log.info("read %d keys from %s", len(filed), file)
+        self._seen = stamp
+
+    def _index(self, filed: list[ApiKey]) -> dict[str, ApiKey]:
+        return {key.sha256: key for key in [*self._given, *filed]}
 
 
 def read_keys(file: Path) -> list[ApiKey]:
@@ -201,7 +209,7 @@ def read_keys(file: Path) -> list[ApiKey]:
         ValueError: it is not a list of keys; the message names the first error.
     """
     try:
-        return _KEYS.validate_json(file.read_bytes())
+        return _KEYS.validate_json(read_regular_file(file, MAX_FILE_BYTES))
     except ValidationError as error:
         raise ValueError(f"{file}: {describe_first(error)}") from None
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.errors import BadModel, describe_first
+from app.regular_files import read_regular_file
 
 Kind = Literal["look", "restore"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
@@ -63,12 +64,12 @@ def read_model_files(folder: Path, kind: type[C]) -> tuple[C, bytes]:
     """
     path = folder / CARD
     try:
-        card = kind.model_validate_json(path.read_bytes())
+        card = kind.model_validate_json(read_regular_file(path))
         if [card.name, str(card.version)] != [folder.parent.name, folder.name]:
             expected = f"{card.name}/{card.version}"
             raise BadModel(f"{path}: the model belongs in the folder {expected}")
         path = folder / WEIGHTS
-        weights = path.read_bytes()
+        weights = read_regular_file(path)
     except OSError as error:
         raise BadModel(f"{path}: cannot be read ({error.strerror})") from error
     except ValidationError as error:
@@ -84,8 +85,8 @@ def model_folders(root: Path, kind: Kind) -> list[Path]:
     A card without a kind, or none that can be read, is of a look.
     """
     # Folders that begin with a dot are imports in progress, or left by interrupted ones.
-    folders = sorted(path for path in root.glob("[!.]*/[!.]*") if path.is_dir())
-    return [folder for folder in folders if _kind_of(folder) == kind]
+    folders = [version for name in _folders_in(root) for version in _folders_in(name)]
+    return [folder for folder in sorted(folders) if _kind_of(folder) == kind]
 
 
 def next_version(folder: Path) -> int:
@@ -106,9 +107,17 @@ def write_model_files(folder: Path, weights: bytes, card: str) -> None:
         new.rename(folder)
 
 
+def _folders_in(folder: Path) -> list[Path]:
+    """Return the folders in a folder; none if it is deleted while it is read."""
+    try:
+        return [it for it in folder.iterdir() if not it.name.startswith(".") and it.is_dir()]
+    except OSError:
+        return []
+
+
 def _kind_of(folder: Path) -> Kind:
     try:
-        card = json.loads((folder / CARD).read_bytes())
-    except (OSError, ValueError):
+        card = json.loads(read_regular_file(folder / CARD))
+    except (OSError, ValueError, RecursionError):
         return "look"
     return "restore" if isinstance(card, dict) and card.get("kind") == "restore" else "look"

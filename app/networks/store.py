@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AliasChoices, Field, ValidationError
-from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from app.errors import BadModel, UnknownLook, UnknownModel, describe_first
@@ -235,8 +234,10 @@ def _build_network(card: ModelCard, weights: bytes, folder: Path) -> Network:
     try:
         network = architecture(**card.hparams)
         network.load_state_dict(load(weights))
-    except (SafetensorError, RuntimeError, TypeError) as error:
+    except Exception as error:  # whatever torch raises for sizes that nobody expects
         raise BadModel(f"{path}: does not fit the card ({error})") from error
+    if network.lut_size != card.lut_size:
+        raise BadModel(f"{folder / CARD}: lut_size is not {network.lut_size}, as of the network")
     for name, tensor in network.state_dict().items():
         if not tensor.isfinite().all():
             raise BadModel(f"{path}: tensor {name} holds NaN or infinity")

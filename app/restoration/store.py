@@ -11,7 +11,6 @@ from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar
 
 import numpy as np
 from pydantic import Field, ValidationError
-from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from app.errors import BadModel, UnknownModel, describe_first
@@ -149,9 +148,12 @@ def read_restorer(folder: Path) -> AnyRestorer:
     if card.method not in METHODS:
         raise BadModel(f"{folder / CARD}: there is no method {card.method!r}")
     try:
-        return Restorer(card, METHODS[card.method](load(weights), card.hparams))
-    except (SafetensorError, BadModel, KeyError, TypeError) as error:
+        model = METHODS[card.method](load(weights), card.hparams)
+    except Exception as error:  # whatever a method raises for tables and arguments of any kind
         raise BadModel(f"{folder / WEIGHTS}: does not fit the card ({error})") from error
+    if model.scale != card.scale:
+        raise BadModel(f"{folder / CARD}: scale is not {model.scale}, as of the tables")
+    return Restorer(card, model)
 
 
 def write_restorer(

@@ -92,6 +92,7 @@ class ModelRunners:
         self._warm_models: WeakSet[Model] = WeakSet()
         self._retiring: dict[Model, asyncio.Task[None]] = {}  # models that are not served any more
         self._reloading = asyncio.Lock()
+        self._next_reload: asyncio.Task[None] | None = None  # has not begun to read
         self._warm_up = WarmUp(self._warm)
         self._resources = AsyncExitStack()
 
@@ -152,20 +153,29 @@ class ModelRunners:
     async def reload(self) -> None:
         """Read the model store again; requests in flight end with the models they began with.
 
+        Calls that come while one reload runs wait for the same next one, however many they are.
+
         Raises:
             DeadlineExceeded: the models were not ready in time; nothing has changed.
             Problem: the default model is missing or cannot be used; nothing has changed.
         """
-        try:
-            async with asyncio.timeout(RELOAD_TIMEOUT), self._reloading:
-                await self.wait_until_warm()
-                loaded = await run_in_daemon(self._load)
-                restorers = await run_in_daemon(self._load_restorers)
-                await self._serve(loaded.reuse_loaded(self.registry.models))
-                self.restorers = restorers
-        except TimeoutError:
-            late = f"The models were not ready within {RELOAD_TIMEOUT:g} seconds."
-            raise DeadlineExceeded(late) from None
+        if self._next_reload is None:
+            self._next_reload = asyncio.create_task(self._reload())
+        await asyncio.shield(self._next_reload)
+
+    async def _reload(self) -> None:
+        async with self._reloading:  # a reload ends by its deadline, so that this one begins
+            self._next_reload = None
+            try:
+                async with asyncio.timeout(RELOAD_TIMEOUT):
+                    await self.wait_until_warm()
+                    loaded = await run_in_daemon(self._load)
+                    restorers = await run_in_daemon(self._load_restorers)
+                    await self._serve(loaded.reuse_loaded(self.registry.models))
+                    self.restorers = restorers
+            except TimeoutError:
+                late = f"The models were not ready within {RELOAD_TIMEOUT:g} seconds."
+                raise DeadlineExceeded(late) from None
 
     async def _warm(self) -> None:
         await asyncio.to_thread(compile_loops, [self.device.interpolation])

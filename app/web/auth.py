@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from time import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 from limits import RateLimitItem, parse
-from limits.aio.storage import MemoryStorage
-from limits.aio.strategies import FixedWindowRateLimiter
 
 from app.access import ApiKey, ApiKeyStore, QuotaPolicy
 from app.errors import Forbidden, QuotaExceeded, Unauthorised
@@ -27,7 +27,7 @@ class Principal:
         self._state = request.state
         self._quotas = quotas
 
-    async def charge(self, unit: str, amount: int) -> None:
+    def charge(self, unit: str, amount: int) -> None:
         """Charge the key, if any, for "requests" or "memory"; the response states the remainder.
 
         Raises:
@@ -36,13 +36,13 @@ class Principal:
         if self.key is None:
             return
         try:
-            await self._quotas.charge(self.key, unit, amount)
+            self._quotas.charge(self.key, unit, amount)
         finally:
-            self._state.quota_headers = await self._quotas.headers(self.key)
+            self._state.quota_headers = self._quotas.headers(self.key)
 
-    async def charge_memory(self, size: int) -> None:
+    def charge_memory(self, size: int) -> None:
         """Charge the bytes of memory that the request is about to take."""
-        await self.charge("memory", size)
+        self.charge("memory", size)
 
 
 class Authenticator:
@@ -66,12 +66,12 @@ class Authenticator:
             if "admin" in scopes:
                 raise Forbidden("Without API keys this cannot be done over HTTP.")
             return Principal(request, None, self._quotas)
-        key = self.keys.find(credentials.credentials) if credentials else None
+        key = await self.keys.find(credentials.credentials) if credentials else None
         if key is None:
             raise Unauthorised("Send a valid API key, as `Authorization: Bearer KEY`.")
         request.state.key_name = key.name
         principal = Principal(request, key, self._quotas)
-        await principal.charge("requests", 1)
+        principal.charge("requests", 1)
         if scopes and not key.scopes.intersection(scopes):
             raise Forbidden(
                 f"The key {key.name!r} has none of the needed scopes.", needed=list(scopes)
@@ -94,14 +94,32 @@ RequireMetricsScope = Annotated[Principal, Security(authenticate, scopes=["metri
 RequireAdmin = Annotated[Principal, Security(authenticate, scopes=["admin"])]
 
 
+@dataclass
+class _Window:
+    """The time in which a key may use an amount, and what it has used.
+
+    Attributes:
+        end: on the clock of the quotas; then another window begins.
+        used: of the amount.
+    """
+
+    end: float
+    used: int = 0
+
+
 class RateLimits:
-    """The quotas that the keys have used."""
+    """The quotas that the keys have used, in windows that begin with the first request.
 
-    def __init__(self, policy: QuotaPolicy) -> None:
-        self._policy = policy
-        self._limiter = FixedWindowRateLimiter(MemoryStorage())
+    The windows are in memory, as many as there are keys, and their clock is never set: with the
+    time of day, a quota would stay used up for as long as the clock is set back.
+    """
 
-    async def charge(self, key: ApiKey, unit: str, amount: int) -> None:
+    def __init__(self, policy: QuotaPolicy, clock: Callable[[], float] = monotonic) -> None:
+        """`clock` returns seconds."""
+        self._policy, self._clock = policy, clock
+        self._windows: dict[tuple[str, str, RateLimitItem], _Window] = {}
+
+    def charge(self, key: ApiKey, unit: str, amount: int) -> None:
         """Charge a key for "requests" or "memory".
 
         Raises:
@@ -110,28 +128,37 @@ class RateLimits:
         item = self._rates(key).get(unit)
         if item is None:
             return
-        # Checked first, since a rejected `hit` is charged nevertheless.
-        affordable = await self._limiter.test(item, key.name, unit, cost=amount)
-        if affordable and await self._limiter.hit(item, key.name, unit, cost=amount):
-            return
-        reset = (await self._limiter.get_window_stats(item, key.name, unit)).reset_time
-        raise QuotaExceeded(
-            f"The key {key.name!r} may use {item.amount} {unit} in {item.get_expiry()} "
-            f"seconds; {amount} more would exceed that.",
-            retry=max(1, math.ceil(reset - time())),
-        )
+        window = self._window(key, unit, item)
+        if window.used + amount > item.amount:
+            raise QuotaExceeded(
+                f"The key {key.name!r} may use {item.amount} {unit} in {item.get_expiry()} "
+                f"seconds; {amount} more would exceed that.",
+                retry=max(1, self._seconds_left(window)),
+            )
+        window.used += amount
 
-    async def headers(self, key: ApiKey) -> dict[str, str]:
+    def headers(self, key: ApiKey) -> dict[str, str]:
         """Return RateLimit and RateLimit-Policy (IETF draft "RateLimit header fields")."""
         policies, states = [], []
         for unit, item in self._rates(key).items():
-            reset, remaining = await self._limiter.get_window_stats(item, key.name, unit)
-            seconds = max(0, math.ceil(reset - time()))
+            window = self._window(key, unit, item)
+            remaining = item.amount - window.used
             policies.append(f'"{unit}";q={item.amount};w={item.get_expiry()}')
-            states.append(f'"{unit}";r={remaining};t={seconds}')
+            states.append(f'"{unit}";r={remaining};t={self._seconds_left(window)}')
         if not policies:
             return {}
         return {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(states)}
+
+    def _window(self, key: ApiKey, unit: str, item: RateLimitItem) -> _Window:
+        """Return the present window of a key, which begins now if the last one has ended."""
+        window = self._windows.get((key.name, unit, item))
+        if window is None or window.end <= self._clock():
+            window = _Window(self._clock() + item.get_expiry())
+            self._windows[key.name, unit, item] = window
+        return window
+
+    def _seconds_left(self, window: _Window) -> int:
+        return max(0, math.ceil(window.end - self._clock()))
 
     def _rates(self, key: ApiKey) -> dict[str, RateLimitItem]:
         rates = {

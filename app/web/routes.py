@@ -77,7 +77,7 @@ async def enhance(
             opened = await service.open(permit, body, options.model, options.look)
             describe_request(opened.model.card.model_ref, opened.source.pixels)
             plan = opened.plan(options, accepted)
-            await principal.charge_memory(plan.memory)
+            principal.charge_memory(plan.memory)
             return await service.enhance(plan)
 
         enhanced = await cancel_on_disconnect(request, work())
@@ -113,7 +113,7 @@ async def predict_lut(
         async def work() -> PredictedLut:
             opened = await service.open(permit, body, query.model)
             describe_request(opened.model.card.model_ref, opened.source.pixels)
-            await principal.charge_memory(opened.predict_memory(options))
+            principal.charge_memory(opened.predict_memory(options))
             return await service.predict_lut(opened, options, query.truncated, gzipped=gzipped)
 
         predicted = await cancel_on_disconnect(request, work())
@@ -264,7 +264,7 @@ async def _get_lut_response(
         return not_modified(headers)
     service = state["service"]
     look = service.luts.read(token)
-    await principal.charge_memory(export_memory(look.model, options))
+    principal.charge_memory(export_memory(look.model, options))
     file = service.luts.find(look, options, gzipped=gzipped)
     if file is None:
         with service.admission.acquire() as permit:

@@ -43,6 +43,7 @@ class Server(uvicorn.Server):
         self._service = service
         self._drain_seconds = drain_seconds
         self._metrics = metrics
+        self._reloads: set[asyncio.Task[None]] = set()  # the event loop alone would forget them
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 -- uvicorn's
         """Drain, then stop; on a second signal end the process with status 1.
@@ -71,7 +72,9 @@ class Server(uvicorn.Server):
         loop.add_signal_handler(signal.SIGHUP, self._reload)
 
     def _reload(self) -> None:
-        self._reloading = asyncio.ensure_future(reload_models(self._service))
+        task = asyncio.ensure_future(reload_models(self._service))
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
 
     def _stop(self) -> None:
         self.should_exit = True

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -85,6 +87,16 @@ def edit_card(**changes: object):
     return edit
 
 
+def replace_by_pipe(name: str):
+    """Return a function that replaces a file in a folder by a named pipe without a writer."""
+
+    def replace(folder: Path) -> None:
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+
+    return replace
+
+
 def test_a_look_of_equal_weights_belongs_to_the_default_model(tmp_path: Path) -> None:
     """Two names of the same weights share a fingerprint."""
     for name in ("a", "b"):
@@ -105,6 +117,11 @@ def test_a_look_of_equal_weights_belongs_to_the_default_model(tmp_path: Path) ->
         (edit_card(architecture="other"), "there is no architecture 'other'"),
         (edit_card(hparams={"n": 3, "s": 2, "w": 3, "d": 5}), "does not fit the card"),
         (edit_card(hparams={"m": 3}), "does not fit the card"),
+        (edit_card(hparams={"n": 3, "s": 0, "w": 0, "d": 5}), "does not fit the card"),
+        (edit_card(lut_size=10**12), "card.json: lut_size is not"),
+        (lambda folder: (folder / "card.json").write_text("[" * 100_000), "card.json: "),
+        (replace_by_pipe("card.json"), "card.json: cannot be read .not a regular file"),
+        (replace_by_pipe("weights.safetensors"), "weights.safetensors: cannot be read .not a reg"),
     ],
 )
 def test_damaged_models_are_rejected(tmp_path: Path, damage, message: str) -> None:
@@ -123,6 +140,33 @@ def test_the_folder_of_a_model_matches_its_card(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     with pytest.raises(BadModel, match="belongs in the folder a/1"):
         read_store(tmp_path)
+
+
+def test_a_folder_that_vanishes_while_the_store_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that is deleted meanwhile is left out; the others are read."""
+    for name in ("a", "b"):
+        write_network(tmp_path, make_network(), name)
+    list_folder = Path.iterdir
+
+    def delete_and_list(path: Path) -> Iterator[Path]:
+        if path == tmp_path / "a":
+            shutil.rmtree(path)
+        return list_folder(path)
+
+    monkeypatch.setattr(Path, "iterdir", delete_and_list)
+    assert [model.card.name for model in read_store(tmp_path)] == ["b"]
+
+
+def test_a_link_to_a_model_is_followed(tmp_path: Path) -> None:
+    """Folders may be symbolic links; one in a circle is ignored."""
+    write_network(tmp_path / "elsewhere", make_network())
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / "a").symlink_to(tmp_path / "elsewhere" / "a")
+    (store / "circle").symlink_to(store / "circle")
+    assert [model.card.name for model in read_store(store)] == ["a"]
 
 
 def test_weights_with_nan_are_rejected(tmp_path: Path) -> None:

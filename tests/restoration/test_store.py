@@ -102,7 +102,11 @@ def test_names(tmp_path: Path) -> None:
         ({"method": "unknown"}, "no method 'unknown'"),
         ({"sha256": "0" * 64}, "SHA-256"),
         ({"scale": "two"}, "scale"),
+        ({"scale": 3}, "scale is not 2"),
+        ({"scale": None}, "scale is not 2"),
         ({"hparams": {}}, "does not fit the card"),
+        ({"hparams": {"denominators": [], "biases": []}}, "does not fit the card"),
+        ({"hparams": {"denominators": "x", "biases": {}}}, "does not fit the card"),
         ({"hparams": {"denominators": [4, 4], "biases": [0, 0]}}, "stage 2"),
     ],
 )

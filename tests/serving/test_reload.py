@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -15,7 +15,7 @@ from app.luts.export import LutOptions
 from app.luts.token import LookToken
 from app.main import create_service
 from app.networks.base import ThumbnailRecipe
-from app.networks.store import write_model
+from app.networks.store import ModelRegistry, write_model
 from app.policies import ModelsPolicy
 from app.serving.options import EnhanceOptions, PredictLutOptions
 from app.serving.service import EnhancementService, enhance_file, predict_lut_of_file
@@ -23,7 +23,7 @@ from app.settings import Settings
 from tests.helpers.networks import make_network, write_network, write_other
 from tests.helpers.restoration import make_store
 from tests.helpers.service import GatedDevice, get_lut
-from tests.helpers.waiting import until
+from tests.helpers.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.anyio
 
@@ -183,23 +183,49 @@ async def test_reloading_does_not_wait_for_requests(store: Path, photo: bytes) -
         await stuck
 
 
+async def test_reloads_at_the_same_time_are_one(store: Path) -> None:
+    """Calls during a reload wait for one further reload, which reads what is then there."""
+    async with create(store) as service:
+        await service.models.wait_until_warm()
+        reading, go_on = Event(), Event()
+        read, reads = service.models._load, 0
+
+        def read_slowly() -> ModelRegistry:
+            nonlocal reads
+            reads += 1
+            reading.set()
+            assert go_on.wait(PATIENCE)
+            return read()
+
+        service.models._load = read_slowly
+        first = asyncio.create_task(service.reload())
+        assert await asyncio.to_thread(reading.wait, PATIENCE)
+        others = [asyncio.create_task(service.reload()) for _ in range(1000)]
+        others[0].cancel()
+        shutil.rmtree(store / "other")
+        go_on.set()
+        await asyncio.gather(first, *others[1:])
+        assert reads == 2
+        assert "other@1" not in list_models(service)
+
+
 async def test_reloading_has_a_deadline(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store that cannot be read to its end, here a pipe, delays no later reload."""
+    """A store that cannot be read to its end delays no later reload."""
     monkeypatch.setattr("app.serving.model_runners.RELOAD_TIMEOUT", 0.5)
     async with create(store) as service:
         await service.models.wait_until_warm()
-        card = store / "other" / "1" / "card.json"
-        text = card.read_text()
-        card.unlink()
-        os.mkfifo(card)
+        read, go_on = service.models._load, Event()
+
+        def read_when_allowed() -> ModelRegistry:
+            go_on.wait()
+            return read()
+
+        service.models._load = read_when_allowed
         for _ in range(2):
             with pytest.raises(DeadlineExceeded):
                 await service.reload()
         assert service.ready
         assert "other@1" in list_models(service)
-        card.rename(store / "pipe")
-        # Both threads still wait for a writer. One that reads as well does not wait for them.
-        os.close(os.open(store / "pipe", os.O_RDWR))
-        card.write_text(text)
+        go_on.set()
         monkeypatch.setattr("app.serving.model_runners.RELOAD_TIMEOUT", 60.0)
         await service.reload()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import os
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,18 +17,22 @@ from starlette.types import Receive, Send
 from starlette.types import Scope as Scope_
 
 from app.access import (
+    ApiKey,
     ApiKeyStore,
     AuthPolicy,
+    QuotaPolicy,
     Scope,
     check_exposure,
     new_key,
     read_keys,
     write_keys,
 )
+from app.errors import QuotaExceeded
 from app.main import create_app, create_service
 from app.settings import Settings
+from app.web.auth import RateLimits
 from tests.helpers.http import bearer, problem
-from tests.helpers.server import free_port, serving
+from tests.helpers.server import PATIENCE, free_port, serving
 
 KEYS = {
     "painter": frozenset({Scope.ENHANCE, Scope.LUT}),
@@ -137,6 +144,66 @@ def test_keys_change_without_a_restart(keyed: Keyed) -> None:
     assert status() == 200
     write_keys(keyed.file, known)
     assert status() == 401
+
+
+@pytest.mark.anyio
+async def test_a_pipe_or_a_large_file_in_place_of_the_keys(tmp_path: Path) -> None:
+    """What is no regular file, or a huge one, is not read: the previous keys stay valid."""
+    file = tmp_path / "keys.json"
+    secret, key = new_key("app", frozenset({Scope.LUT}))
+    write_keys(file, [key])
+    keys = ApiKeyStore(AuthPolicy(file=file))
+    file.unlink()
+    os.mkfifo(file)
+    async with asyncio.timeout(PATIENCE):
+        assert await keys.find(secret) == key
+    file.unlink()
+    with file.open("wb") as large:
+        large.truncate(1 << 40)
+    assert await keys.find(secret) == key
+    write_keys(file, [])
+    assert await keys.find(secret) is None
+
+
+@pytest.mark.anyio
+async def test_keys_are_read_beside_the_event_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests during a read of the file wait for the new keys; the event loop does not."""
+    file = tmp_path / "keys.json"
+    (secret, key), (_, other) = (new_key(name, frozenset({Scope.LUT})) for name in ("a", "b"))
+    write_keys(file, [key])
+    keys = ApiKeyStore(AuthPolicy(file=file))
+    reading, go_on = threading.Event(), threading.Event()
+
+    def read_slowly(file: Path) -> list[ApiKey]:
+        reading.set()
+        assert go_on.wait(PATIENCE)
+        return read_keys(file)
+
+    monkeypatch.setattr("app.access.read_keys", read_slowly)
+    write_keys(file, [other])
+    finding = [asyncio.create_task(keys.find(secret)) for _ in range(3)]
+    assert await asyncio.to_thread(reading.wait, PATIENCE)
+    go_on.set()
+    assert await asyncio.gather(*finding) == [None] * 3
+
+
+def test_quotas_under_another_clock() -> None:
+    """A window ends by the clock that is never set, and a rejected amount is not charged."""
+    now = 1000.0
+    _, key = new_key("app", frozenset())
+    limits = RateLimits(QuotaPolicy(memory_bytes="10/minute"), lambda: now)
+    limits.charge(key, "memory", 7)
+    with pytest.raises(QuotaExceeded) as rejected:
+        limits.charge(key, "memory", 4)
+    assert rejected.value.extra["retry"] == 60
+    limits.charge(key, "memory", 3)
+    limits.charge(key, "requests", 10**9)  # no quota
+    now += 59
+    assert limits.headers(key)["RateLimit"] == '"memory";r=0;t=1'
+    now += 1
+    limits.charge(key, "memory", 10)
 
 
 def test_quotas(tmp_path: Path) -> None:
@@ -254,6 +321,10 @@ def test_an_empty_file_of_keys(tmp_path: Path) -> None:
         (
             '[{"name": "a", "sha256": "%s", "scopes": [], "memory_bytes": "1"}]' % ("0" * 64),
             "0.memory_bytes",
+        ),
+        (
+            '[{"name": "a", "sha256": "%s", "scopes": [], "requests": "1/day;9/day"}]' % ("0" * 64),
+            "0.requests",
         ),
     ],
 )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 import httpx
@@ -15,6 +15,22 @@ from tests.helpers.http import bearer, problem
 from tests.helpers.networks import write_other
 from tests.helpers.server import PATIENCE, serving
 from tests.helpers.waiting import wait_until
+
+# The program, which hangs when it reads a model while a file exists, as with a lost file server.
+HANGING = """
+import threading
+from pathlib import Path
+import app.model_files
+from app.cli.main import main
+read = app.model_files.read_regular_file
+def read_or_hang(path):
+    if Path({hang!r}).exists():
+        Path({hangs!r}).touch()
+        threading.Event().wait()
+    return read(path)
+app.model_files.read_regular_file = read_or_hang
+main()
+"""
 
 
 def served(client: httpx.Client, headers: dict[str, str] | None = None) -> set[str]:
@@ -64,15 +80,13 @@ def test_by_signal(tmp_path: Path, otters: bytes) -> None:
 
 
 def test_a_reload_that_hangs_does_not_keep_the_process(tmp_path: Path) -> None:
-    """A store that cannot be read to its end, here a pipe, does not delay the end."""
-    shutil.copytree(STORE / "default", tmp_path / "default")
-    write_other(tmp_path)
-    with serving(MODELS_STORE=tmp_path) as server:
-        card = tmp_path / "other" / "1" / "card.json"
-        card.unlink()
-        os.mkfifo(card)
+    """A store that cannot be read to its end does not delay the end."""
+    hang, hangs = tmp_path / "hang", tmp_path / "hangs"
+    program = (sys.executable, "-c", HANGING.format(hang=str(hang), hangs=str(hangs)))
+    with serving(program=program) as server:
+        hang.touch()
         server.process.send_signal(signal.SIGHUP)
-        with card.open("w"):  # returns when the reload has begun to read
-            server.client.close()
-            server.process.send_signal(signal.SIGTERM)
-            assert server.process.wait(PATIENCE) == 0
+        wait_until(hangs.exists, PATIENCE)
+        server.client.close()
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(PATIENCE) == 0
