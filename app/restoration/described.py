@@ -39,8 +39,8 @@ def describe_mulut(hparams: Hparams) -> Description:
         Layer(
             f"stage{number}",
             _lookups(f"stage{number}", names),
-            denominator,
-            bias,
+            float(denominator),
+            float(bias),
             reads=(number - 1,),
             scale=int(hparams["scale"]) if number == len(patterns) else 1,
             padding=hparams.get("padding", "edge"),

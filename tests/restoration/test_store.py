@@ -105,8 +105,8 @@ def test_names(tmp_path: Path) -> None:
         ({"scale": 3}, "scale is not 2"),
         ({"scale": None}, "scale is not 2"),
         ({"hparams": {}}, "does not fit the card"),
-        ({"hparams": {"denominators": [], "biases": []}}, "does not fit the card"),
-        ({"hparams": {"denominators": "x", "biases": {}}}, "does not fit the card"),
+        ({"hparams": {"denominators": [], "biases": [0]}}, "does not fit the card"),
+        ({"hparams": {"denominators": "x", "biases": [0]}}, "does not fit the card"),
         ({"hparams": {"denominators": [4, 4], "biases": [0, 0]}}, "stage 2"),
     ],
 )
