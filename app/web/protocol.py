@@ -7,7 +7,6 @@ version that this module was written for, and `tests/web/test_protocol.py` fails
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any, cast
 
 import httptools
@@ -16,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.policies import ConnectionPolicy
 from app.web.connection_slots import ConnectionSlots
+from app.web.departures import DepartureWatch
 from app.web.metrics import Metrics
 from app.web.observability import is_probe
 from app.web.problems import (
@@ -27,6 +27,7 @@ from app.web.problems import (
     TOO_LARGE,
     Rejection,
 )
+from app.web.response_transport import ResponseTransport
 
 UVICORN = "0.54"  # the minor version that this module was written for
 
@@ -40,26 +41,6 @@ _SEPARATORS = len(": \r\n")  # bytes of a header on the wire beside its name and
 
 class RejectedHeadError(Exception):
     """The head of a request is rejected; ends its parsing."""
-
-
-class _TransportProxy(asyncio.Transport):
-    """The transport that uvicorn writes one response to; it closes the connection our way."""
-
-    def __init__(self, transport: asyncio.Transport, end: Callable[[], None]) -> None:
-        super().__init__()
-        self._transport, self._end = transport, end
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send data."""
-        self._transport.write(data)
-
-    def is_closing(self) -> bool:
-        """Return whether the connection is closing."""
-        return self._transport.is_closing()
-
-    def close(self) -> None:
-        """End the connection after this response."""
-        self._end()
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -84,6 +65,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._rejection = MALFORMED
         self._closing_timer: asyncio.TimerHandle | None = None
         self._reader_timer: asyncio.TimerHandle | None = None
+        self._departure: DepartureWatch | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first head."""
@@ -96,6 +78,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._slots.release(self)
         _stop(self._closing_timer)
         _stop(self._reader_timer)
+        _stop(self._departure)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -111,6 +94,15 @@ class HttpProtocol(HttpToolsProtocol):
             self._head_bytes += len(data) if whole else 0
             if self._head_bytes > self._policy.max_header_bytes:
                 self._reject(TOO_LARGE)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Serve the requests that have arrived whole; return whether there are any."""
+        self._watch_reader()
+        if self._lingering or not self._responding or (self.cycle.more_body and not self.pipeline):
+            return False
+        self.cycle.keep_alive = False
+        self._departure = self._departure or DepartureWatch(self.transport, self._is_awaited)
+        return True
 
     def on_message_begin(self) -> None:
         """Begin a head."""
@@ -150,7 +142,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._chunked, self._pieces, self._body_bytes = bool(codings), 0, 0
         _stop(self._closing_timer)
         super().on_headers_complete()
-        self.cycle.transport = _TransportProxy(self.transport, self._end)
+        self.cycle.transport = ResponseTransport(self.transport, self._end)
         if self._slots.is_reserved(self):
             self.cycle.keep_alive = False
             if not is_probe(cast("Scope", self.scope)):
@@ -241,6 +233,11 @@ class HttpProtocol(HttpToolsProtocol):
     def _responding(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
+    def _is_awaited(self) -> bool:
+        """Return whether an interim response may be sent, which HTTP/1.0 does not have."""
+        last = self._responding and not self.pipeline
+        return last and not self.cycle.response_started and self.scope["http_version"] != "1.0"
+
     def _end(self) -> None:
         """End the connection after the last response, whose request may still be arriving."""
         if self.cycle.more_body and not self.transport.is_closing():
@@ -282,6 +279,6 @@ class HttpProtocol(HttpToolsProtocol):
             self._watch_reader()
 
 
-def _stop(timer: asyncio.TimerHandle | None) -> None:
+def _stop(timer: asyncio.TimerHandle | DepartureWatch | None) -> None:
     if timer is not None:
         timer.cancel()
