@@ -17,6 +17,10 @@ from app.errors import BadVideo
 
 FALLBACK_RATE = Fraction(25)  # of streams that state no frame rate
 
+# Types of streams that only players of Dolby Vision show right; they may state no transfer function.
+# Dolby, "Dolby Vision Streams Within the ISO Base Media File Format".
+_DOLBY_VISION = {"dvh1", "dvhe", "dva1", "dvav", "dav1"}
+
 
 class Source:
     """An open video file; a context manager that closes it.
@@ -47,6 +51,9 @@ class Source:
             self.container.close()
             raise BadVideo(f"{path}: it has no video stream")
         self.video: VideoStream = moving[0]
+        if self.video.codec_context.codec_tag in _DOLBY_VISION:
+            self.container.close()
+            raise BadVideo(f"{path}: it is HDR (Dolby Vision alone); looks are made for SDR")
         self.video.thread_type = "AUTO"
 
     def __enter__(self) -> Self:

@@ -227,6 +227,13 @@ def test_hdr_is_rejected(
     assert "convert it to BT.709 first" in message
 
 
+def test_dolby_vision_is_rejected(shots: NDArray[np.uint8], tmp_path: Path) -> None:
+    """Its pixels are in colours of its own, whatever the stream states."""
+    source = write_clip(tmp_path / "dolby.mp4", shots[:3], "-c:v", "libx265", "-tag:v", "hvc1")
+    source.write_bytes(source.read_bytes().replace(b"hvc1", b"dvh1"))
+    assert "dolby.mp4: it is HDR (Dolby Vision" in reject(source, tmp_path / "out.mp4")
+
+
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 def test_variable_frame_rates_are_kept(
     suffix: str, shots: NDArray[np.uint8], tmp_path: Path
