@@ -233,7 +233,7 @@ clean:
 	$(PIP_INSTALL) --editable '.[bench]'
 	touch $@
 
-# Without ray, which pins much of what it needs.
+# Without ray, which pins many of its dependencies.
 .venv/lowest: .venv/tools pyproject.toml constraints.txt
 	echo torch > .venv/unlocked
 	.venv/tools/bin/uv pip compile pyproject.toml --resolution lowest-direct --extra bulk \

@@ -231,8 +231,8 @@ class DevicePolicy(Policy):
     )
     interpolation: Interpolation = Field(
         default="tetrahedral",
-        description="tetrahedral is what ffmpeg and OpenColorIO use, and is faster; trilinear is "
-        "what the networks were trained with. They differ by a few levels on few pixels.",
+        description="tetrahedral is faster, and the interpolation of ffmpeg and OpenColorIO; "
+        "the networks were trained with trilinear. They differ by a few levels on few pixels.",
     )
     max_failures: PositiveInt = Field(
         default=10,

@@ -33,7 +33,7 @@ def run_in_processes(
         processes: number of processes.
         job: the job.
         names: the files.
-        create: creates in each process what enhances files; must be importable.
+        create: creates the worker of each process; must be importable.
 
     Raises:
         RuntimeError: a process could not start.
@@ -190,7 +190,7 @@ def run_on_ray(job: Job, names: Sequence[str], create: CreateWork = Worker) -> I
     Args:
         job: the job.
         names: the files.
-        create: creates in each process what enhances files; must be importable on every node.
+        create: creates the worker of each process; must be importable on every node.
 
     Raises:
         RuntimeError: Ray gave up, or a process could not start.

@@ -118,7 +118,7 @@ def _enhance_video_file(
         settings: name the store, the device and the batches.
 
     Returns:
-        What is not kept of the video, in sentences.
+        The parts of the video that are lost, in sentences.
 
     Raises:
         BadVideo: the video is not supported, or the extra is missing.

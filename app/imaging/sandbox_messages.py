@@ -1,6 +1,6 @@
 """Messages between the server and the processes of the sandbox, in shared memory.
 
-The processes run what the server sends, so requests are pickles. Replies come from processes that
+The processes run the calls of the server, so requests are pickles. Replies come from processes that
 have read untrusted files, so they are JSON, which executes nothing: values are checked against
 the type that the called function declares, and the bytes and arrays lie beside the JSON.
 """

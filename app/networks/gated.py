@@ -112,7 +112,7 @@ class GatedSlut(Network):
         return self.blend(overall, local, torch.sigmoid(self.gate(inputs)))
 
     def parts(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the codes (B, N) and (B, T + cells), and what the gate reads (B, F, 16, 16)."""
+        """Return the codes (B, N) and (B, T + cells), and the inputs of the gate (B, F, 16, 16)."""
         deep = self._deep
         sizes = (deep + MIDDLE, deep, features.shape[1] - 2 * deep - MIDDLE)
         of_local, of_overall, pixels = features.split_with_sizes(sizes, dim=1)

@@ -79,7 +79,7 @@ def clean(
 ) -> None:
     """Clean planes of pixels (H, W, 3), in place; the strips are bit-equal to the whole.
 
-    The tables have 8 bits. What they change is added to pixels of 8 or 16 bits.
+    The tables have 8 bits. Their changes are added to pixels of 8 or 16 bits.
 
     Args:
         pixels: uint8 or uint16, changed.

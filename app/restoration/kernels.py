@@ -97,7 +97,7 @@ def look_up(
         origin: the position in `maps` of the first pixel.
         geometry: of the lookups.
         tables: (K, entries, V) with V = M * scale ** 2.
-        finish: what is made of the sums.
+        finish: how outputs are computed from the sums.
         out: (M, H * scale, W * scale), written.
     """
     height, width = out.shape[1] // finish.scale, out.shape[2] // finish.scale

@@ -70,8 +70,8 @@ Restore = Annotated[
 Truncated = Annotated[
     TruncatedPolicy,
     Field(
-        description="What to do with a JPEG that is cut short: refuse it, or fill what is missing "
-        "with gray. A filled image comes with the header X-Image-Notes: truncated."
+        description="The treatment of a JPEG that is cut short: refuse rejects it, fill replaces "
+        "the missing part by gray. The response then has the header X-Image-Notes: truncated."
     ),
 ]
 ModelRef = Annotated[
@@ -87,7 +87,7 @@ class EnhanceOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False
     strength: Strength = 1.0
     format: OutputFormat = Field(
         default=None,
-        description="auto is what Accept prefers, else the image's own format; HEIC and other "
+        description="auto is the format that Accept prefers, else the image's own; HEIC and other "
         "formats that are only read become JPEG. Animations stay animations in gif, webp, "
         "apng and avif; other formats receive the first frame.",
     )
@@ -106,8 +106,8 @@ class EnhanceOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False
         "by the quality of the JPEG and the noise that is measured, and leaves images alone that "
         "need nothing; a number, 0 to 1, is the share of the correction that is made in any case. "
         "By default off, but auto with upscale, where the server has a model that cleans. "
-        "The response has the header X-Restore: what was measured, and how strongly it was "
-        "corrected.",
+        "The response has the header X-Restore: the measured damage, and the strength of its "
+        "correction.",
     )
     upscale: float = Field(
         default=1.0,

@@ -36,7 +36,7 @@ from app.serving.thread_pool import BriefPriority, PriorityThreadPool, priority_
 
 STUCK_FACTOR = 4  # deadlines that a call on a thread may take before it counts as stuck
 BRIEF_PIXELS = 16_000_000  # of a JPEG, which take half a second
-SANDBOX_WEIGHT = 4  # what a pixel takes in the sandbox, by what one of a JPEG takes
+SANDBOX_WEIGHT = 4  # time of a pixel in the sandbox, in times of one of a JPEG outside it
 
 
 class EnhancementService:

@@ -117,7 +117,7 @@ def _line(name: str, variant: Variant, results: Sequence[Result]) -> str:
 
 
 def _last_half(result: Result) -> float:
-    """Compute what the second half of the training added to the PSNR to the teachers, in dB."""
+    """Compute the gain in PSNR to the teachers in the second half of the training, in dB."""
     lines = result.metrics
     half = min(lines, key=lambda it: abs(it["step"] - lines[-1]["step"] / 2))
     return lines[-1]["psnr_taught"] - half["psnr_taught"]

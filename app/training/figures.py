@@ -1,4 +1,4 @@
-"""Figures of a trained CLUT-Net: what its basis LUTs do, and for which photographs.
+"""Figures of a trained CLUT-Net: the effects of its basis LUTs, and on which photographs.
 
 All are readable in grayscale. The first two show what the paper compresses (Zhang et al., ACM MM
 2022, section 3.2): each output channel follows its own input channel closely, and hardly depends

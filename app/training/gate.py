@@ -120,7 +120,7 @@ def _measure_all(
 
 @torch.no_grad()
 def _measure(network: GatedSlut, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Return what the gate reads (B, F, 16, 16), and the square errors as polynomials (B, 3)."""
+    """Return the inputs of the gate (B, F, 16, 16), and the square errors as polynomials (B, 3)."""
     overall, local, inputs = network.parts(network.features(batch.thumbnails))
     gate = torch.ones(len(inputs), 1)
     closed, opened = (

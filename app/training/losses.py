@@ -47,7 +47,7 @@ def lab_loss(predictions: Tensor, targets: Tensor) -> Tensor:
 def clipping(predictions: Tensor, targets: Tensor) -> Tensor:
     """Detail lost: mean max(0, m - p) + max(0, p - 1 + m) over samples whose target has some.
 
-    m, a level and a half, is what keeps a prediction from being rounded to 0 or 255; a target has
+    With m, a level and a half, a prediction is not rounded to 0 or 255; a target has
     detail where it is rounded to neither.
     """
     lost = functional.relu(_MARGIN - predictions) + functional.relu(predictions - (1.0 - _MARGIN))

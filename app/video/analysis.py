@@ -36,7 +36,7 @@ class Analysis:
         times: seconds (F,), of each frame, rising.
         changes: (F,), the difference of each histogram from that of the frame before, 0..1.
         lasting: (F,), the difference of the histogram `FLASH_FRAMES` later from that of the
-            frame before: what remains of a change after a flash.
+            frame before: the change without a flash.
         keys: (K,), the frames whose looks were predicted, rising; the first is 0.
         codes: float32 (K, C), their codes.
     """

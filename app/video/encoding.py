@@ -1,4 +1,4 @@
-"""How the frames of a video are encoded, and what an encoder does not keep of them."""
+"""How the frames of a video are encoded, and which of their properties an encoder loses."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Encoding:
 
     @property
     def notes(self) -> list[str]:
-        """What the encoder does not keep of the frames, in sentences."""
+        """The properties of the frames that the encoder loses, in sentences."""
         if self.preview is not None:
             return []
         notes, first, layout = [], self.first, self.layout

@@ -73,7 +73,7 @@ def enhance_video(
         cubes: folder for a .cube file of each scene and an edit list, or None.
 
     Returns:
-        What is not kept of the source, in sentences.
+        The parts of the source that are lost, in sentences.
 
     Raises:
         BadVideo: the video or an option is not supported; nothing is written.
@@ -195,7 +195,7 @@ def write_video(
         saved: holds and receives parts of the video; None writes it in one go.
 
     Returns:
-        What is not kept of the source, in sentences.
+        The parts of the source that are lost, in sentences.
 
     Raises:
         BadVideo: the video or an option is not supported; nothing is written.

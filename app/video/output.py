@@ -32,7 +32,7 @@ class Output:
     A context manager: a file that is not finished when it is left is deleted.
 
     Attributes:
-        notes: what is not kept of the source, in sentences.
+        notes: the parts of the source that are lost, in sentences.
     """
 
     def __init__(self, path: Path, source: Source, folder: Path | None = None) -> None:
@@ -81,7 +81,7 @@ class Output:
 
     def _abandon(self) -> None:
         with suppress(av.error.FFmpegError, ValueError):
-            self.container.close()  # the muxer may not be able to end what is incomplete
+            self.container.close()  # the muxer may not be able to end an incomplete file
 
     def finish(self) -> None:
         """Complete the file and give it its name."""
@@ -118,7 +118,7 @@ class Output:
     def _begin(self, encoding: Encoding, add: Callable[[OutputContainer], VideoStream]) -> None:
         """Write the header of the file, with the streams that the container holds.
 
-        What a muxer holds shows when it writes a header. Where it rejects all streams together,
+        A muxer rejects streams when it writes the header. Where it rejects all streams together,
         they are tried one after the other.
         """
         others = [it for it in self._source.container.streams if it is not self._source.video]

@@ -213,7 +213,7 @@ def _rows_to_rgb(
     cr_red, cb_green, cr_green = coefficients[3], coefficients[4], coefficients[5]
     cb_blue, shift, top = coefficients[6], coefficients[7], coefficients[8]
     zero, half = np.int32(0), np.int32(1) << (shift - np.int32(1))
-    # What chroma adds to a row, for the rows that share it.
+    # The part of a row that chroma adds, for the rows that share it.
     red = np.empty(width, np.int32)
     green = np.empty(width, np.int32)
     blue = np.empty(width, np.int32)

@@ -43,9 +43,9 @@ ENHANCED: dict[int | str, dict[str, Any]] = {
         "description": "The enhanced image; `X-Look` is the token of the look. `X-Change` is the "
         "mean change of the colours in CIEDE2000. `X-Unchanged: true` states that the change was "
         "below `min_change`, so that no look was applied. "
-        "`X-Restore` is what `restore` measured and how strongly it corrected. "
+        "`X-Restore` is the damage that `restore` measured, and the strength of its correction. "
         "`X-Upscale` is the factor and the models by which the image was enlarged. "
-        "`X-Image-Notes` names what else was done: `tone-mapped` (from HDR), `truncated` (filled), "
+        "`X-Image-Notes` names further changes: `tone-mapped` (from HDR), `truncated` (filled), "
         "`first-page` (a TIFF had further pages), "
         "`first-frame` (an animation had further frames).",
         "content": {image.media_type: _BINARY for image in ImageFormat if image.encodable},
@@ -94,7 +94,7 @@ ANY_PROBLEM: dict[int | str, dict[str, Any]] = {"default": _problem("Any other p
 IMAGE_PROBLEMS = problems(
     _400="A parameter, the form or the look token is invalid.",
     _401="An API key is required.",
-    _403="The API key has not the scope, or a page of another site sent the request.",
+    _403="The API key lacks the scope, or a page of another site sent the request.",
     _404="The model does not exist, or the model of the look is not served.",
     _408="The body did not arrive in time.",
     _409="The looks of the model differ within an image, and `flatten` is not set.",
@@ -109,7 +109,7 @@ IMAGE_PROBLEMS = problems(
 TOKEN_PROBLEMS = problems(
     _400="A parameter or the look token is invalid.",
     _401="An API key is required.",
-    _403="The API key has not the scope, or a page of another site sent the request.",
+    _403="The API key lacks the scope, or a page of another site sent the request.",
     _404="The model of the look is not served.",
     _409="The look differs within the image, and `flatten` is not set.",
     _429="The API key's quota is used up; `Retry-After` is when to retry.",

@@ -125,8 +125,8 @@ def read(body: bytes) -> Iterator[StoredFrame]:
         pixels = to_rgba(
             imagecodecs.png_decode(b"".join((SIGNATURE, *image, make_chunk(b"IEND", b""))))
         )
-        over, what = bool(blend), _DISPOSALS[disposal]
-        yield StoredFrame(left, top, pixels, part.seconds, over=over, disposal=what)
+        over, disposed = bool(blend), _DISPOSALS[disposal]
+        yield StoredFrame(left, top, pixels, part.seconds, over=over, disposal=disposed)
 
 
 def write(frames: Iterator[Frame], settings: AnimationSettings) -> bytes:

@@ -38,8 +38,8 @@ _NOWHERE: _Location = (_IN_FILE, [])
 def check_image(body: bytes, name: str, supported: Container[bytes]) -> None:
     """Check the primary image, and all images that it is made of: coding, number and completeness.
 
-    libheif leaves out the parts that are not in the file. What cannot be read of the items passes:
-    the decoder rejects it.
+    libheif leaves out the parts that are not in the file. Items that cannot be read pass: the
+    decoder rejects them.
 
     Args:
         body: the file.

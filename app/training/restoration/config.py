@@ -28,8 +28,8 @@ class DamageConfig(BaseModel):
         noisy: share of inputs with noise.
         jpeg: qualities.
         compressed: share of inputs that were a JPEG.
-        planes: what the inputs are: red, green and blue, each alone where the model reads one
-            channel; luma; or blue and red chroma at half the size, each alone.
+        planes: the channels of the inputs: red, green and blue, each alone where the model reads
+            one channel; luma; or blue and red chroma at half the size, each alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -71,9 +71,9 @@ class RestorationConfig(BaseModel):
         store: the model store that the model is written to.
         seed: of every random choice.
         scale: output pixels for each of the input, in one direction.
-        method: what the model is; `cleaner` learns MuLUT's tables for each kind of damage.
+        method: of the model; `cleaner` learns MuLUT's tables for each kind of damage.
         hparams: of the method, beside the scale; see `app.restoration.described`.
-        photos: what is learned from.
+        photos: to learn from.
         damage: how inputs are made.
         size: of a patch, in pixels of the input.
         patches: of one photograph, in a batch.

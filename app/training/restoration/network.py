@@ -26,7 +26,7 @@ Slopes: TypeAlias = dict[int, Floats]  # by the number of the map
 
 
 class Tape(NamedTuple):
-    """What a layer read and made, from which slopes are computed.
+    """The inputs and outputs of a layer, from which slopes are computed.
 
     Attributes:
         maps: uint8 (N, C, H, W), those that it read, of equal margins.

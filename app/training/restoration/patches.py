@@ -34,7 +34,7 @@ _FILTERS = {
 
 
 class Example(NamedTuple):
-    """A photograph and what was made of it.
+    """A photograph and the input that was made of it.
 
     Attributes:
         original: (H, W, 3).

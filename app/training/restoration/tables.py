@@ -58,12 +58,12 @@ class Table:
         )
 
     def state(self) -> dict[str, Floats]:
-        """Return what a checkpoint holds."""
+        """Return the state for a checkpoint."""
         return {"entries": self.entries, "first": self._first, "second": self._second}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Floats]) -> Table:
-        """Restore what `state` returned."""
+        """Restore a state that `state` returned."""
         table = cls(state["entries"])
         table._first, table._second = state["first"], state["second"]
         return table
