@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.routing import APIRoute
 from PIL import Image
 from pydantic import BaseModel
 
 from app.luts.formats import LutFormat
 from app.luts.formats.cube import read_cube
 from app.serving.options import EnhanceOptions, PredictLutOptions
+from app.web import routes
 from tests.helpers.paths import ROOT
 from tests.helpers.readme import PAGES as GENERATED
 from tests.helpers.readme import README, render
@@ -71,6 +73,15 @@ def declared_values(schema: dict[str, Any], definitions: dict[str, Any]) -> Iter
         yield from ("`true`", "`false`")
     if "minimum" in schema:
         yield f"{schema['minimum']:g} .. {schema['maximum']:g}"
+
+
+def test_endpoints() -> None:
+    """The README describes every endpoint."""
+    text = README.read_text()
+    for router in (routes.router, routes.image_router, routes.probe_router, routes.metrics_router):
+        for route in router.routes:
+            assert isinstance(route, APIRoute)
+            assert [it for it in route.methods if f"{it} {route.path}" not in text] == []
 
 
 @pytest.mark.slow

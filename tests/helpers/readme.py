@@ -49,7 +49,8 @@ def _image_format_row(member: ImageFormat) -> tuple[str, ...]:
     written, quality = "read only", ""
     if member.encodable:
         written = f"{codec.bit_depth} bits" + (", alpha" if codec.has_alpha else "")
-        lossless = "lossless" if codec.bit_depth == 16 else "256 colours a frame"
+        palettes = codec.animation is not None and codec.animation.map_palettes is not None
+        lossless = "256 colours a frame" if palettes else "lossless"
         quality = str(codec.default_quality or lossless)
         written += ", animations" * (codec.animation is not None)
     return f"`{codec.name}`", codec.media_type, " ".join(codec.suffixes), written, quality
