@@ -105,7 +105,7 @@ class FailuresAtOnce:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register what prints failures."""
+    """Register the printer of failures."""
     config.pluginmanager.register(FailuresAtOnce(config))
 
 

@@ -82,7 +82,7 @@ def test_a_lut(photos: Path, tmp_path: Path) -> None:
 
 
 def test_a_lut_of_another_format(photos: Path, tmp_path: Path) -> None:
-    """An option decides where the suffix does not, and what is lost is said."""
+    """An option decides where the suffix does not, and the loss is printed."""
     output = tmp_path / "look.cube"
     result = invoke("lut", photos / "lake.jpg", "-o", output, "--format", "resolve", "--size", 17)
     assert result.returncode == 0
@@ -183,7 +183,7 @@ def test_models_are_imported_listed_and_shown(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of the exporter, about itself
 def test_a_model_is_exported_for_other_runtimes(photos: Path, tmp_path: Path) -> None:
-    """The command says what it wrote, and how far that is from the model on photographs."""
+    """The command prints the file, and how far it is from the model on photographs."""
     command = ("models", "export", "vivid", "-o", tmp_path / "vivid.onnx", "--precision")
     half = invoke(*command, "float16", "--photos", photos)
     assert half.returncode == 0, half.stderr

@@ -1,4 +1,4 @@
-"""The wheel: what it contains, and that it serves without a clone."""
+"""The wheel: its content, and the service without a clone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The environment: what is known is read, what is not known is rejected."""
+"""The environment: settings are read, unknown variables are rejected."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_value_out_of_range_is_an_error(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_the_largest_photograph_must_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A memory budget below what the largest JPEG takes is rejected."""
+    """A memory budget too small for the largest JPEG is rejected."""
     monkeypatch.setenv("CLUT_IMAGE_MAX_PIXELS", "300000000")
     with pytest.raises(ValidationError, match="CLUT_ADMISSION_MEMORY_BYTES"):
         Settings.from_environment()

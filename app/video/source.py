@@ -17,8 +17,8 @@ from app.errors import BadVideo
 
 FALLBACK_RATE = Fraction(25)  # of streams that state no frame rate
 
-# Types of streams that only players of Dolby Vision show right; they may state no transfer function.
-# Dolby, "Dolby Vision Streams Within the ISO Base Media File Format".
+# Types of streams that only players of Dolby Vision show right; they may state no transfer
+# function. Dolby, "Dolby Vision Streams Within the ISO Base Media File Format".
 _DOLBY_VISION = {"dvh1", "dvhe", "dva1", "dvav", "dav1"}
 
 

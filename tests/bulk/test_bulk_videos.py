@@ -51,7 +51,7 @@ def results(target: Path) -> dict[str, dict[str, str]]:
 
 @pytest.mark.parametrize("engine", ["local", "ray"])
 def test_moving_pictures_among_photos(engine: str, mixed: Path, tmp_path: Path) -> None:
-    """Each is enhanced as what it is: frames and their times stay, colours change."""
+    """Each is enhanced in its kind: frames and their times stay, colours change."""
     target = tmp_path / "target"
     command = ("bulk", mixed, target, "--engine", engine, "--model", "vivid")
     ended = run(*command, **ALONE)

@@ -46,7 +46,7 @@ def test_a_file_that_kills_its_process_costs_no_other(tmp_path: Path) -> None:
 def test_a_process_that_cannot_start_ends_the_run(
     worker: type[FailingWorker], message: str, tmp_path: Path
 ) -> None:
-    """What no file is to blame for is an error of the run."""
+    """A failure that no file causes is an error of the run."""
     with pytest.raises(RuntimeError, match=message):
         list(run_in_processes(2, make_job(tmp_path), NAMES, worker))
 

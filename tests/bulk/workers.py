@@ -1,4 +1,4 @@
-"""What bulk processes may run in tests instead of the service."""
+"""Workers of bulk processes for tests, instead of the service."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.bulk.run import Job, Result, Status
 
 
 class DeadlyWorker:
-    """Says "done" to every file, but kills its process at each whose name begins with "deadly".
+    """Returns "done" for every file, but kills its process at each whose name begins with "deadly".
 
     It notes each of its processes as a file in the target folder.
     """

@@ -34,7 +34,7 @@ PATHS = {route.path for each in ROUTERS for route in each.routes}  # type: ignor
 
 
 def render(folder: Path) -> dict[str, Manifest]:
-    """Return what `kubectl apply -k` sends, by kind: there is one of each."""
+    """Return the objects that `kubectl apply -k` sends, by kind: there is one of each."""
     text = subprocess.run(
         [KUBECTL, "kustomize", folder], check=True, stdout=subprocess.PIPE, text=True
     ).stdout

@@ -19,7 +19,7 @@ _PILLOW = {"gif": "GIF", "webp": "WEBP", "apng": "PNG", "avif": "AVIF"}
 
 
 class Shown(NamedTuple):
-    """What a reader shows of an animation.
+    """An animation as a reader shows it.
 
     Attributes:
         frames: RGBA (F, H, W, 4).
@@ -47,7 +47,7 @@ def moving_frames(*, transparent: bool = False) -> list[NDArray[np.uint8]]:
 def animation(
     image_format: str, *, transparent: bool = False, plays: int = 3, **options: object
 ) -> bytes:
-    """Encode the frames with Pillow, which stores what changes and disposes of frames."""
+    """Encode the frames with Pillow, which stores the changes and disposes of frames."""
     first, *others = (PilImage.fromarray(it) for it in moving_frames(transparent=transparent))
     loops = plays - 1 if image_format == "gif" else plays
     if image_format == "webp":

@@ -30,7 +30,7 @@ schemathesis.openapi.format("look-token", st.just(_TOKEN.encode(half=False)))
 
 @schemathesis.hook
 def before_call(_: Any, case: schemathesis.Case, __: dict[str, Any]) -> None:
-    """Drop sizes, depths and directions that another format allows: no schema says which does."""
+    """Drop sizes, depths and directions that another format allows: no schema states which does."""
     fields = {name: case.query[name] for name in LutOptions.model_fields if name in case.query}
     try:
         LutOptions.model_validate(fields).require_supported()

@@ -13,7 +13,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-_ESSENTIAL = (b"clap", b"irot", b"imir", b"av1C", b"hvcC")  # readers must know these
+_ESSENTIAL = (b"clap", b"irot", b"imir", b"av1C", b"hvcC")  # readers must support these
 ALPHA = "urn:mpeg:mpegB:cicp:systems:auxiliary:alpha"
 
 

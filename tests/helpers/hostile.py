@@ -169,7 +169,7 @@ def _container(brand: bytes, boxes: bytes) -> bytes:
 
 
 def _patch(body: bytes, marker: bytes, form: str, *values: int, after: int = 0) -> bytes:
-    """Overwrite what follows a marker."""
+    """Overwrite the bytes after a marker."""
     patched = bytearray(body)
     struct.pack_into(form, patched, body.index(marker) + len(marker) + after, *values)
     return bytes(patched)

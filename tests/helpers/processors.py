@@ -1,4 +1,4 @@
-"""Processors to pretend to be: each library is limited to what an older one could do.
+"""Older processors, which are simulated: each library is limited to their instructions.
 
 TEST_PROCESSOR=NAME runs the tests, and the servers that they start, on one of them. A processor
 that lacks an instruction set uses the best one that it has.

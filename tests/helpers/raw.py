@@ -1,4 +1,4 @@
-"""Requests as bytes, over sockets: what HTTP libraries do not send."""
+"""Requests as bytes, over sockets, that HTTP libraries do not send."""
 
 from __future__ import annotations
 

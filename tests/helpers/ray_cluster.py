@@ -29,7 +29,7 @@ LOCAL = {
     "RAY_SERVE_PROXY_PREFER_LOCAL_NODE_ROUTING": "0",
     "RAY_DEDUP_LOGS": "0",
 }
-# Ray joins any cluster of this machine, such as that of another test, unless it is told not to.
+# Ray joins any cluster of this machine, such as that of another test, unless that is forbidden.
 ALONE = LOCAL | {"RAY_ADDRESS": "local"}
 
 

@@ -15,7 +15,7 @@ from app.restoration.published_files import Imported, Tensors
 from app.restoration.store import write_restorer
 from app.training.restoration.tables import start_grid
 
-# Hparams, channels and grids of the methods that nobody published tables of.
+# Hparams, channels and grids of the methods without published tables.
 UNPUBLISHED: dict[str, tuple[dict[str, Any], int, list[tuple[int, ...]]]] = {
     "spf-lut": ({}, 1, [(64,), (32,)]),
     "spf-lut with DFC": ({"diagonal": 32}, 1, [(32,), (32, 16, 16, 32, 16, 16)]),

@@ -14,7 +14,7 @@ from PIL import Image
 from app.luts.formats.cube import read_cube
 from app.luts.token import LookToken
 
-TABLE = 1e-5  # of LUT entries, about 0..1: what the README promises of replicas
+TABLE = 1e-5  # of LUT entries, about 0..1: as the README states of replicas
 CODE = 1e-4  # of code values, whose basis tables have entries of about 0.1
 
 

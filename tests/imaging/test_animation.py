@@ -88,7 +88,7 @@ def converted(
 @pytest.mark.parametrize("transparent", [False, True])
 @pytest.mark.parametrize("image_format", FORMATS)
 def test_frames_are_composed(image_format: str, transparent: bool) -> None:
-    """Every frame is what Pillow shows, whatever of it is stored."""
+    """Every frame is as Pillow shows it, whichever part of it is stored."""
     body = animation(image_format, transparent=transparent)
     probed, expected = source(body), read_animation(body)
     assert probed.header.animation is not None
@@ -228,7 +228,7 @@ def test_animations_are_reduced(image_format: str) -> None:
 
 
 def test_static_pixels_of_a_dithered_gif_do_not_flicker() -> None:
-    """What does not move has the same colour in every frame, though it is dithered."""
+    """Unchanged parts have the same colour in every frame, though they are dithered."""
     after = converted(animation("apng"), "gif")
     still = np.ones((HEIGHT, WIDTH), bool)
     still[8:16] = False
@@ -254,7 +254,7 @@ def apng(frames: list[NDArray[np.uint8]]) -> bytes:
 
 
 def test_disposal_and_blending() -> None:
-    """A frame is blended or replaces, and then stays, is cleared, or what was there returns."""
+    """A frame is blended or replaces, and then stays, is cleared, or earlier pixels return."""
     red, half = (255, 0, 0, 255), (0, 0, 255, 128)
 
     def patch(colour: tuple[int, ...], **options: object) -> StoredFrame:
@@ -423,7 +423,7 @@ def test_frames_count_by_the_length_of_the_file(frames: int) -> None:
 
 
 def test_frames_beyond_the_screen_of_a_gif_are_cut() -> None:
-    """The first frame enlarges the screen; what sticks out of later ones is not shown."""
+    """The first frame enlarges the screen; parts of later ones outside it are not shown."""
     body = tiny_gif(2).replace(b"GIF89a\1\0\1\0", b"GIF89a\0\0\0\0")
     assert (source(body).width, source(body).height) == (1, 1)
     outside = body[:-23] + body[-23:].replace(b",\0\0\0\0", b",\5\0\5\0")

@@ -1,4 +1,4 @@
-"""BMPs of every layout; runs compared with Pillow's reading, bit fields with what was packed."""
+"""BMPs of every layout; runs compared with Pillow's reading, bit fields with the packed values."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_runs_that_leave_the_image() -> None:
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA"])
 def test_files_of_another_writer(mode: str) -> None:
-    """Palettes and samples are what Pillow reads from its own files."""
+    """Palettes and samples are as Pillow reads them from its own files."""
     body = saved(PilImage.fromarray(scene(91)).convert(mode), "BMP")
     expected = np.asarray(PilImage.open(BytesIO(body)).convert("RGB"))
     assert np.array_equal(photo(body).pixels, expected)
@@ -180,7 +180,7 @@ def test_an_embedded_profile() -> None:
     ],
 )
 def test_messages(body: bytes, error: type[Exception], words: str) -> None:
-    """What is unsupported is not called damaged, and no message is an exception's."""
+    """Unsupported files are not called damaged, and no message is an exception's."""
     with pytest.raises(error, match=words):
         photo(body)
     if error is NotAnImage:

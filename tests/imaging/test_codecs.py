@@ -48,7 +48,7 @@ def test_the_cheapest_format_is_first() -> None:
 
 @pytest.mark.parametrize("image_format", formats_by_cost())
 def test_what_is_written_is_detected(image_format: ImageFormat) -> None:
-    """The content of a file tells its format."""
+    """The format of a file is detected from its content."""
     body = encode(photo(saved(scene(), "PNG")), image_format, None)
     assert detect_format(body) is image_format
 
@@ -157,6 +157,6 @@ def test_a_transparent_gif() -> None:
 
 
 def test_text_is_no_image() -> None:
-    """A format is told by the content alone."""
+    """The format is detected from the content alone."""
     with pytest.raises(NotAnImage):
         source(b"GIF")

@@ -113,7 +113,7 @@ def test_display_p3_avif_without_a_profile() -> None:
 
 
 def test_display_p3_png_by_number() -> None:
-    """A PNG whose cICP chunk says Display P3 comes out right, whatever its profile says."""
+    """A PNG whose cICP chunk states Display P3 is converted from it, whatever its profile."""
     body = saved(scene(), "PNG", icc_profile=adobe_rgb())
     body = with_chunks(body, cICP=bytes((12, 13, 0, 1)))
     expected = 255 * in_srgb(scene() / 255, P3, srgb_to_light)

@@ -1,4 +1,4 @@
-"""What a container says about the pixels: which are shown, how they are turned, and their shape."""
+"""Properties of pixels in a container: which are shown, how they are turned, and their shape."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ brands = pytest.mark.parametrize("brand", WRITERS)
 
 
 def check(body: bytes, expected: NDArray[Any]) -> None:
-    """Compare what a file shows, on average; x265 is lossy."""
+    """Compare the shown pixels of a file, on average; x265 is lossy."""
     pixels = photo(body).pixels
     assert (source(body).height, source(body).width) == expected.shape[:2]
     assert pixels.shape == expected.shape
@@ -96,7 +96,7 @@ def test_pixels_that_are_not_square(
 @brands
 @pytest.mark.parametrize("aspect", [(1, 1), (7, 7), (0, 3), (1, 0), (0, 0), (1000, 1)])
 def test_damaged_shapes_of_pixels(brand: bytes, aspect: tuple[int, int]) -> None:
-    """Square pixels change nothing; nor does what is no shape of pixels."""
+    """Square pixels change nothing; nor do values that are no shape of pixels."""
     check(container(brand, [WRITERS[brand](scene(), pixel_aspect(*aspect))]), scene())
 
 
@@ -133,7 +133,7 @@ def test_alpha(brand: bytes, multiplied: bool) -> None:
 @brands
 @pytest.mark.parametrize("transformed", [False, True])
 def test_grids(brand: bytes, transformed: bool) -> None:
-    """Tiles are joined, and what the grid exceeds is cut off; then it is turned."""
+    """Tiles are joined, and parts beyond the grid are cut off; then it is turned."""
     whole = scene(192, 128)
     tiles = [
         WRITERS[brand](np.ascontiguousarray(tile), hidden=True)
@@ -182,7 +182,7 @@ def test_a_grid_that_is_cut_short(brand: bytes) -> None:
     ids=str,
 )
 def test_damaged_properties(brand: bytes, damaged: bytes) -> None:
-    """They are ignored, wherever they stand, even if readers are required to know them."""
+    """They are ignored, wherever they stand, even if readers are required to support them."""
     item = WRITERS[brand](scene())
     for properties in ([damaged, *item.properties], [*item.properties, damaged]):
         check(container(brand, [replace(item, properties=properties)]), scene())

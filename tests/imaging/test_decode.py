@@ -197,7 +197,7 @@ def test_heic() -> None:
 
 
 def test_heic_is_turned_once() -> None:
-    """A HEIC turns itself; the orientation in its EXIF, which says the same, is not applied too."""
+    """A HEIC turns itself; the same orientation in its EXIF is not applied, too."""
     body = heic([scene()], rotation=3, exif=exif(6))
     decoded = photo(body)
     assert (source(body).width, source(body).height) == (64, 96)
@@ -248,7 +248,7 @@ def test_truncated_files_are_damaged(name: str) -> None:
 
 
 def test_a_webp_cut_behind_its_picture_is_whole() -> None:
-    """What follows the picture may be missing: it is metadata."""
+    """The metadata after the picture may be missing."""
     body = one_of_each()["webp"]
     cut = photo(body[: body.index(b"XMP ") + 100])
     np.testing.assert_array_equal(cut.pixels, photo(body).pixels)
@@ -265,7 +265,7 @@ def test_bytes_after_the_image_are_ignored(name: str, rest: bytes) -> None:
 @pytest.mark.parametrize(("width", "height"), [(1600, 1200), (1200, 1600), (300, 260), (100, 90)])
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_reduced_jpeg(width: int, height: int, orientation: int) -> None:
-    """The reduced decode is small, but its short side still has the pixels asked for."""
+    """The reduced decode is small, but its short side still has the requested pixels."""
     opened = source(saved(scene(width, height), "JPEG", quality=95, exif=exif(orientation)))
     reduced, full = decode_reduced(opened, 256), decode(opened)
     short = min(reduced.pixels.shape[:2])

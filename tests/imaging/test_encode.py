@@ -128,7 +128,7 @@ def test_tagged_srgb(image_format: ImageFormat) -> None:
 
 
 def test_png_is_tagged_srgb() -> None:
-    """A PNG says so in the chunk made for it."""
+    """A PNG states sRGB in its own chunk."""
     with PilImage.open(BytesIO(encode(made(scene()), ImageFormat.PNG, None))) as image:
         assert image.info["srgb"] == 0
 
@@ -148,7 +148,7 @@ def test_oversized_blocks_do_not_fail_a_jpeg() -> None:
 
 
 def test_jpeg_lies_on_white() -> None:
-    """What is transparent turns white in a JPEG, not black."""
+    """Transparent parts turn white in a JPEG, not black."""
     clear = np.zeros((16, 16), np.uint8)
     decoded = photo(encode(made(np.zeros((16, 16, 3), np.uint8), clear), ImageFormat.JPEG, 95))
     assert decoded.pixels.min() >= 254
@@ -163,7 +163,7 @@ def test_alpha_stays(image_format: ImageFormat) -> None:
 
 
 def test_a_gif_has_few_colours(photos: Path) -> None:
-    """A photo stays within 28 dB of itself; what is less than half opaque is transparent."""
+    """A photo stays within 28 dB of itself; pixels less than half opaque are transparent."""
     original = photo((photos / "otters.jpg").read_bytes())
     decoded = photo(encode(original, ImageFormat.GIF, None))
     error = np.square(decoded.pixels.astype(float) - original.pixels).mean()

@@ -67,7 +67,7 @@ def light_of(srgb: np.ndarray, primaries: str) -> np.ndarray:
     ("code", "primaries"), [(BT2020, "BT.2020"), (P3, "Display P3"), (1, "sRGB")]
 )
 def test_sdr_in_pq_comes_back(code: int, primaries: str) -> None:
-    """A picture that is nowhere brighter than reference white does not change."""
+    """An image without a pixel above reference white does not change."""
     mapped = tone_map(to_pq(light_of(scene(), primaries)), HdrCoding("pq", code))
     assert np.abs(mapped / 257 - scene()).max() < 1
 
@@ -105,7 +105,7 @@ def test_colours_outside_srgb_keep_their_luminance() -> None:
 
 @pytest.mark.parametrize("bits", [8, 16])
 def test_png_with_cicp(bits: int) -> None:
-    """A PNG that states PQ is tone mapped, and the image says so."""
+    """A PNG that states PQ is tone mapped, and the image has a note of it."""
     coded = to_pq(light_of(scene(), "BT.2020"))
     samples = coded if bits == 16 else np.rint(coded / 257).astype(np.uint8)
     body = with_chunks(imagecodecs.png_encode(samples), cICP=bytes((BT2020, PQ, 0, 1)))
@@ -185,5 +185,5 @@ def test_heic_whose_colours_are_in_the_bitstream_alone(options: str) -> None:
 
 
 def test_sdr_has_no_note() -> None:
-    """Nothing is said of an ordinary image."""
+    """An ordinary image has no notes."""
     assert photo(saved(scene(), "PNG")).notes == ()

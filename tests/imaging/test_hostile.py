@@ -49,7 +49,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.mark.parametrize("name", HOSTILE_FILES)
 def test_hostile_files(sandbox: Sandbox, name: str) -> None:
-    """No call reaches its limit of time, no decoder crashes, and a client learns what is wrong."""
+    """No call reaches its limit of time, no decoder crashes, and the message names the fault."""
     before = sandbox.outcomes
     result = decode_all(HOSTILE_FILES[name](), sandbox)
     if isinstance(result, Problem):

@@ -182,7 +182,7 @@ def test_a_frame_that_is_cut_short() -> None:
 def flat(factors: tuple[int, int, int], blocks: int) -> bytes:
     """Make a JPEG of one brightness, with any factors of its components, up to its EOI.
 
-    Blocks are written by hand: the first one has a difference of 40, the others none.
+    Blocks are written here: the first one has a difference of 40, the others none.
     """
     body = bytearray(saved(np.zeros((64, 96, 3), np.uint8), "JPEG"))
     frame, scan = body.index(b"\xff\xc0"), body.index(b"\xff\xda")
@@ -194,7 +194,7 @@ def flat(factors: tuple[int, int, int], blocks: int) -> bytes:
 
 
 def test_an_unusual_layout_that_is_cut_short() -> None:
-    """One that simplejpeg does not know is complete without EOI, rejected if cut, and filled."""
+    """One that simplejpeg does not support is complete without EOI, rejected if cut, and filled."""
     body = flat((0x42, 0x11, 0x11), 3 * 4 * 10)  # parts of 32 by 16 pixels have 10 blocks
     with pytest.raises((KeyError, ValueError)):
         simplejpeg.decode_jpeg(body)
@@ -221,7 +221,7 @@ def test_no_end_marker(progressive: bool) -> None:
 
 @pytest.mark.parametrize("progressive", [False, True])
 def test_a_truncated_file_is_filled_on_request(progressive: bool) -> None:
-    """What is there of the image is decoded, and the image says that a part was missing."""
+    """The present part of the image is decoded, and a note states that a part was missing."""
     body = plain(progressive=progressive)
     image = decode(source(body[: len(body) * 2 // 3]), TruncatedPolicy.FILL)
     assert image.notes == ("truncated",)

@@ -1,4 +1,4 @@
-"""What of EXIF and XMP goes out again."""
+"""The EXIF and XMP that results keep."""
 
 from __future__ import annotations
 

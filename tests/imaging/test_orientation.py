@@ -89,7 +89,7 @@ def test_a_segment_of_xmp_as_the_text_of_a_png() -> None:
 
 
 def test_an_exif_block_that_is_cut_off() -> None:
-    """What comes before the cut is read."""
+    """The tags before the cut are read."""
     cut = bytearray(block(6, "SHORT", ">"))
     cut[9] = 7  # entries, of which one is there
     check(saved(scene(), "JPEG", quality=95, exif=b"Exif\0\0" + cut))

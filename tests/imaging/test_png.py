@@ -101,7 +101,7 @@ def test_transparent_colours_survive() -> None:
 
 
 def test_a_damaged_header_is_named() -> None:
-    """The message says what is wrong, in our words."""
+    """The message names the fault, and not in the words of a library."""
     body = saved(scene(), "PNG")
     with pytest.raises(DamagedImage, match="13 bytes"):
         source(body.replace(b"IHDR", b"iHDR", 1))

@@ -40,14 +40,14 @@ def test_recognises_by_bytes(name: str, body: bytes) -> None:
     ],
 )
 def test_names_what_it_refuses(body: bytes, name: str) -> None:
-    """A file of another type is rejected by name, along with what is accepted."""
+    """A file of another type is rejected by name, along with the accepted types."""
     with pytest.raises(NotAnImage, match=name) as rejected:
         source(body)
     assert "image/jpeg" in rejected.value.extra["accepted"]
 
 
 @pytest.mark.parametrize("body", [b"", b"\0", b"hello", bytes(300), b"\xff\xd8", b"BM" + bytes(60)])
-def test_refuses_what_nobody_knows(body: bytes) -> None:
+def test_rejects_unknown_formats(body: bytes) -> None:
     """Bytes that resemble nothing are rejected, not crashed on."""
     with pytest.raises(NotAnImage):
         source(body)

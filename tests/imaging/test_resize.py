@@ -16,7 +16,7 @@ PHOTO = Image(scene(400, 300), None, Metadata(xmp=b"<x/>"), "444")
 
 
 def test_a_photo_that_fits_is_itself() -> None:
-    """What is small enough is not touched, not even copied."""
+    """A small enough image is not changed, not even copied."""
     assert fit(PHOTO, 400) is PHOTO
 
 

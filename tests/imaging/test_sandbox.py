@@ -69,12 +69,12 @@ def test_results_and_errors_come_back(sandbox: Sandbox) -> None:
 
 
 def test_processes_give_way_to_the_service(sandbox: Sandbox) -> None:
-    """What is decoded there starves neither the event loop nor images beside it."""
+    """Decoding there starves neither the event loop nor images beside it."""
     assert all(os.getpriority(os.PRIO_PROCESS, it) >= NICENESS for it in sandbox.processes)
 
 
 def test_arrays_come_back_writable(sandbox: Sandbox) -> None:
-    """Arrays lie in shared memory; nobody else writes there, so they may be changed."""
+    """Arrays lie in shared memory that no other process writes, so they may be changed."""
     for shape in ([5, 7, 3], [1], [300, 500], [0, 3]):
         array = sandbox.run(count_up, prod(shape), shape)
         array += 1
@@ -279,7 +279,7 @@ def test_a_size_is_the_decoders(sandbox: Sandbox) -> None:
 def test_tiff_codecs_with_a_size_of_their_own_are_not_read(
     sandbox: Sandbox, compression: str
 ) -> None:
-    """Strips of other formats are not supported, whatever size they say."""
+    """Strips of other formats are not supported, whatever size they state."""
     body = tiff(scene(), photometric="rgb", compression=compression)
     with pytest.raises(NotAnImage, match="compression"):
         decode_all(body, sandbox)

@@ -1,4 +1,4 @@
-"""Kinds of TIFF: what the file counts becomes sRGB, and what is not read is named."""
+"""Kinds of TIFF: their samples become sRGB, and unsupported kinds are named."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def with_tag(body: bytes, code: int, value: object) -> bytes:
 
 @pytest.mark.parametrize("samples", [scene(), scene_16()], ids=["8", "16"])
 def test_samples_of_undefined_format_are_unsigned(samples: NDArray[Any]) -> None:
-    """SampleFormat 4, "undefined", is what it is without the tag."""
+    """SampleFormat 4, "undefined", is read as without the tag."""
     body = tiff(samples, photometric="rgb", extratags=[(339, "H", 3, (VOID,) * 3, True)])
     np.testing.assert_array_equal(photo(body).pixels, samples)
 
@@ -74,7 +74,7 @@ def test_floats_outside_are_clipped() -> None:
 
 
 def test_floats_with_a_linear_profile() -> None:
-    """The profile says what floats mean: here light, as in Photoshop's files of 32 bits."""
+    """The profile defines the floats: here light, as in Photoshop's files of 32 bits."""
     light = np.where(scene() <= 10, scene() / 3294.6, ((scene() / 255 + 0.055) / 1.055) ** 2.4)
     profile = linear_profile()
     body = tiff(light.astype(np.float32), photometric="rgb", iccprofile=profile)
@@ -126,7 +126,7 @@ def lab(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def lab_samples(kind: str) -> NDArray[Any]:
-    """Code CIELAB as the TIFF notes say."""
+    """Code CIELAB as in the TIFF notes."""
     lightness, chroma = np.split(lab(scene()), [1], axis=2)
     coded = {
         "cielab u1": (lightness * 2.55, np.rint(chroma).astype(np.int8).view(np.uint8)),
@@ -284,7 +284,7 @@ def pages(*pictures: NDArray[Any], **options: Any) -> bytes:
 
 
 def test_the_first_page_is_used() -> None:
-    """Of several pages of equal rank the first is the image, and a note tells."""
+    """Of several pages of equal rank the first is the image, and a note states it."""
     image = photo(pages(scene(), 255 - scene(), scene_16(40, 30)))
     np.testing.assert_array_equal(image.pixels, scene())
     assert image.notes == ("first-page",)
@@ -346,7 +346,7 @@ def test_a_cut_float_tiff_is_damaged() -> None:
 
 
 def test_samples_of_different_formats_are_unsupported() -> None:
-    """The message names what is not supported, before a library opens the file."""
+    """The message names the unsupported part, before a library opens the file."""
     body = tiff(scene().astype(np.int8), photometric="rgb")
     signed = struct.pack("<3H", 2, 2, 2)
     assert body.count(signed) == 1

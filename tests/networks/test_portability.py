@@ -51,7 +51,7 @@ def reference(codes: Path) -> np.ndarray:
 def test_a_token_is_the_same_lut_on_every_processor(
     codes: Path, reference: np.ndarray, processor: str
 ) -> None:
-    """A code decodes to tables that differ by at most 1e-5, as the README promises of replicas."""
+    """A code decodes to tables that differ by at most 1e-5, as the README states of replicas."""
     tables = _decode(codes, processor)
     np.testing.assert_allclose(tables, reference, rtol=0, atol=TABLE - PRINTED)
 

@@ -1,4 +1,4 @@
-"""The model store: what is written is read back, and damaged models are rejected."""
+"""The model store: models are read as they were written, and damaged models are rejected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cleaning: what is measured, how the tables are mixed, and what is changed."""
+"""Cleaning: the measured damage, the mixed tables, and the changed pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine computes what the definition says, in strips as in one piece."""
+"""The engine computes the definition, in strips as in one piece."""
 
 from __future__ import annotations
 

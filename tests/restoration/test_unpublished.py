@@ -1,4 +1,4 @@
-"""Methods without published tables: their models compute what tables of known values say."""
+"""Methods without published tables: their models compute the sums of tables of known values."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def test_one_more_than_the_limit_is_rejected() -> None:
 
 
 def test_arriving_bodies_take_no_place() -> None:
-    """Clients that send slowly hold up nobody; who is last to finish finds the service full."""
+    """Slow uploads occupy no slot; the last one to end is rejected at capacity."""
     admission = create(requests=1)
     with admission.acquire() as slow, entered(admission), pytest.raises(Overloaded):
         slow.enter()

@@ -1,4 +1,4 @@
-"""The option restore: what auto decides, and what is changed."""
+"""The option restore: the decisions of auto, and the changed pixels."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ async def test_cleaning_comes_before_upscale(
 
 
 async def test_enlarging_may_leave_artefacts(service: EnhancementService) -> None:
-    """restore=off enlarges what is there."""
+    """restore=off enlarges the image as it is."""
     found = await clean(service, jpeg(30), restore="off", upscale=2, format="png")
     np.testing.assert_array_equal(read(found.body), read(jpeg(30)).repeat(2, 0).repeat(2, 1))
     assert found.cleaning is None
@@ -157,6 +157,6 @@ async def test_without_a_cleaner_the_option_is_rejected(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", ["on", "1.1", "-0.1", "nan", "inf", ""])
 def test_other_values_are_rejected(value: str) -> None:
-    """The message names what is accepted."""
+    """The message names the accepted values."""
     with pytest.raises(ValidationError, match="off, auto or a number from 0 to 1"):
         EnhanceOptions.model_validate({"restore": value})

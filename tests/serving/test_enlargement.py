@@ -101,7 +101,7 @@ async def test_the_colours_come_first(service: EnhancementService) -> None:
 async def test_other_factors_are_reduced(
     service: EnhancementService, factor: float, models: int, size: tuple[int, int]
 ) -> None:
-    """A chain of models enlarges further than asked, and the result is reduced."""
+    """A chain of models enlarges further than requested, and the result is reduced."""
     enlarged = await enlarge(service, png(noise()), upscale=factor)
     assert Image.open(io.BytesIO(enlarged.body)).size == size
     assert enlarged.enlarged_by == ("tiny-2@1",) * models
@@ -142,7 +142,7 @@ async def test_an_unchanged_look_is_still_enlarged(service: EnhancementService) 
 
 
 async def test_the_largest_factor_is_stated(store: Path) -> None:
-    """A result over the limit of pixels is rejected before decoding, with what is accepted."""
+    """A result over the limit of pixels is rejected early, with the largest accepted factor."""
     body = png(noise())
     async with create(store, max_pixels=3 * WIDTH * HEIGHT) as service:
         with service.admission.acquire() as permit:

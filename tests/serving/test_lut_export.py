@@ -1,4 +1,4 @@
-"""LUT files: what a format cannot hold is resampled, and the loss is measured."""
+"""LUT files: LUTs that a format cannot hold are resampled, and the loss is measured."""
 
 from __future__ import annotations
 

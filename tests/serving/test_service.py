@@ -157,7 +157,7 @@ async def test_an_opened_image_knows_what_it_costs(
 def test_the_format_is_chosen(
     asked: str | None, own: str, accepted: tuple[tuple[str, ...], ...], chosen: str
 ) -> None:
-    """The option decides, then what the client likes best, then the image's own format."""
+    """The option decides, then the preference of the client, then the image's own format."""
     groups = [[ImageFormat(name) for name in group] for group in accepted]
     result = choose_format(asked and ImageFormat(asked), ImageFormat(own), groups)
     assert result is ImageFormat(chosen)

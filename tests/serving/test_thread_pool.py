@@ -125,7 +125,7 @@ def test_the_priority_of_a_brief_call_is_that_of_others() -> None:
 async def test_a_call_that_is_cancelled_before_its_turn_is_dropped(
     one: PriorityThreadPool,
 ) -> None:
-    """It is never run, and what it would have worked on is freed at once."""
+    """It is never run, and its arguments are freed at once."""
     first, leave = await occupy(one)
     image = np.zeros(3)
     freed = weakref.ref(image)

@@ -154,7 +154,7 @@ def test_the_remarks_of_an_earlier_report_stay(alone):
 
 
 def test_the_report_says_how_long_training_took(alone):
-    """Given a run of 12 photos at 0.1 a second, the report says 2 minutes."""
+    """Given a run of 12 photos at 0.1 a second, the report states 2 minutes."""
     compare(alone)
     metrics = alone.distil.run / "clut-seed0" / "metrics.csv"
     metrics.write_text("step,psnr_taught,photos_per_second\n3,20,0.1\n6,20,0.1\n")

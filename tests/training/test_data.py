@@ -175,6 +175,6 @@ def test_an_input_without_a_target_is_named(pairs):
 
 
 def test_a_folder_of_plain_photos_has_no_pairs(small_photos):
-    """Given photos alone, the folder is rejected, and what is expected is said."""
+    """Given photos alone, the folder is rejected, and the message states the expected layout."""
     with pytest.raises(BadParameter, match="NAME-input"):
         find_pairs(small_photos, "test")

@@ -128,7 +128,7 @@ def test_a_pixelwise_network_may_teach_alone(tmp_path):
 
 
 def test_a_teacher_that_is_not_there_is_named(teacher, tmp_path):
-    """Given a name that the store does not have, it is named; given no store, that is said."""
+    """Given a name that the store does not have, it is named; given no store, that is stated."""
     with pytest.raises(UnknownModel, match="wise"):
         Teachers(TeachersConfig(store=tmp_path / "teachers", models={"wise": 1.0}))
     with pytest.raises(BadParameter, match="no models"):

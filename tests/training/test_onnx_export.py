@@ -70,7 +70,7 @@ def test_local_networks_are_rejected(tmp_path: Path) -> None:
 
 
 def test_the_file_says_what_it_is(exported: bytes) -> None:
-    """Names, shapes and metadata tell a client how to use the file without these documents."""
+    """Names, shapes and metadata suffice to use the file without these documents."""
     model = embedded()
     graph = onnx.load_from_string(exported)
 

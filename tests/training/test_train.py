@@ -45,7 +45,7 @@ def test_the_network_learns_what_the_expert_does(config):
 
 
 def test_the_network_is_in_the_store_with_its_origin(config):
-    """Given the end, the card tells the data, the recipe and the figures."""
+    """Given the end, the card states the data, the recipe and the figures."""
     card = train(config)
 
     assert [model.card for model in read_store(config.store)] == [card]
@@ -65,6 +65,6 @@ def test_pairs_of_different_sizes_are_refused(config):
 
 
 def test_there_is_nothing_to_export_before_the_first_checkpoint(tmp_path):
-    """Given an empty folder, the export says so."""
+    """Given an empty folder, the export fails with that message."""
     with pytest.raises(BadModel, match="no checkpoint yet"):
         export(tmp_path, tmp_path / "store")

@@ -1,4 +1,4 @@
-"""What containers and encoders keep of a video, and what they name as lost."""
+"""The parts of a video that containers and encoders keep, and notes of those they lose."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def read_alpha(path: Path) -> NDArray[np.float64]:
 
 
 def test_fields(shots: NDArray[np.uint8], tmp_path: Path) -> None:
-    """Interlaced video stays interlaced, or the note says that it does not."""
+    """Interlaced video stays interlaced, or a note states that it does not."""
     fields = ("-vf", "tinterlace=interleave_top,setfield=tff", "-flags", "+ildct+ilme")
     source = write_clip(tmp_path / "in.mp4", shots[:10], *fields, *FAST)
     for name, codec in (("a.mp4", "h264"), ("b.mov", "prores")):
@@ -190,7 +190,7 @@ def test_fields_have_their_own_chroma(shots: NDArray[np.uint8], tmp_path: Path) 
 
 
 def test_stated_colours(shots: NDArray[np.uint8], tmp_path: Path) -> None:
-    """RGB becomes Y'CbCr, which is stated; a preview states what players would not guess."""
+    """RGB becomes Y'CbCr, which is stated; so is a matrix that players would not infer."""
     source, output = tmp_path / "in.mkv", tmp_path / "out.mkv"
     write_clip(source, shots[:3], "-c:v", "libx264rgb", "-preset", "ultrafast")
     enhance(source, output, *QUICK, "--quality", 0)

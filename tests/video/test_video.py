@@ -1,4 +1,4 @@
-"""The command `video` on real clips: ffmpeg makes them, and reads what comes out."""
+"""The command `video` on real clips: ffmpeg makes them, and reads the results."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_everything_but_the_picture_is_kept(rich: Path, tmp_path: Path) -> None:
 
 
 def test_one_function_enhances_a_file(lossless: Path, tmp_path: Path) -> None:
-    """It does what the command does."""
+    """It has the result of the command."""
     ours, theirs = tmp_path / "ours.mkv", tmp_path / "theirs.mkv"
     notes = enhance_video(lossless, ours, VideoOptions(smooth=0.2), Settings.from_environment())
     assert notes == []
@@ -217,7 +217,7 @@ def test_colour_encodings(
 def test_hdr_is_rejected(
     transfer: str, name: str, shots: NDArray[np.uint8], tmp_path: Path
 ) -> None:
-    """The message names the file and what to do."""
+    """The message names the file and the remedy."""
     tags = ("-color_trc", transfer, "-colorspace", "bt2020nc", "-color_primaries", "bt2020")
     source = write_clip(
         tmp_path / "hdr.mkv", shots[:3], "-c:v", "ffv1", "-pix_fmt", "yuv420p10le", *tags
@@ -364,7 +364,7 @@ def test_what_is_no_video(name: str, content: bytes, message: str, tmp_path: Pat
 
 
 def test_bad_requests(lossless: Path, rich: Path, tmp_path: Path) -> None:
-    """Each has a message that says what is wrong, and writes nothing."""
+    """Each has a message that names the fault, and writes nothing."""
     for output, arguments, message in (
         ("out.xyz", (), "no container has this suffix"),
         ("out.webm", ("--codec", "h264"), "choose another with --codec"),

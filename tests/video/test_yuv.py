@@ -217,7 +217,7 @@ def test_what_is_not_stated_is_assumed() -> None:
 
 @pytest.mark.parametrize("transfer", [16, 18])
 def test_hdr_is_rejected(transfer: int) -> None:
-    """The message says that the video is HDR, and what to do."""
+    """The message states that the video is HDR, and how to convert it."""
     with pytest.raises(BadVideo, match=r"HDR .*convert it to BT\.709 first"):
         describe(transfer=transfer, matrix=9)
 

@@ -70,7 +70,7 @@ def test_avif_sequences(client: httpx.Client, own: str, query: str) -> None:
 
 @pytest.mark.parametrize("own", ["webp", "apng"])
 def test_one_look_for_all_frames(client: httpx.Client, own: str) -> None:
-    """What does not move has one colour; the look of the response is that of POST /lut."""
+    """Unchanged parts have one colour; the look of the response is that of POST /lut."""
     body = animation(own)
     response = client.post("/enhance?model=vivid&format=apng", content=body)
     frames = read_animation(response.content).frames
@@ -86,7 +86,7 @@ def test_one_look_for_all_frames(client: httpx.Client, own: str) -> None:
 @pytest.mark.parametrize("query", ["first=true", "format=jpeg", "format=png", "format=tiff"])
 @pytest.mark.parametrize("own", FORMATS)
 def test_still_images_of_animations(client: httpx.Client, own: str, query: str) -> None:
-    """Where a still image is asked for it is the first frame, and the response states it."""
+    """Where a still image is requested it is the first frame, and the response states it."""
     response = client.post(f"/enhance?min_change=100&{query}", content=animation(own))
     assert response.status_code == 200
     assert response.headers["X-Image-Notes"] == "first-frame"
@@ -201,7 +201,7 @@ def test_browsers_play_the_animations(
 def test_animations_of_others_keep_their_plays(
     client: httpx.Client, decoder: Page, image_format: str
 ) -> None:
-    """What Chromium reads before and after is equal, also where the file does not state it."""
+    """Chromium reads equal durations before and after, also where the file does not state them."""
     body = animation(image_format, plays=5)
     silent = {
         "gif": body.replace(b"NETSCAPE2.0", b"NETSCAPE0.0"),

@@ -96,7 +96,7 @@ def test_a_stored_hash_is_not_a_key(keyed: Keyed) -> None:
 
 
 def test_scopes(keyed: Keyed, otters: bytes) -> None:
-    """A key permits what its scopes name; other requests are rejected with the needed scopes."""
+    """A key permits the requests of its scopes; others are rejected with the needed scopes."""
     client, headers = keyed.client, keyed.headers
     assert client.post("/enhance", content=otters, headers=headers["painter"]).is_success
     token = client.post("/lut", content=otters, headers=headers["grader"]).headers["x-look"]
@@ -207,7 +207,7 @@ def test_quotas_under_another_clock() -> None:
 
 
 def test_quotas(tmp_path: Path) -> None:
-    """Each key has its own quota; 429 has Retry-After, and headers tell what is left.
+    """Each key has its own quota; 429 has Retry-After, and headers state the remainder.
 
     An image that exceeds what is left is rejected before it is decoded, and not charged.
     """

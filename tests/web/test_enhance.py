@@ -154,7 +154,7 @@ def test_quality(client: httpx.Client, otters: bytes) -> None:
 
 
 def test_max_side(client: httpx.Client, otters: bytes) -> None:
-    """The longer side is reduced to what is asked for, and never enlarged."""
+    """The longer side is reduced to the requested one, and never enlarged."""
     assert decode(client.post("/enhance?max_side=200", content=otters)).size == (200, 113)
     assert decode(client.post("/enhance?max_side=9999", content=otters)).size == (853, 480)
 

@@ -21,7 +21,7 @@ def test_head_is_get_without_its_body(client: httpx.Client, path: str) -> None:
 
 
 def test_head_of_a_lut(client: httpx.Client, otters: bytes) -> None:
-    """HEAD tells whether a token is valid and how large its file is."""
+    """HEAD returns whether a token is valid, and how large its file is."""
     token = client.post("/lut", content=otters).headers["x-look"]
     file = client.get(f"/lut/{token}")
     head = client.head(f"/lut/{token}")

@@ -1,4 +1,4 @@
-"""The header X-Image-Notes: what was done to an image that clients may not expect."""
+"""The header X-Image-Notes: treatments of an image that clients may not expect."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.helpers.gain_maps import apple_heic, apple_jpeg, read_light, ultra_hd
 
 
 def test_a_truncated_jpeg_is_refused_unless_asked(client: httpx.Client) -> None:
-    """`truncated=fill` returns what is there and says so; without it the file is damaged."""
+    """`truncated=fill` returns the present part and notes it; without it the file is damaged."""
     body = saved(scene(), "JPEG", quality=95)
     cut = body[: len(body) * 2 // 3]
     assert client.post("/enhance", content=cut).status_code == 422
@@ -54,7 +54,7 @@ def test_an_unknown_policy_is_a_bad_parameter(client: httpx.Client) -> None:
 
 
 def test_hdr_is_tone_mapped(client: httpx.Client) -> None:
-    """An HDR image becomes SDR, and the response says so."""
+    """An HDR image becomes SDR, and the response notes it."""
     body = with_chunks(imagecodecs.png_encode(scene_16()), cICP=struct.pack("4B", 9, 16, 0, 1))
     for path in ("/enhance", "/lut"):
         assert client.post(path, content=body).headers["X-Image-Notes"] == "tone-mapped"

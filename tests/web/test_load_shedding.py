@@ -1,4 +1,4 @@
-"""Load shedding: which requests are rejected at capacity, how, and what is logged."""
+"""Load shedding: which requests are rejected at capacity, how, and their log."""
 
 from __future__ import annotations
 

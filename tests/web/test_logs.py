@@ -85,7 +85,7 @@ def test_lines_are_bounded(tmp_path: Path) -> None:
     assert max(map(len, lines)) < 1000
 
 
-def test_output_that_nobody_reads(otters: bytes, tmp_path: Path) -> None:
+def test_output_without_a_reader(otters: bytes, tmp_path: Path) -> None:
     """The server responds although its standard output is full, and counts the dropped lines."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -105,7 +105,7 @@ def test_output_that_nobody_reads(otters: bytes, tmp_path: Path) -> None:
 
 @pytest.mark.anyio
 async def test_faults_are_described_in_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:
-    """The client learns the request ID; the log holds the exception."""
+    """The response has the request ID; the log has the exception."""
     app = create_faulty_app()
     transport = httpx.ASGITransport(app=app)
     async with (

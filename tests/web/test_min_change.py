@@ -1,4 +1,4 @@
-"""POST /enhance states how much it changes an image, and leaves alone what needs too little."""
+"""POST /enhance states how much it changes an image, and can leave images alone."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_no_strength_is_no_change(client: httpx.Client, otters: bytes) -> None:
 
 
 def test_the_request_s_own_bytes_are_returned(client: httpx.Client, otters: bytes) -> None:
-    """Below min_change the response is the image that was sent, byte for byte, and says so."""
+    """Below min_change the response has the bytes of the request, and X-Unchanged."""
     response = client.post(f"/enhance?{ALWAYS_LESS}", content=otters)
 
     assert response.status_code == 200

@@ -1,4 +1,4 @@
-"""What operators use: probes, metrics, models, the documents, draining."""
+"""The endpoints of operators: probes, metrics, models, the documents, draining."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def set_range(page: Page, selector: str, value: int) -> None:
 
 
 def pixels(page: Page) -> np.ndarray:
-    """Return what is seen of the photo, (H, W, 3) uint8."""
+    """Return the visible part of the photo, (H, W, 3) uint8."""
     # The lines and labels over the photo are hidden, so that it alone is compared.
     style = page.locator("#stage > :not(canvas)")
     style.evaluate_all("(all) => all.forEach((it) => (it.style.visibility = 'hidden'))")
@@ -164,7 +164,7 @@ def test_split(enhanced: Page) -> None:
 
 
 def show_split(page: Page, percent: int) -> np.ndarray:
-    """Move the split to an end with the keyboard, and return what is seen then."""
+    """Move the split to an end with the keyboard, and return the visible photo."""
     page.locator("#split").focus()
     page.keyboard.press("End" if percent == 100 else "Home")
     expect(page.locator("#split")).to_have_attribute("aria-valuenow", str(percent))
@@ -419,7 +419,7 @@ def test_the_device_writes_what_the_server_writes(
 
 
 def test_modes_lead_to_each_other(page: Page) -> None:
-    """The welcome says what is sent, and leads to the mode in which nothing is, and back."""
+    """The welcome states which data is sent, and links to the mode without uploads, and back."""
     page.get_by_role("link", name="Stay on this device").click()
     expect(page.locator("#privacy")).to_contain_text("Nothing of your photos leaves this device")
     expect(page.get_by_text("On this device", exact=True)).to_be_visible()
@@ -460,7 +460,7 @@ def test_link_on_the_device(
 
 
 def test_broken_link(browser: Browser, server: Server) -> None:
-    """A look that the server does not know is reported."""
+    """A look of an unknown model is reported."""
     with visiting(browser, address(server, "/?look=nonsense")) as page:
         expect(page.get_by_role("alert")).to_contain_text("This look is not available here.")
 
@@ -533,7 +533,7 @@ def held(client: httpx.Client) -> float:
 
 
 def test_api_key(browser: Browser, tmp_path: Path, otters: bytes) -> None:
-    """A server with keys is asked with the key that the user enters, which is not stored."""
+    """Requests to a server with keys have the key that the user enters, which is not stored."""
     secret, key = new_key("page", frozenset({Scope.ENHANCE, Scope.LUT}))
     file = tmp_path / "keys.json"
     write_keys(file, [key])

@@ -1,4 +1,4 @@
-"""Where the page is served, and what its policy allows."""
+"""Where the page is served, and its content security policy."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_page_on_loopback(client: httpx.Client) -> None:
 
 
 def test_suffixes_of_downloads() -> None:
-    """The page gives results the suffixes of the registry, and knows all that are written."""
+    """The page gives results the suffixes of the registry, of all formats that are written."""
     script = (FILES / "page/save.js").read_text()
     (table,) = re.findall(r"^const SUFFIXES = \{(.*?)\}", script, re.MULTILINE)
     others = {f"image/{name}": f".{it}" for name, it in re.findall(r'(\w+): "(\w+)"', table)}

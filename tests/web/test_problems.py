@@ -1,4 +1,4 @@
-"""Problem documents: their codes, and what they name."""
+"""Problem documents: their codes and members."""
 
 from __future__ import annotations
 

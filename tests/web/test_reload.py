@@ -55,8 +55,8 @@ def test_over_http_with_an_admin_key_alone(tmp_path: Path) -> None:
         assert served(client, bearer(user)) == {"default", "other"}
 
 
-def test_without_keys_nobody_reloads_over_http(client: httpx.Client) -> None:
-    """Without keys nobody may reload, web pages that are open on this machine included."""
+def test_without_keys_reloads_are_rejected(client: httpx.Client) -> None:
+    """Without keys, reloads are rejected: an open web page could request them."""
     problem(client.post("/models/reload"), 403, "forbidden")
 
 

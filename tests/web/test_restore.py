@@ -87,7 +87,7 @@ def test_other_values_are_rejected(server: Server, otters: bytes, value: str) ->
 
 
 def test_models_lists_the_embedded_restoration_models(server: Server) -> None:
-    """GET /models lists what is embedded, without the photographs of the training."""
+    """GET /models lists the embedded models, without the photographs of the training."""
     found = {model["name"]: model for model in server.client.get("/models").json()["restoration"]}
     assert {name: model["task"] for name, model in found.items()} == {
         "clean": "clean",
@@ -111,7 +111,7 @@ def test_the_embedded_models_fit_their_budget() -> None:
 
 @pytest.mark.parametrize("restore", ["auto", "off", "0.5"])
 def test_the_command_line_takes_each_value(tmp_path: Path, otters: bytes, restore: str) -> None:
-    """A strength, too, is accepted; other values are an error that names what is accepted."""
+    """A strength, too, is accepted; other values are an error that names the accepted ones."""
     source, target = tmp_path / "in.jpg", tmp_path / "out.png"
     source.write_bytes(compress(otters, 30))
     result = run("enhance", source, "-o", target, "--restore", restore, "--strength", 0)

@@ -51,7 +51,7 @@ def test_other_factors_are_rejected(client: httpx.Client, otters: bytes, factor:
 
 
 def test_models_lists_restoration_models(client: httpx.Client) -> None:
-    """GET /models lists what upscale uses beside the models of looks."""
+    """GET /models lists the models of upscale beside those of looks."""
     found = client.get("/models").json()
     assert [model["name"] for model in found["models"]] == ["default"]
     (restorer,) = found["restoration"]
