@@ -8,17 +8,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from time import monotonic
+from types import TracebackType
 from typing import Self
 
-from app.bulk.storage import PARTIAL, Storage, open_storage, possible_output_names
+from app.bulk.storage import (
+    PARTIAL,
+    Storage,
+    open_storage,
+    partial_name,
+    possible_output_names,
+)
 from app.serving.options import EnhanceOptions
 
 NAME = "manifest.jsonl"
 INTERVAL = 5.0  # seconds, at least, from one write to the next
+MAX_QUOTED = 200  # characters of a damaged line
 WRITE_SHARE = 20  # writing takes at most one part in this many of the time
 
 # Both are plain dataclasses, since pydantic writes no JSON of names that are not UTF-8. The json
@@ -85,6 +93,8 @@ class Result:
         """Read a line of `to_json`; raise ValueError if it is none."""
         with _line_of("result", line):
             fields = json.loads(line)
+            if not all(isinstance(it, str) for it in fields.values()):
+                raise ValueError("a field is no text")
             return cls(**fields | {"status": Status(fields["status"])})
 
 
@@ -163,6 +173,8 @@ class Runner:
     An enhanced image gets its name when it is complete. A file with that name is therefore done,
     even if a killed run could not record it in the manifest: nothing is done twice or lost.
 
+    A context manager: leaving unlocks the target folder for other runs.
+
     Attributes:
         names: the files of the source folder.
         left: those of them that have no result yet.
@@ -177,7 +189,8 @@ class Runner:
             retry: whether to try failed files again.
 
         Raises:
-            ValueError: the target folder is not this job's, or a folder lies where it must not.
+            ValueError: the target folder is not this job's, another run is at work on it, or a
+                folder lies where it must not.
             OSError: a folder cannot be read or written.
         """
         source, target = open_storage(job.source), open_storage(job.target)
@@ -188,14 +201,31 @@ class Runner:
         if not self.names:
             raise ValueError(f"{job.source}: there are no files")
         self._job = job
+        with ExitStack() as resources:
+            resources.enter_context(target.locked())
+            self._begin(target, retry=retry)
+            self._resources = resources.pop_all()
+
+    def _begin(self, target: Storage, *, retry: bool) -> None:
         found = set(target.names())
-        self.manifest = _open_manifest(target, job, found)
+        self.manifest = _open_manifest(target, self._job, found)
         if retry:
             self.manifest.forget(Status.FAILED)
         self._mark_done(found)
         self.left = [name for name in self.names if name not in self.manifest]
         self._remove_partial_files(target, found)
         self.manifest.save()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._resources.close()
 
     def execute(self, executor: Executor) -> Iterator[Result]:
         """Yield the result for each file that is left; the run may be stopped at any time."""
@@ -218,10 +248,12 @@ class Runner:
 
     def _remove_partial_files(self, target: Storage, found: set[str]) -> None:
         """Delete the incomplete files that a killed run was writing, and nothing else."""
+        if not any(name.endswith(PARTIAL) for name in found):
+            return
         for name in self.names:
-            for output in possible_output_names(name):
-                if output + PARTIAL in found:
-                    target.remove(output + PARTIAL)
+            for partial in map(partial_name, possible_output_names(name)):
+                if partial in found:
+                    target.remove(partial)
 
 
 def _open_manifest(target: Storage, job: Job, found: set[str]) -> Manifest:
@@ -233,7 +265,7 @@ def _open_manifest(target: Storage, job: Job, found: set[str]) -> Manifest:
     """
     if NAME in found:
         return Manifest.read(target, job)
-    if found - {NAME + PARTIAL}:  # of a run that was killed as it began
+    if found - {partial_name(NAME)}:  # of a run that was killed as it began
         raise ValueError(
             f"{job.target} has files, but no {NAME} of a bulk run: choose another folder"
         )
@@ -245,5 +277,5 @@ def _line_of(kind: str, line: str) -> Iterator[None]:
     """Raise ValueError with the line for whatever is wrong with it."""
     try:
         yield
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"this line is no {kind}: {line}") from error
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ValueError(f"this line is no {kind}: {line[:MAX_QUOTED]}") from error

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, TypeAlias
 
 from app.errors import NotAnImage
 from app.imaging.codecs import ImageFormat, formats_by_suffix
+from app.regular_files import read_regular_file
 
 PARTIAL = ".partial"  # suffix of a file that is being written
 
@@ -44,6 +47,28 @@ class LocalStorage:
     def __init__(self, path: str) -> None:
         self.uri = path
         self._root = Path(path).resolve()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Lock the folder, which is created, for as long as the context or the process lasts.
+
+        Raises:
+            ValueError: another process has locked it.
+            OSError: it cannot be created.
+        """
+        self._root.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise ValueError(f"{self.uri}: another bulk run is at work on it") from None
+        except OSError:  # a file server without locks of folders
+            pass
+        try:
+            yield
+        finally:
+            os.close(descriptor)
 
     def names(self) -> list[str]:
         """List the files below, sorted; none if the folder does not exist.
@@ -89,9 +114,9 @@ class LocalStorage:
             raise NotAnImage("It is not a regular file.")
         return status.st_size
 
-    def read(self, name: str) -> bytes:
-        """Return the content of a file; raise OSError."""
-        return (self._root / name).read_bytes()
+    def read(self, name: str, max_bytes: int | None = None) -> bytes:
+        """Return the content of a regular file of at most so many bytes; raise OSError."""
+        return read_regular_file(self._root / name, max_bytes)
 
     def fetch(self, name: str, _: Path) -> Path:
         """Return the path of a file for programs that read paths."""
@@ -109,12 +134,17 @@ class LocalStorage:
     def _write_from(self, name: str, content: BinaryIO) -> None:
         target = self._root / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(target.name + PARTIAL)
-        with partial.open("wb") as file:
-            shutil.copyfileobj(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
+        partial = self._root / partial_name(name)
+        partial.unlink(missing_ok=True)
+        try:
+            with partial.open("xb") as file:  # never through a symbolic link
+                shutil.copyfileobj(content, file)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(target)
+        except OSError as error:  # such as a full disk, on which it takes space
+            partial.unlink(missing_ok=True)
+            raise OSError(error.errno, error.strerror, str(target)) from error
 
     def remove(self, name: str) -> None:
         """Delete a file; raise OSError."""
@@ -150,6 +180,10 @@ class BucketStorage:
         self.uri = uri
         self._root = root.rstrip("/")
 
+    def locked(self) -> AbstractContextManager[None]:
+        """Lock nothing: a bucket has no locks."""
+        return nullcontext()
+
     @_as_os_error()
     def names(self) -> list[str]:
         """List the files below, sorted; none if there is no such folder; raise OSError."""
@@ -167,8 +201,8 @@ class BucketStorage:
         return int(self._store.size(self._path(name)) or 0)
 
     @_as_os_error()
-    def read(self, name: str) -> bytes:
-        """Return the content of a file; raise OSError."""
+    def read(self, name: str, _: int | None = None) -> bytes:
+        """Return the content of a file, which does not change while it is read; raise OSError."""
         return bytes(self._store.cat_file(self._path(name)))
 
     @_as_os_error()
@@ -219,6 +253,15 @@ def output_name(name: str, image_format: ImageFormat) -> str:
     format. Suffixes are appended, not replaced, so that a.heic and a.bmp have different names.
     """
     return name if has_suffix_of(name, image_format) else f"{name}{image_format.suffix}"
+
+
+def partial_name(name: str) -> str:
+    """Return the name that a file has while it is written, in the same folder.
+
+    It is short, since a file may have a name of the greatest length.
+    """
+    digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+    return str(PurePosixPath(name).with_name(digest + PARTIAL))
 
 
 def possible_output_names(name: str) -> list[str]:

@@ -93,7 +93,7 @@ class Worker:
     def _read(self, name: str) -> bytes:
         if self._source.size(name) > self._max_bytes:
             raise BodyTooLarge(f"It is larger than {self._max_bytes} bytes.")
-        return self._source.read(name)
+        return self._source.read(name, self._max_bytes)  # it may grow meanwhile
 
     def _write(self, name: str, target: str, body: bytes) -> None:
         if target != name and self._source.exists(target):

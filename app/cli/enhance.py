@@ -113,9 +113,9 @@ def bulk(
         if options.look is None:  # a look token determines its model
             options = options.model_copy(update={"model": _resolve_model(options.model)})
         job = Job(_absolute(source), _absolute(target), options)
-        runner = Runner(job, retry=retry)
-        if runner.left:
-            _execute(runner, _executor(engine, processes))
+        with Runner(job, retry=retry) as runner:
+            if runner.left:
+                _execute(runner, _executor(engine, processes))
     counts = ", ".join(f"{runner.manifest.count(status)} {status}" for status in Status)
     typer.echo(f"{len(runner.names)} files: {counts}")
     if runner.manifest.count(Status.FAILED):

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 from PIL import Image
 
+from app.bulk.storage import LocalStorage, partial_name
 from tests.helpers.cli import PATIENCE, invoke, run
 from tests.helpers.paths import PHOTOS
 from tests.helpers.ray_cluster import ALONE
@@ -89,7 +92,7 @@ def test_a_killed_run_is_resumed(tmp_path: Path) -> None:
     psutil.wait_procs(workers, timeout=60)  # they end with their parent
     made = {path.name: path.stat().st_mtime_ns for path in target.glob("*.jpg")}
     assert PHOTO_COUNT // 4 <= len(made) < PHOTO_COUNT
-    (target / "000.jpg.partial").write_bytes(b"left by a write that was killed")
+    (target / partial_name("000.jpg")).write_bytes(b"left by a write that was killed")
 
     result = bulk(source, target)
     assert (result.returncode, result.stderr) == (0, "")
@@ -128,6 +131,7 @@ def test_odd_files(tmp_path: Path) -> None:
         "line\u2028separator.jpg",
         "new\nline.jpg",
         "next\x85.jpg",
+        f"{'long' * 62}.jpg",
         "link.jpg",
     ]
     for name in images[:-1]:
@@ -142,7 +146,7 @@ def test_odd_files(tmp_path: Path) -> None:
     for _ in range(2):
         ended = run("bulk", source, target, "--engine", "local", "--processes", 1, "--max-side", 64)
         assert ended.returncode == 1
-        assert ended.stdout == "10 files: 5 done, 1 failed, 4 skipped\n"
+        assert ended.stdout == "11 files: 6 done, 1 failed, 4 skipped\n"
     assert outputs(target) == set(images)
     lines = results(target)
     assert {name for name, line in lines.items() if line["status"] == "done"} == set(images)
@@ -169,7 +173,7 @@ def test_files_of_others_stay(source: Path, tmp_path: Path) -> None:
     """Partial files are deleted in a folder of the same job only, and only those of its images."""
     other, own = tmp_path / "other", tmp_path / "own"
     (other / "deep").mkdir(parents=True)
-    foreign = {"lake.jpg.partial", "deep/film.partial", "draft.partial"}
+    foreign = {partial_name("lake.jpg"), "deep/film.partial", "draft.partial"}
     for name in foreign:
         (other / name).write_bytes(b"of another owner")
     assert bulk(source, other).returncode == 1
@@ -177,12 +181,12 @@ def test_files_of_others_stay(source: Path, tmp_path: Path) -> None:
 
     bulk(source, own)
     made = outputs(own)
-    for name in ("lake.jpg.partial", "film.partial", "deep/draft.partial"):
+    for name in (partial_name("lake.jpg"), "film.partial", "deep/draft.partial"):
         (own / name).write_bytes(b"left over, or of another owner")
     (source / "new.jpg").write_bytes((PHOTOS / "lake.jpg").read_bytes())
     rejected = bulk(source, own, "--strength", 0.5)
     assert rejected.returncode == 1
-    assert {"lake.jpg.partial", "film.partial"} <= outputs(own)
+    assert {partial_name("lake.jpg"), "film.partial"} <= outputs(own)
     bulk(source, own)
     assert outputs(own) == made | {"new.jpg", "film.partial", "deep/draft.partial"}
 
@@ -191,13 +195,77 @@ def test_a_damaged_manifest_is_named(source: Path, tmp_path: Path) -> None:
     """A manifest that was edited by hand is an error in one line, and nothing is deleted."""
     target = tmp_path / "target"
     bulk(source, target)
-    made = outputs(target)
-    with (target / NAME).open("a") as manifest:
-        manifest.write('{"source": "x"}\n')
+    made, manifest = outputs(target), target / NAME
+    text = manifest.read_text()
+    lines = (
+        '{"source": "x"}',
+        '{"source": ["x"], "status": "done"}',
+        '{"source": "x", "status": "done", "target": {}}',
+        "null",
+        "[" * 100_000,
+    )
+    for damaged in ("", text[:30], text[:-9], *(f"{text}{line}\n" for line in lines)):
+        manifest.write_text(damaged)
+        again = bulk(source, target)
+        assert (again.returncode, len(again.stderr.splitlines())) == (1, 1)
+        assert f"{NAME} is damaged" in again.stderr
+        assert len(again.stderr) < 1000
+        assert outputs(target) == made
+    manifest.unlink()
+    os.mkfifo(manifest)
     again = bulk(source, target)
-    assert (again.returncode, len(again.stderr.splitlines())) == (1, 1)
-    assert f"{NAME} is damaged" in again.stderr
-    assert outputs(target) == made
+    assert again.stderr == f"clut-enhance: {manifest}: not a regular file\n"
+
+
+def test_two_runs_at_once(source: Path, tmp_path: Path) -> None:
+    """A second run in the same folder ends in one line; after the first it goes on."""
+    target = tmp_path / "target"
+    with LocalStorage(str(target)).locked():
+        second = bulk(source, target)
+        assert second.returncode == 1
+        assert second.stderr == f"clut-enhance: {target}: another bulk run is at work on it\n"
+        assert outputs(target) == set()
+    for _ in range(2):
+        assert "5 files: 3 done" in bulk(source, target).stdout
+
+
+@pytest.fixture
+def small_disk() -> Iterator[None]:
+    """Allow no file of more than 1000 bytes, as if the disk were full."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_full_disk(tmp_path: Path, small_disk: None) -> None:
+    """A file that cannot be written whole leaves what was there, and takes no space."""
+    folder = LocalStorage(str(tmp_path))
+    folder.write("a.jpg", b"before")
+    with pytest.raises(OSError, match=r"a\.jpg"):
+        folder.write("a.jpg", bytes(2000))
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"before"]
+
+
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    """A symbolic link in place of a partial file is replaced."""
+    other = tmp_path / "other"
+    other.write_bytes(b"of another owner")
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / partial_name("a.jpg")).symlink_to(other)
+    LocalStorage(str(target)).write("a.jpg", b"result")
+    assert other.read_bytes() == b"of another owner"
+    assert outputs(target) == {"a.jpg"}
+    assert not (target / "a.jpg").is_symlink()
+
+
+def test_a_file_that_grows(tmp_path: Path) -> None:
+    """No more is read of a file than the limit allows, whatever its size was before."""
+    (tmp_path / "a.jpg").write_bytes(bytes(11))
+    assert LocalStorage(str(tmp_path)).read("a.jpg", 11) == bytes(11)
+    with pytest.raises(OSError, match="larger than 10 bytes"):
+        LocalStorage(str(tmp_path)).read("a.jpg", 10)
 
 
 def test_what_is_done_is_not_done_again(source: Path, tmp_path: Path) -> None:
