@@ -15,7 +15,7 @@ PIP_INSTALL := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.t
 PIP_INSTALL_LOCKED := $(PIP) install --no-deps --require-hashes $(PIP_ARGS)
 
 .PHONY: serve test test-fast coverage check check-lowest policies readme format tools image-check compare bench bench-quick bench-ray lock sbom audit \
-	corpora fuzz overload departures soak rolling clean
+	corpora fuzz overload disconnects soak rolling clean
 
 serve: .venv/server
 	$(BIN)/clut-enhance serve
@@ -158,7 +158,7 @@ fuzz: .venv/dev
 	done
 
 # docs/reliability.md has the figures of these.
-overload departures soak: .venv/dev
+overload disconnects soak: .venv/dev
 	$(BIN)/python -m benchmarks.reliability $@
 
 # Needs Debian's haproxy.

@@ -1,4 +1,4 @@
-"""Reads of whole files that somebody else may replace while the service runs."""
+"""Reading of files that other processes may replace while the service runs."""
 
 from __future__ import annotations
 

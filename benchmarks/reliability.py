@@ -1,7 +1,7 @@
 """The service under overload, with clients that disconnect, and in the long run.
 
     python -m benchmarks.reliability overload [SECONDS]
-    python -m benchmarks.reliability departures [SECONDS]
+    python -m benchmarks.reliability disconnects [SECONDS]
     python -m benchmarks.reliability soak [REQUESTS]
 
 Each command prints the figures of docs/reliability.md. The server has half of the cores, the
@@ -228,7 +228,7 @@ def read_cpu_seconds(server: Server) -> float:
     return (int(fields[11]) + int(fields[12])) / 100
 
 
-async def departures(server: Server, seconds: float) -> None:
+async def disconnects(server: Server, seconds: float) -> None:
     """Print the CPU time with and without every other client disconnecting."""
     photo, count = make_jpeg(DISCONNECTING_MEGAPIXELS), int(seconds * 8)
     await measure_capacity(server.port, photo, 3)
@@ -300,8 +300,8 @@ def main() -> None:
         os.sched_setaffinity(0, cores[half:] or cores)
         if what == "overload":
             asyncio.run(overload(server, amount or 120))
-        elif what == "departures":
-            asyncio.run(departures(server, amount or 8))
+        elif what == "disconnects":
+            asyncio.run(disconnects(server, amount or 8))
         else:
             asyncio.run(soak(server, int(amount or 20_000)))
 

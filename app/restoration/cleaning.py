@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from app.restoration.described import build_described
+from app.restoration.descriptions import build_described
 from app.restoration.engine import Model, Tables
 from app.restoration.published_files import Hparams
 

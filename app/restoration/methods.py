@@ -9,7 +9,7 @@ from pathlib import Path
 from app.errors import BadModel
 from app.restoration import lerf, splut, tinylut
 from app.restoration.cleaning import Cleaner, build_cleaner
-from app.restoration.described import DESCRIPTIONS, build_described, import_mulut, import_srlut
+from app.restoration.descriptions import DESCRIPTIONS, build_described, import_mulut, import_srlut
 from app.restoration.engine import Model, Tables
 from app.restoration.lerf import Resampler
 from app.restoration.published_files import Hparams, Imported

@@ -15,7 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.policies import ConnectionPolicy
 from app.web.connection_slots import ConnectionSlots
-from app.web.departures import DepartureWatch
+from app.web.half_close import HalfCloseWatch
 from app.web.metrics import Metrics
 from app.web.observability import is_probe
 from app.web.problems import (
@@ -65,7 +65,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._rejection = MALFORMED
         self._closing_timer: asyncio.TimerHandle | None = None
         self._reader_timer: asyncio.TimerHandle | None = None
-        self._departure: DepartureWatch | None = None
+        self._half_close: HalfCloseWatch | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first head."""
@@ -78,7 +78,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._slots.release(self)
         _stop(self._closing_timer)
         _stop(self._reader_timer)
-        _stop(self._departure)
+        _stop(self._half_close)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -101,7 +101,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self._lingering or not self._responding or (self.cycle.more_body and not self.pipeline):
             return False
         self.cycle.keep_alive = False
-        self._departure = self._departure or DepartureWatch(self.transport, self._is_awaited)
+        self._half_close = self._half_close or HalfCloseWatch(self.transport, self._is_awaited)
         return True
 
     def on_message_begin(self) -> None:
@@ -279,6 +279,6 @@ class HttpProtocol(HttpToolsProtocol):
             self._watch_reader()
 
 
-def _stop(timer: asyncio.TimerHandle | DepartureWatch | None) -> None:
+def _stop(timer: asyncio.TimerHandle | HalfCloseWatch | None) -> None:
     if timer is not None:
         timer.cancel()

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.policies import STORE
-from app.restoration.described import describe_dnlut
+from app.restoration.descriptions import describe_dnlut
 from app.restoration.published_files import Imported, Tensors
 from app.restoration.store import write_restorer
 from app.training.restoration.tables import start_grid

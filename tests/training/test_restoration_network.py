@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.restoration.described import DESCRIPTIONS
+from app.restoration.descriptions import DESCRIPTIONS
 from app.restoration.engine import build
 from app.restoration.layers import PATTERNS, Description, Layer, Lookup
 from app.training.restoration.network import Network

@@ -72,7 +72,7 @@ class RestorationConfig(BaseModel):
         seed: of every random choice.
         scale: output pixels for each of the input, in one direction.
         method: of the model; `cleaner` learns MuLUT's tables for each kind of damage.
-        hparams: of the method, beside the scale; see `app.restoration.described`.
+        hparams: of the method, beside the scale; see `app.restoration.descriptions`.
         photos: to learn from.
         damage: how inputs are made.
         size: of a patch, in pixels of the input.

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from app.errors import BadParameter
-from app.restoration.described import DESCRIPTIONS
+from app.restoration.descriptions import DESCRIPTIONS
 from app.restoration.engine import Model, build
 from app.restoration.kernels import HALF
 from app.restoration.published_files import Imported

@@ -1,4 +1,4 @@
-"""Clients that end their direction of a connection, and wait for the response or leave."""
+"""Clients that half-close a connection, and wait for the response or disconnect."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from app.web.departures import CONTINUE, DepartureWatch
+from app.web.half_close import CONTINUE, HalfCloseWatch
 from tests.helpers.http import enlarged
 from tests.helpers.metrics import cancelled_in, grown, samples
 from tests.helpers.server import PATIENCE, Server, serving
@@ -82,7 +82,7 @@ class Waiting(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Watch the client."""
-        self._watch = DepartureWatch(self.transport, lambda: True)
+        self._watch = HalfCloseWatch(self.transport, lambda: True)
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- asyncio's
