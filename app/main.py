@@ -61,7 +61,7 @@ def create_service(
 
     Args:
         settings: all of them.
-        threads: for pixels; None is one for each core that the cgroup and affinity leave us.
+        threads: for pixels; None is one for each core that the cgroup and affinity allow.
         device: runs the networks; None is the one that the settings name.
 
     Raises:

@@ -76,7 +76,7 @@ class Worker:
             return Result(name, Status.SKIPPED, reason=_reason(problem))
         except (Problem, OSError, BadVideo) as error:
             return Result(name, Status.FAILED, reason=_reason(error))
-        except Exception as error:  # a fault of ours must not cost the files that are left
+        except Exception as error:  # a defect must not cost the files that are left
             log.exception("%s", ascii(name))
             return Result(name, Status.FAILED, reason=f"{type(error).__name__}: {error}")
         return Result(name, Status.DONE, target=target)

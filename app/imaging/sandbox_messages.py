@@ -37,7 +37,7 @@ _CONFIG = ConfigDict(arbitrary_types_allowed=True)  # numpy's arrays
 
 
 class BrokenMessageError(Exception):
-    """A message is not one that our code sends."""
+    """A message is not one that this module sends."""
 
 
 class DecoderError(Exception):

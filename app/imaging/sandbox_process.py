@@ -27,7 +27,7 @@ from app.policies import NICENESS
 
 NUMBER = struct.Struct("=q")  # exchanged by the server of the processes and its owner
 
-# Of imagecodecs, by our codecs, by colour conversion and by tifffile.
+# Of imagecodecs, by the codecs, by colour conversion and by tifffile.
 _LOADED_ON_FIRST_USE = (
     "avif_decode",
     "bitorder_decode",

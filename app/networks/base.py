@@ -221,7 +221,7 @@ class Checkpoint:
         return tensor
 
     def take_backbone(self, backbone: Backbone, name_of: Callable[[int], str]) -> dict[str, Tensor]:
-        """Take the tensors of the backbone under the names that our networks give them.
+        """Take the tensors of the backbone under the names of the networks here.
 
         Args:
             backbone: with parameters of the expected shapes.
