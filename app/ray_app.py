@@ -20,8 +20,7 @@ from ray.serve.schema import BackpressureConfig, LoggingConfig  # type: ignore[a
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.main import create_app, create_service
-from app.serving.warmup import tune_process
+from app.main import create_app, create_service, tune_process
 from app.settings import Settings
 from app.web import observability
 from app.web.problems import REQUEST_ID_HEADER

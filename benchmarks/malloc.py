@@ -1,4 +1,4 @@
-"""glibc's allocator as app/serving/warmup.py sets it, and jemalloc: `python -m benchmarks.malloc`.
+"""glibc's allocator as app/main.py sets it, and jemalloc: `python -m benchmarks.malloc`.
 
 Each round starts a server with each allocator; four clients send an image of 12 MP repeatedly. The
 table has medians over the rounds. The load generator runs on the same cores. Needs Debian's

@@ -14,10 +14,9 @@ from tempfile import TemporaryDirectory
 from app.bulk.run import Job, Result, Status
 from app.bulk.storage import open_storage, output_name
 from app.errors import BadParameter, BadVideo, BodyTooLarge, NotAnImage, Problem
-from app.main import create_service
+from app.main import create_service, tune_process
 from app.serving.options import EnhanceOptions
 from app.serving.service import enhance_file
-from app.serving.warmup import tune_process
 from app.settings import Settings
 
 log = logging.getLogger("clut")

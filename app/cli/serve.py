@@ -8,8 +8,8 @@ import typer
 
 from app.cli.console import exit_on_error
 from app.luts.lut3d import Interpolation
-from app.main import create_app, create_metrics_app, create_service
-from app.serving.warmup import compile_loops, tune_process
+from app.main import create_app, create_metrics_app, create_service, tune_process
+from app.serving.device import compile_loops
 from app.settings import Settings
 from app.web import observability
 from app.web.run import open_metrics_socket

@@ -1,4 +1,7 @@
-"""The hardware that runs the networks; the only module that distinguishes CPU and CUDA."""
+"""The hardware that runs the networks, and the compilation of the loops for it.
+
+No other module distinguishes CPU and CUDA.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +19,17 @@ import torch
 from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
+from app.imaging.resize import make_thumbnail
 from app.luts import apply
 from app.luts.apply import Applier, Pixels
+from app.luts.formats.cube import write_cube
 from app.luts.local_lut import AnyLut, LocalLut, Places
 from app.luts.lut3d import Interpolation, Lut3D
+from app.luts.lut_error import mean_difference
 from app.networks.base import LutBatch, Network
 from app.networks.lut_ops import tetrahedral, trilinear
 from app.policies import DevicePolicy
+from app.restoration.apply import compile_loops as compile_restoration
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -153,6 +160,23 @@ class Device:
     def _decode(self, network: Network, code: NDArray[np.float32]) -> AnyLut:
         codes = torch.from_numpy(code)[None].to(self._device)
         return to_luts(network.decode(codes))[0]
+
+
+def compile_loops(interpolations: Sequence[Interpolation]) -> None:
+    """Compile every inner loop of the CPU, or load it from disk, before a request needs it."""
+    luts = Lut3D.identity(33), Lut3D.identity(2)  # the second is too steep to pack
+    local_luts = [LocalLut((it, it), np.zeros((1, 1, 1, 1), np.uint8)) for it in luts]
+    for dtype in (np.uint8, np.uint16):
+        pixel = np.zeros((1, 1, 3), dtype)
+        make_thumbnail(pixel, 1, antialias=False)
+        mean_difference(pixel[0], pixel[0])
+        for lut in luts:
+            for interpolation in interpolations:
+                apply.apply(pixel, lut, interpolation)
+        for local in local_luts:
+            apply.apply(pixel, local)
+    write_cube(luts[1], title="")
+    compile_restoration()
 
 
 def padded_sizes(max_batch: int) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from types import TracebackType
@@ -20,14 +20,67 @@ from app.networks.store import Model, ModelRegistry
 from app.policies import BatchPolicy
 from app.restoration.store import Restorers
 from app.serving.batching import Batcher
-from app.serving.device import Device, Prediction
+from app.serving.device import Device, Prediction, compile_loops
 from app.serving.thread_pool import run_in_daemon
-from app.serving.warmup import WarmUp, compile_loops
 
 log = logging.getLogger("clut")
 
 Thumbnail = NDArray[np.float32]  # (3, S, S)
 RELOAD_TIMEOUT = 60.0  # seconds; reading and warming up a model takes less than one
+
+
+class WarmUp:
+    """Work that the first requests wait for.
+
+    An async context manager: entering starts the work, leaving waits for its end.
+    """
+
+    def __init__(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        self._work = work
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._work(), name="warm-up")
+        self._task.add_done_callback(_report_failure)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    @property
+    def done(self) -> bool:
+        """Whether the work has succeeded."""
+        return self._task is not None and self._task.done() and not self.failed
+
+    @property
+    def failed(self) -> bool:
+        """Whether the work has failed."""
+        task = self._task
+        return task is not None and task.done() and _failed(task)
+
+    async def wait(self) -> None:
+        """Wait for the end of the work.
+
+        Raises:
+            Exception: whatever the work failed with.
+        """
+        if self._task is not None:
+            await asyncio.shield(self._task)
+
+
+def _failed(task: asyncio.Task[None]) -> bool:
+    return task.cancelled() or task.exception() is not None
+
+
+def _report_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        log.error("the warm-up failed", exc_info=task.exception())
 
 
 class _Runner:
