@@ -53,8 +53,7 @@ class LutOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     flatten: bool = Field(
         default=False,
         description="Of a look that differs within the image, write the one LUT that is nearest "
-        "to it; X-Lut-Error is its error. Without it, such looks are rejected: no LUT file holds "
-        "a map.",
+        "to it. Without it, such looks are rejected: no LUT file holds a map.",
     )
     clamp: bool = Field(
         default=False,

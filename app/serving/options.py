@@ -71,12 +71,12 @@ Truncated = Annotated[
     TruncatedPolicy,
     Field(
         description="The treatment of a JPEG that is cut short: refuse rejects it, fill replaces "
-        "the missing part by gray. The response then has the header X-Image-Notes: truncated."
+        "the missing part by gray."
     ),
 ]
 ModelRef = Annotated[
     str | None,
-    Field(description="NAME or NAME@VERSION, as listed by /models.", examples=["default"]),
+    Field(description="NAME or NAME@VERSION of an installed model.", examples=["default"]),
 ]
 
 
@@ -87,9 +87,9 @@ class EnhanceOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False
     strength: Strength = 1.0
     format: OutputFormat = Field(
         default=None,
-        description="auto is the format that Accept prefers, else the image's own; HEIC and other "
-        "formats that are only read become JPEG. Animations stay animations in gif, webp, "
-        "apng and avif; other formats receive the first frame.",
+        description="auto keeps the image's own format, unless the Accept header of a request "
+        "prefers another; formats that are only read, such as HEIC, become JPEG. Animations stay "
+        "animations in gif, webp, apng and avif; other formats receive the first frame.",
     )
     quality: int | None = Field(
         default=None,
@@ -105,16 +105,13 @@ class EnhanceOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False
         description="Remove JPEG artefacts and noise before the colours are changed. auto decides "
         "by the quality of the JPEG and the noise that is measured, and leaves images alone that "
         "need nothing; a number, 0 to 1, is the share of the correction that is made in any case. "
-        "By default off, but auto with upscale, where the server has a model that cleans. "
-        "The response has the header X-Restore: the measured damage, and the strength of its "
-        "correction.",
+        "By default off, but auto with upscale where a model that cleans is installed.",
     )
     upscale: float = Field(
         default=1.0,
         ge=1.0,
         le=4.0,
-        description="Enlarge the result by this factor, after max_side and after the colours. The "
-        "response has the header X-Upscale: the factor and the models that made it.",
+        description="Enlarge the result by this factor, after max_side and after the colours.",
     )
     metadata: MetadataPolicy = Field(
         default=MetadataPolicy.KEEP,
@@ -130,7 +127,7 @@ class EnhanceOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False
     first: bool = Field(
         default=False,
         description="Enhance the first frame of an animation as a still image. Formats that hold "
-        "no animations always receive the first frame. X-Image-Notes: first-frame states it.",
+        "no animations always receive the first frame.",
     )
     truncated: Truncated = TruncatedPolicy.REFUSE
     min_change: float = Field(
@@ -138,14 +135,14 @@ class EnhanceOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False
         ge=0.0,
         le=100.0,
         description="Leave the colours alone where the look would change them by less than this "
-        "on average, in CIEDE2000 (about 1 is just visible). The response is the request's own "
-        "bytes, unless another format, size or less metadata was requested.",
+        "on average, in CIEDE2000 (about 1 is just visible). The result is then the file as it is, "
+        "unless another format, size or less metadata was requested.",
     )
     look: str | None = Field(
         default=None,
         json_schema_extra=LOOK_TOKEN,
-        description="A look token (the X-Look of an earlier response) to apply instead of "
-        "predicting a look: the same look for a whole album or burst.",
+        description="A look token to apply instead of predicting a look: the same look for a whole "
+        "album or burst. Responses have it as X-Look, LUT files in a comment.",
     )
 
     @property
