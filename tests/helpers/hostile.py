@@ -91,11 +91,13 @@ def _png_with_table(signature: bytes, inputs: int, outputs: int, grid: int) -> b
     return _picture("PNG", _with_tag(b"A2B0", _table(signature, inputs, outputs, grid)))
 
 
-def _one_strip(compression: int, data: bytes, *, depth: int = 1, tile: int = 0) -> bytes:
-    """Return a TIFF of 16 by 16 pixels with one strip or tile."""
+def _one_strip(
+    compression: int, data: bytes, *, side: int = 16, depth: int = 1, tile: int = 0
+) -> bytes:
+    """Return a square TIFF with one strip or tile."""
     entries = [
-        (256, 4, 1, 16),
-        (257, 4, 1, 16),
+        (256, 4, 1, side),
+        (257, 4, 1, side),
         (258, 3, 1, 8),
         (259, 3, 1, compression),
         (262, 3, 1, 2),
@@ -104,7 +106,7 @@ def _one_strip(compression: int, data: bytes, *, depth: int = 1, tile: int = 0) 
     if tile:
         places = [(322, 4, 1, tile), (323, 4, 1, tile), (324, 4, 1, 8), (325, 4, 1, len(data))]
     else:
-        places = [(273, 4, 1, 8), (278, 4, 1, 16), (279, 4, 1, len(data))]
+        places = [(273, 4, 1, 8), (278, 4, 1, side), (279, 4, 1, len(data))]
     if depth > 1:
         places.append((32997, 4, 1, depth))
     data += bytes(len(data) % 2)
@@ -231,11 +233,11 @@ def _interlaced(side: int) -> bytes:
     )
 
 
-def _many_scans() -> bytes:
-    """Return a progressive JPEG of 16 megapixels that repeats its last scan 98 times."""
-    jpeg = saved(_gray(4000), "JPEG", progressive=True)
+def _many_scans(side: int, count: int) -> bytes:
+    """Return a progressive JPEG that repeats its last scan."""
+    jpeg = saved(_gray(side), "JPEG", progressive=True)
     last = jpeg.rindex(b"\xff\xda")
-    return jpeg[:last] + jpeg[last:-2] * 98 + jpeg[-2:]
+    return jpeg[:last] + jpeg[last:-2] * count + jpeg[-2:]
 
 
 def _heights() -> bytes:
@@ -344,7 +346,8 @@ HOSTILE_FILES: dict[str, Callable[[], bytes]] = {
     "flat.webp": lambda: saved(_gray(6000), "WEBP", lossless=True),
     "flat.jxl": lambda: bytes(imagecodecs.jpegxl_encode(_gray(4000), effort=1)),
     "interlaced-16.png": lambda: _interlaced(2000),
-    "progressive.jpg": _many_scans,
+    "progressive.jpg": lambda: _many_scans(4000, 98),
+    "progressive.tif": lambda: _one_strip(7, _many_scans(2000, 300), side=2000),
     "padding.jpg": lambda: b"\xff\xd8" + b"\xff" * 20_000_000,
     "stuffing.jpg": lambda: b"\xff\xd8\xff\x00" + b"\xff\x00" * 10_000_000,
     "heights.jpg": _heights,

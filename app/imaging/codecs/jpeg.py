@@ -33,9 +33,6 @@ _BASELINE, _EXTENDED, _PROGRESSIVE = 0xC0, 0xC1, 0xC2
 _ARITHMETIC, _ARITHMETIC_PROGRESSIVE = 0xC9, 0xCA
 _READ = frozenset({_BASELINE, _EXTENDED, _PROGRESSIVE, _ARITHMETIC, _ARITHMETIC_PROGRESSIVE})
 _SEVERAL_SCANS = frozenset({_PROGRESSIVE, _ARITHMETIC_PROGRESSIVE})
-_MAX_SCANS = 100  # ordinary files have about 10
-_ORDINARY_SCANS = 12
-_MAX_SCANNED_PIXELS = 400_000_000  # scans x pixels; each scan costs a pass over all coefficients
 _EOI = b"\xff\xd9"
 _FURTHER = 4096  # bytes
 
@@ -200,9 +197,7 @@ def _check_scans(segments: list[Segment], body: bytes, pixels: int) -> None:
     if frame.marker not in _SEVERAL_SCANS and segments[-1].payload[:1] == frame.payload[5:6]:
         return  # all components are in the first scan, and libjpeg reads no other
     scans = 1 + sum(it.marker == SOS for it in jpeg_segments.scans(body, segments))
-    most = min(_MAX_SCANS, max(_ORDINARY_SCANS, _MAX_SCANNED_PIXELS // max(1, pixels)))
-    if scans > most:
-        raise FormatError(f"it has {scans} scans; {most} are accepted at its size")
+    jpeg_segments.check_scans(scans, pixels)
 
 
 def _subsampling(frame: Segment) -> str | None:

@@ -28,6 +28,9 @@ _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})  # TEM, RST0..7 and SOI have
 _MARKER = re.compile(rb"\xff([^\x00\xff])")  # not a stuffed byte, nor padding
 _NO_PIXELS = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")  # nor TEM and RST0..7
 _MAX_SEGMENTS = 10_000  # before the scan, and after it; the longest metadata take some hundred
+_MAX_SCANS = 100  # ordinary files have about 10
+_ORDINARY_SCANS = 12
+_MAX_SCANNED_PIXELS = 400_000_000  # scans x pixels; each scan costs a pass over all coefficients
 _WINDOW = 1 << 18  # bytes, which take at most some milliseconds
 _MAX_TABLES = 64  # of quantisation, that are searched; a file needs at most 4
 _SUMS_AT_50 = {15: 226, 64: 3688}  # of the first steps of luma, those of the low frequencies
@@ -79,6 +82,17 @@ def _search(pattern: re.Pattern[bytes], body: bytes, position: int) -> re.Match[
             return found
         position += _WINDOW
     return None
+
+
+def check_scans(scans: int, pixels: int) -> None:
+    """Check the scans of a picture of so many pixels.
+
+    Raises:
+        FormatError: they would take many times as long as its size does.
+    """
+    most = min(_MAX_SCANS, max(_ORDINARY_SCANS, _MAX_SCANNED_PIXELS // max(1, pixels)))
+    if scans > most:
+        raise FormatError(f"it has {scans} scans; {most} are accepted at its size")
 
 
 def find_frame(segments: list[Segment]) -> Segment:

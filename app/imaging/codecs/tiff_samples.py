@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, PLANARCONFIG, TiffPage
 
+from app.imaging.codecs.jpeg_segments import SOS, check_scans
 from app.imaging.raster import (
     ColourSpace,
     FormatError,
@@ -67,6 +68,8 @@ def decode_page(page: TiffPage) -> Raster:
     if page.compression in JPEG2000:
         _check_codestreams(page)
         page.subsampling = (1, 1)  # codestreams state their own
+    if page.compression in JPEG:
+        _check_scans(page)
     photometric = page.photometric
     if page.compression not in _PREDICTED:
         page.predictor = 1  # as libtiff, which has predictors for these compressions alone
@@ -171,6 +174,19 @@ def _encode_lab(page: TiffPage, samples: np.ndarray) -> Samples:
 def _round(values: np.ndarray, full: int) -> np.ndarray:
     rounded: np.ndarray = np.rint(np.clip(np.nan_to_num(values), 0, full))
     return rounded
+
+
+def _check_scans(page: TiffPage) -> None:
+    """Check the scans of each JPEG strip or tile, as if it had all pixels of the page.
+
+    Raises:
+        FormatError: one has too many.
+    """
+    file, pixels = page.parent.filehandle, page.imagewidth * page.imagelength
+    for offset, length in zip(page.dataoffsets, page.databytecounts, strict=True):
+        file.seek(offset)
+        # The marker does not occur in entropy-coded data. The rare one in metadata does no harm.
+        check_scans(file.read(length).count(bytes([0xFF, SOS])), pixels)
 
 
 def _check_codestreams(page: TiffPage) -> None:
