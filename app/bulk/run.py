@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from time import monotonic
-from types import TracebackType
 from typing import Self
 
 from app.bulk.storage import (
@@ -173,59 +172,24 @@ class Runner:
     An enhanced image gets its name when it is complete. A file with that name is therefore done,
     even if a killed run could not record it in the manifest: nothing is done twice or lost.
 
-    A context manager: leaving unlocks the target folder for other runs.
-
     Attributes:
         names: the files of the source folder.
         left: those of them that have no result yet.
         manifest: the results.
     """
 
-    def __init__(self, job: Job, *, retry: bool = False) -> None:
-        """List both folders; read the manifest, or begin one.
-
-        Args:
-            job: the job.
-            retry: whether to try failed files again.
-
-        Raises:
-            ValueError: the target folder is not this job's, another run is at work on it, or a
-                folder lies where it must not.
-            OSError: a folder cannot be read or written.
-        """
-        source, target = open_storage(job.source), open_storage(job.target)
-        if target.prefix_of(source) is not None:
-            raise ValueError(f"{job.source} lies in {job.target}, where the results would go")
-        own = source.prefix_of(target)
-        self.names = [name for name in source.names() if own is None or not name.startswith(own)]
-        if not self.names:
-            raise ValueError(f"{job.source}: there are no files")
+    def __init__(self, job: Job, names: list[str], target: Storage, *, retry: bool) -> None:
+        """Read the manifest, or begin one; see `open_run`."""
+        self.names = names
         self._job = job
-        with ExitStack() as resources:
-            resources.enter_context(target.locked())
-            self._begin(target, retry=retry)
-            self._resources = resources.pop_all()
-
-    def _begin(self, target: Storage, *, retry: bool) -> None:
         found = set(target.names())
-        self.manifest = _open_manifest(target, self._job, found)
+        self.manifest = _open_manifest(target, job, found)
         if retry:
             self.manifest.forget(Status.FAILED)
         self._mark_done(found)
         self.left = [name for name in self.names if name not in self.manifest]
         self._remove_partial_files(target, found)
         self.manifest.save()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._resources.close()
 
     def execute(self, executor: Executor) -> Iterator[Result]:
         """Yield the result for each file that is left; the run may be stopped at any time."""
@@ -254,6 +218,30 @@ class Runner:
             for partial in map(partial_name, possible_output_names(name)):
                 if partial in found:
                     target.remove(partial)
+
+
+@contextmanager
+def open_run(job: Job, *, retry: bool = False) -> Iterator[Runner]:
+    """List both folders of a job, and lock the target folder for as long as the context lasts.
+
+    Args:
+        job: the job.
+        retry: whether to try failed files again.
+
+    Raises:
+        ValueError: the target folder is not this job's, another run is at work on it, or a folder
+            lies where it must not.
+        OSError: a folder cannot be read or written.
+    """
+    source, target = open_storage(job.source), open_storage(job.target)
+    if target.prefix_of(source) is not None:
+        raise ValueError(f"{job.source} lies in {job.target}, where the results would go")
+    own = source.prefix_of(target)
+    names = [name for name in source.names() if own is None or not name.startswith(own)]
+    if not names:
+        raise ValueError(f"{job.source}: there are no files")
+    with target.locked():
+        yield Runner(job, names, target, retry=retry)
 
 
 def _open_manifest(target: Storage, job: Job, found: set[str]) -> Manifest:

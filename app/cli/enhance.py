@@ -14,7 +14,7 @@ from loky import cpu_count
 
 from app.bulk import executors
 from app.bulk.executors import run_in_processes
-from app.bulk.run import Executor, Job, Runner, Status
+from app.bulk.run import Executor, Job, Runner, Status, open_run
 from app.bulk.storage import SUFFIXES, has_suffix_of
 from app.cli.console import describe, exit_on_error, progress, with_options
 from app.cli.lut import FormatOption, OutputFile, choose_format, report_error
@@ -113,7 +113,7 @@ def bulk(
         if options.look is None:  # a look token determines its model
             options = options.model_copy(update={"model": _resolve_model(options.model)})
         job = Job(_absolute(source), _absolute(target), options)
-        with Runner(job, retry=retry) as runner:
+        with open_run(job, retry=retry) as runner:
             if runner.left:
                 _execute(runner, _executor(engine, processes))
     counts = ", ".join(f"{runner.manifest.count(status)} {status}" for status in Status)
