@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 import av
+from av.container import InputContainer
 from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -42,18 +43,11 @@ class Source:
             self.container = av.open(path, "r", metadata_errors="replace")
         except (av.error.InvalidDataError, av.error.EOFError) as error:
             raise BadVideo(f"{path}: it is no video, or damaged") from error
-        moving = [
-            stream
-            for stream in self.container.streams.video
-            if not stream.disposition & Disposition.attached_pic
-        ]
-        if not moving:
+        try:
+            self.video = _find_video(self.container)
+        except BadVideo as error:
             self.container.close()
-            raise BadVideo(f"{path}: it has no video stream")
-        self.video: VideoStream = moving[0]
-        if self.video.codec_context.codec_tag in _DOLBY_VISION:
-            self.container.close()
-            raise BadVideo(f"{path}: it is HDR (Dolby Vision alone); looks are made for SDR")
+            raise BadVideo(f"{path}: {error}") from None
         self.video.thread_type = "AUTO"
 
     def __enter__(self) -> Self:
@@ -137,3 +131,22 @@ class Source:
     def frames(self) -> Iterator[VideoFrame]:
         """Yield the frames of the video; see `read`."""
         return (it for it in self.read() if isinstance(it, VideoFrame))
+
+
+def _find_video(container: InputContainer) -> VideoStream:
+    """Return the first video stream that is no cover picture.
+
+    Raises:
+        BadVideo: there is none, or it is HDR.
+    """
+    moving = (
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & Disposition.attached_pic
+    )
+    video = next(moving, None)
+    if video is None:
+        raise BadVideo("it has no video stream")
+    if video.codec_context.codec_tag in _DOLBY_VISION:
+        raise BadVideo("it is HDR (Dolby Vision alone); looks are made for SDR")
+    return video
