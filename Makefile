@@ -14,23 +14,31 @@ PIP_INSTALL := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.t
 # depends on the index.
 PIP_INSTALL_LOCKED := $(PIP) install --no-deps --require-hashes $(PIP_ARGS)
 
-.PHONY: serve test test-fast coverage check check-lowest policies readme format tools image-check compare bench bench-quick bench-ray lock sbom audit \
+.PHONY: serve test test-fast test-generic compiled coverage check check-lowest policies readme format tools image-check compare bench bench-quick bench-ray lock sbom audit \
 	corpora fuzz overload disconnects soak rolling clean
 
 serve: .venv/server
 	$(BIN)/clut-enhance serve
 
-# A process per core, at most 4: many tests wait. Tests of one file share a server. The slow files
-# come first; pytest-xdist would begin with those of the most tests.
-PYTEST := $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# A process more than cores, at most 5: many tests wait. Tests of one file share a server. The slow
+# files come first; pytest-xdist would begin with those of the most tests.
+PROCESSES := $(shell $(PYTHON) -c 'import os; print(min(5, os.cpu_count() + 1))')
+PYTEST := $(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 # The tests start many processes of Python: each module is compiled once, not by every process.
-test test-fast coverage: export PYTHONDONTWRITEBYTECODE :=
+test test-fast test-generic compiled coverage: export PYTHONDONTWRITEBYTECODE :=
+
+test: .venv/dev tools
+	$(MAKE) --jobs test-generic compiled
+	$(PYTEST)
 
 # The numeric tests run twice: rounding depends on the instruction set and the number of threads.
-test: .venv/dev tools
+test-generic: .venv/dev
 	TEST_PROCESSOR=generic TEST_THREADS=2 $(BIN)/pytest -m 'not slow' $(NUMERIC_TESTS)
-	$(PYTEST)
+
+# Compiles the loops once, or each process of the tests would.
+compiled: .venv/dev
+	$(BIN)/clut-enhance compile-kernel
 
 # All but the tests that start a server, Ray, Prometheus, an S3 or whole programs.
 test-fast: .venv/dev

@@ -340,25 +340,3 @@ def test_a_terminal_shows_a_progress_bar(photos: Path, tmp_path: Path) -> None:
     assert process.wait(120) == 1
     assert b"3/3" in shown
     assert b"damaged.jpg: " in shown
-
-
-@pytest.mark.slow
-def test_a_shipped_kernel_is_read_and_never_written(tmp_path: Path) -> None:
-    """What was compiled for the image is found, and all of it, without a write."""
-    shipped = {
-        "NUMBA_CACHE_DIR": str(tmp_path),
-        "NUMBA_CACHE_LOCATOR_CLASSES": "app.jit.ShippedCacheLocator",
-        "NUMBA_CPU_NAME": "generic",
-        "NUMBA_CPU_FEATURES": "",
-        "NUMBA_DEBUG_CACHE": "1",
-    }
-    command = [sys.executable, "-m", "app", "compile-kernel"]
-    compiled, read = (
-        subprocess.run(
-            command, env=os.environ | shipped, capture_output=True, text=True, check=True
-        ).stdout
-        for _ in range(2)
-    )
-    assert "data saved" in compiled
-    assert "data loaded" in read
-    assert "saved" not in read

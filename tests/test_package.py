@@ -48,6 +48,31 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return install(wheel, tmp_path_factory.mktemp("environment"), extra="")
 
 
+@pytest.fixture(scope="module")
+def shipped(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Compile the loops as the Dockerfile does; return the environment variables that find them."""
+    variables = {
+        "NUMBA_CACHE_DIR": str(tmp_path_factory.mktemp("kernel")),
+        "NUMBA_CACHE_LOCATOR_CLASSES": "app.jit.ShippedCacheLocator",
+        "NUMBA_CPU_NAME": "generic",
+        "NUMBA_CPU_FEATURES": "",
+    }
+    assert "data saved" in compile_loops(installed, variables)
+    return variables
+
+
+def compile_loops(installed: Path, variables: dict[str, str]) -> str:
+    """Run `compile-kernel`; return what numba says of its cache."""
+    return subprocess.run(
+        [installed / "clut-enhance", "compile-kernel"],
+        env=without_checkout() | variables | {"NUMBA_DEBUG_CACHE": "1"},
+        cwd=installed,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+
+
 def install(wheel: Path, folder: Path, extra: str) -> Path:
     """Install the wheel with one of its extras, or none, in a new environment; return its bin.
 
@@ -124,13 +149,24 @@ def test_contents(wheel: Path) -> None:
     assert {name.split("/")[0] for name in names} == {"app", "model_store", information}
 
 
+def test_shipped_loops_are_read_and_never_written(installed: Path, shipped: dict[str, str]) -> None:
+    """What was compiled for the image is found, and all of it, without a write."""
+    read = compile_loops(installed, shipped)
+    assert "data loaded" in read
+    assert "saved" not in read
+
+
 def test_serve(
-    installed: Path, dim: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    installed: Path,
+    shipped: dict[str, str],
+    dim: bytes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """`clut-enhance serve` from the wheel enhances a photo with the embedded model."""
     monkeypatch.delenv("PYTHONPATH", raising=False)
     monkeypatch.chdir(tmp_path)
-    with serving(program=[str(installed / "clut-enhance")]) as server:
+    with serving(program=[str(installed / "clut-enhance")], environment=shipped) as server:
         response = server.client.post("/enhance", content=dim)
         models = server.client.get("/models").json()["models"]
     assert response.status_code == 200

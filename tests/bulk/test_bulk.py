@@ -1,4 +1,4 @@
-"""The command `bulk`: folders and buckets, both engines, odd files, interruptions."""
+"""The command `bulk`: folders and buckets, odd files, interruptions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from PIL import Image
 from app.bulk.storage import LocalStorage, partial_name
 from tests.helpers.cli import PATIENCE, invoke, run
 from tests.helpers.paths import PHOTOS
-from tests.helpers.ray_cluster import ALONE
 from tests.helpers.tolerances import assert_same_pixels
 from tests.helpers.waiting import wait_until
 
@@ -45,11 +44,10 @@ def outputs(target: Path) -> set[str]:
     return found - {NAME}
 
 
-@pytest.mark.parametrize("engine", ["local", "ray"])
-def test_a_folder(engine: str, source: Path, tmp_path: Path) -> None:
+def test_a_folder(source: Path, tmp_path: Path) -> None:
     """Photos are enhanced, files that are no images are skipped, damaged ones are reported."""
     target = tmp_path / "target"
-    result = run("bulk", source, target, "--engine", engine, "--max-side", 100, **ALONE)
+    result = run("bulk", source, target, "--engine", "local", "--max-side", 100)
     assert result.returncode == 1, result.stderr
     assert "5 files: 3 done, 1 failed, 1 skipped" in result.stdout
     assert "damaged.jpg: failed: The image is damaged: " in result.stderr

@@ -1,4 +1,4 @@
-"""Animations and videos among the photos of a bulk run."""
+"""Animations and videos among the photos of a bulk run, by both engines."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CLIPS = {  # of codecs that are written, and of one that is not
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write a photo, an animation of each format, two videos and one that is damaged."""
+    """Write a photo, animations, two videos, one that is damaged, and a file that is no image."""
     folder = tmp_path_factory.mktemp("mixed") / "source"
     (folder / "deep").mkdir(parents=True)
     shutil.copy(PHOTOS / "lake.jpg", folder)
@@ -39,6 +39,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shot = make_shot("otters.jpg", FRAMES)
     for name, arguments in CLIPS.items():
         write_clip(folder / name, shot, *arguments)
+    (folder / "notes.txt").write_text("not a photo")
     (folder / "damaged.mp4").write_bytes((folder / "clip.mp4").read_bytes()[:300])
     return folder
 
@@ -56,7 +57,7 @@ def test_moving_pictures_among_photos(engine: str, mixed: Path, tmp_path: Path) 
     command = ("bulk", mixed, target, "--engine", engine, "--model", "vivid")
     ended = run(*command, **ALONE)
     assert ended.returncode == 1, ended.stderr
-    assert ended.stdout == "7 files: 6 done, 1 failed, 0 skipped\n", ended.stderr
+    assert ended.stdout == "8 files: 6 done, 1 failed, 1 skipped\n", ended.stderr
     assert "damaged.mp4: failed: it is no video, or damaged" in ended.stderr
     for name in FORMATS:
         before, after = (

@@ -20,9 +20,11 @@ import httpx
 PATIENCE = 200.0  # seconds until a server is ready, or has stopped, on a slow and busy machine
 PROGRAM = (sys.executable, "-m", "app")  # `clut-enhance`
 
-# Importing torch and numba is most of the start of a program.
+# Importing torch and numba and loading the compiled loops is most of the start of a program.
 _IMPORTED = multiprocessing.get_context("forkserver")
-_IMPORTED.set_forkserver_preload(["app.cli.serve", "app.cli.enhance", "app.bulk.worker"])
+_IMPORTED.set_forkserver_preload(
+    ["app.cli.serve", "app.cli.enhance", "app.bulk.worker", "tests.helpers.loaded_loops"]
+)
 
 
 class Process(Protocol):
@@ -66,7 +68,7 @@ def serving(
         log: the file that receives the server's output; None is the tests' own output.
         wrapper: a command that runs the command which follows it.
         program: the command line of `clut-enhance`. Without it and without a wrapper, the server
-            is a fork of a process that has imported everything, and saves that time.
+            is a fork of a process that has loaded everything, and saves that time.
         environment: further environment variables.
         settings: the settings.
 

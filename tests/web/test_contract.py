@@ -21,7 +21,7 @@ def test_schemathesis(tmp_path: Path) -> None:
     secret, key = new_key("tester", frozenset(Scope))
     command = [
         str(Path(sys.executable).with_name("schemathesis")),
-        *("run", "--max-examples=15", "--max-time=30", "--seed=1", "--continue-on-failure"),
+        *("run", "--max-examples=15", "--max-time=20", "--seed=1", "--continue-on-failure"),
         *("--checks=all", "--request-timeout=90", "--no-color"),
         *("--header", f"Authorization: Bearer {secret}"),
     ]

@@ -15,14 +15,13 @@ import httpx
 import pytest
 
 from app.settings import Settings
-from tests.helpers.files import saved, scene
 from tests.helpers.raw import connect
 from tests.helpers.server import free_port, serving
 from tests.helpers.waiting import wait_until
 
 PROXY_IDLE = 1  # seconds; nginx's default is 60
 MARGIN = 15  # seconds between the two idle times, as between the defaults: 60 and 75
-CLIENTS, ROUNDS = 50, 20  # 1,000 requests
+CLIENTS, ROUNDS = 50, 12
 
 CONFIGURATION = """
 worker_processes 1;
@@ -85,12 +84,11 @@ def _listens(port: int) -> bool:
 
 @pytest.mark.anyio
 async def test_no_request_through_a_proxy_fails() -> None:
-    """1,000 POSTs whose pauses are about the proxy's idle time all get their response.
+    """POSTs whose pauses are about the proxy's idle time all get the service's response.
 
     With the server's idle time below the proxy's, nginx sends requests on connections that are
-    being closed, and returns 502.
+    being closed, and returns 502. A body that is no image costs the service next to nothing.
     """
-    image = saved(scene(32, 32), "PNG")
     limits = httpx.Limits(max_keepalive_connections=CLIENTS)
     with (
         serving(CONNECTION_KEEP_ALIVE_TIMEOUT=PROXY_IDLE + MARGIN) as server,
@@ -99,17 +97,17 @@ async def test_no_request_through_a_proxy_fails() -> None:
         async with httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{port}", timeout=60, limits=limits
         ) as client:
-            statuses = await asyncio.gather(*(post(client, image) for _ in range(CLIENTS)))
+            statuses = await asyncio.gather(*(post(client) for _ in range(CLIENTS)))
     counts = [status for each in statuses for status in each]
     assert len(counts) == CLIENTS * ROUNDS
-    assert set(counts) == {200}
+    assert set(counts) == {415}
 
 
-async def post(client: httpx.AsyncClient, image: bytes) -> list[int]:
+async def post(client: httpx.AsyncClient) -> list[int]:
     """Send requests with pauses about the proxy's idle time; return the statuses."""
     statuses = []
     for _ in range(ROUNDS):
-        response = await client.post("/lut?size=2", content=image)
+        response = await client.post("/lut", content=b"no image")
         statuses.append(response.status_code)
         await asyncio.sleep(PROXY_IDLE * random.uniform(0.9, 1.1))  # noqa: S311
     return statuses
@@ -120,7 +118,7 @@ def test_the_default_is_above_that_of_proxies() -> None:
     assert Settings().connection.keep_alive_timeout == 75
 
 
-@pytest.mark.parametrize(("keep_alive", "header"), [(1.0, 30.0), (8.0, 1.0)])
+@pytest.mark.parametrize(("keep_alive", "header"), [(1.0, 30.0), (6.0, 1.0)])
 def test_idle_connections_are_closed_after_the_setting(keep_alive: float, header: float) -> None:
     """The setting alone counts: neither uvicorn's 5 s nor the time for headers."""
     settings = {
