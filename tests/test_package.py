@@ -9,6 +9,7 @@ import subprocess
 import sys
 import venv
 import zipfile
+from functools import cache
 from importlib.metadata import Distribution, distribution, distributions, packages_distributions
 from pathlib import Path
 
@@ -109,16 +110,22 @@ def required_by(own: Distribution, extra: str) -> list[Distribution]:
 
 def link(required: Distribution, packages: Path) -> None:
     """Link the files of a distribution; folders that no other one shares as a whole."""
-    shared = {top for top, owners in packages_distributions().items() if len(set(owners)) > 1}
     for file in required.files or ():
         top = file.parts[0]
         if top in ("..", "__pycache__"):
             continue
-        name = Path(file) if top in shared else Path(top)
+        name = Path(file) if top in shared_folders() else Path(top)
         target = packages / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if not target.exists():
             target.symlink_to(Path(str(required.locate_file(name))))
+
+
+@cache
+def shared_folders() -> frozenset[str]:
+    """Return the folders of the environment that several distributions share."""
+    owners = packages_distributions().items()
+    return frozenset(top for top, names in owners if len(set(names)) > 1)
 
 
 def pip(*arguments: object) -> None:

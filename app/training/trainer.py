@@ -124,7 +124,7 @@ class Trainer:
     def __init__(self, task: Task, schedule: ScheduleConfig, folder: Path) -> None:
         self._task, self._schedule, self._folder = task, schedule, folder
         self._average = deepcopy(task.network)
-        self._optimizer = Adam(task.network.parameters())
+        self._optimizer = Adam(task.network.parameters(), fused=True)
         self._board: Board | None = None
         self._step = 0
         self._rows: list[dict[str, float]] = []

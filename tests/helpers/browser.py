@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, expect, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = (
     "--no-sandbox",  # Chromium has no sandbox for root, as whom containers run tests
     "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader",
+    "--disable-gpu-compositing",  # WebGL alone needs it: the rest is cheaper without
     "--use-fake-device-for-media-stream",  # a camera with a test picture
     "--use-fake-ui-for-media-stream",
 )
@@ -40,7 +41,7 @@ def launching() -> Iterator[Browser]:
 
 @contextmanager
 def visiting(browser: Browser, address: str, **context: Any) -> Iterator[Page]:
-    """Open an address in a new profile; fail in the end if the page logged an error.
+    """Open an address in a new profile; see `without_errors`.
 
     Args:
         browser: of `launching`.
@@ -48,23 +49,35 @@ def visiting(browser: Browser, address: str, **context: Any) -> Iterator[Page]:
         context: options of Playwright's `new_context`.
     """
     options = {"reduced_motion": "reduce", "locale": "en-US"} | context
-    errors: list[str] = []
     profile = browser.new_context(**options)
     profile.set_default_timeout(PATIENCE)
     page = profile.new_page()
+    try:
+        with without_errors(page):
+            page.goto(address)
+            yield page
+    finally:
+        profile.close()
+
+
+@contextmanager
+def without_errors(page: Page) -> Iterator[None]:
+    """Fail in the end if the page has logged an error."""
+    errors: list[str] = []
 
     def note(message: ConsoleMessage) -> None:
         # Chromium logs every response with an error status itself.
         if message.type == "error" and not message.text.startswith("Failed to load resource"):
             errors.append(message.text)
 
+    def note_exception(error: Error) -> None:
+        errors.append(str(error))
+
     page.on("console", note)
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    try:
-        page.goto(address)
-        yield page
-    finally:
-        profile.close()
+    page.on("pageerror", note_exception)
+    yield
+    page.remove_listener("console", note)
+    page.remove_listener("pageerror", note_exception)
     assert errors == []
 
 
