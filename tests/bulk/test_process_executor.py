@@ -57,10 +57,12 @@ def test_on_ray(tmp_path: Path) -> None:
     """On Ray, too, a file that kills its process fails, and every other file is done."""
     code = f"""
 from pathlib import Path
+import ray
 from app.bulk.executors import run_on_ray
 from tests.bulk.test_process_executor import ON_RAY, make_job
 from tests.bulk.workers import DeadlyWorker
 
+ray.init(num_cpus=1, log_to_driver=False)  # for one process at a time: each starts slowly
 for result in run_on_ray(make_job(Path({str(tmp_path)!r})), ON_RAY, DeadlyWorker):
     print('result', ascii(result.source), result.status)
 """
