@@ -9,10 +9,15 @@ Key = tuple[str, tuple[tuple[str, str], ...]]  # a sample's name and its labels
 
 
 def samples(client: httpx.Client) -> dict[Key, float]:
-    """Read the metrics as {(name, labels): value}."""
+    """Read the metrics as {(name, labels): value}.
+
+    Raises:
+        httpx.HTTPStatusError: the request was rejected.
+    """
+    text = client.get("/metrics").raise_for_status().text
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(client.get("/metrics").text)
+        for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
 
