@@ -120,7 +120,10 @@ class ClutNet(Network):
         if self.weak is not None:
             compressed = compressed @ self.weak  # (S, W) @ (W, D^2)
         if self.strong is not None:
-            compressed = self.strong @ compressed  # (D, S) @ (S, D^2)
+            # (D, S) @ (S, D^2) of each channel: without `expand`, matmul makes one product of all,
+            # and copies the operands and the result for it.
+            strong = self.strong.expand(*compressed.shape[:2], -1, -1)
+            compressed = strong @ compressed
         return _to_table_order(compressed.view(-1, 3, self.d, self.d, self.d))
 
     @torch.no_grad()
