@@ -216,6 +216,25 @@ def test_a_measured_model_has_its_figures_in_the_card(photos: Path, tmp_path: Pa
     assert figures["recover"]["untouched"] == pytest.approx(figures["expert"]["de76"], rel=0.2)
 
 
+def test_the_figures_of_a_model(photos: Path, tmp_path: Path) -> None:
+    """`figures` draws those of the good photographs of an inventory, and lists the files."""
+    inventory = tmp_path / "inventory.tsv"
+    rows = ["file\tlicence\tgrade\tstylised", "otters.jpg\tCC0\tB\t"]
+    good = ["lake.jpg\tCC0\tA\t", "sunset.jpg\tCC0\tA\t"]
+    inventory.write_text("\n".join(rows + good))
+    source = ("--photos", photos, "--inventory", inventory)
+    drawn = invoke("figures", "default", "-o", tmp_path / "figures", *source)
+    assert drawn.returncode == 0, drawn.stderr
+    assert [Path(line).name for line in drawn.stdout.split()] == [
+        "correlation.png",
+        "basis.png",
+        "weights.png",
+        "sheet.jpg",
+    ]
+    with Image.open(tmp_path / "figures" / "sheet.jpg") as sheet:
+        assert sheet.size == (3 * 360, len(good) * 240)
+
+
 @pytest.mark.slow
 def test_an_error_at_start_is_one_line(tmp_path: Path) -> None:
     """No default model, an unknown setting, a bad value: one line each, and no traceback."""

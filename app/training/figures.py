@@ -106,26 +106,28 @@ def _typical(network: ClutNet, weights: Array) -> dict[int, Array]:
 
 
 def _draw_correlation(luts: dict[int, Array]) -> Figure:
-    """Plot the red output against each input channel, for some values of the two others."""
+    """Plot what LUTs add to red against each input channel, for some values of the two others."""
     figure = Figure(figsize=(8.0, 5.2))
-    grid = figure.subplots(3, len(luts), sharex=True, sharey=True, squeeze=False)
+    grid = figure.subplots(3, len(luts), sharex=True, sharey="col", squeeze=False)
     for column, (number, residual) in enumerate(luts.items()):
-        size = residual.shape[1]
-        ramp = np.linspace(0.0, 1.0, size)
-        output = residual[0] + ramp  # [b][g][r]
-        inputs = np.broadcast_arrays(ramp, ramp[:, None], ramp[:, None, None])
-        for row, (name, values) in enumerate(zip(_CHANNELS, inputs, strict=True)):
-            axes = grid[row, column]
-            lines = np.moveaxis(output, 2 - row, 2)[:: size // 4, :: size // 4].reshape(-1, size)
-            axes.plot(ramp, lines.T, color="black", linewidth=0.5, alpha=0.6)
-            correlation = np.corrcoef(values.ravel(), output.ravel())[0, 1]
-            axes.set_title(f"correlation {round(correlation, 2) + 0.0:.2f}")  # no -0.00
+        added = residual[0]  # [b][g][r]
+        size = len(added)
+        for row, name in enumerate(_CHANNELS):
+            axes, own = grid[row, column], np.moveaxis(added, 2 - row, 2)
+            lines = own[:: size // 4, :: size // 4].reshape(-1, size)
+            axes.plot(np.linspace(0.0, 1.0, size), lines.T, color="black", linewidth=0.5, alpha=0.6)
+            axes.set_title(f"explains {_explained(own):.0%}")
             if column == 0:
-                axes.set_ylabel(f"red out, {name} in")
+                axes.set_ylabel(f"added to red, {name} in")
             if row == 2:
                 axes.set_xlabel(f"basis LUT {number}")
-    figure.suptitle("An output channel follows its own input (top), and hardly the two others")
+    figure.suptitle("What is added to red follows red (top) more than green and blue")
     return figure
+
+
+def _explained(values: Array) -> float:
+    """Return the share of the variance of values (D, D, D) that the last axis alone explains."""
+    return float(values.mean(axis=(0, 1)).var() / values.var())
 
 
 def _draw_basis(luts: dict[int, Array]) -> Figure:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, Download, Page, Response, expect
+from playwright.sync_api import Browser, Download, Locator, Page, Response, expect
 
 from app.access import Scope, new_key, write_keys
 from app.policies import STORE
@@ -34,6 +34,7 @@ from tests.helpers.waiting import wait_until
 pytestmark = needs_chromium
 
 MAX_BYTES = 150_000  # of all files of the page
+MAKER = 0x10F  # EXIF: of the camera
 ROOM = 100_000  # bytes of request bodies in a server that is easily full
 PHONE = {
     "viewport": {"width": 390, "height": 844},
@@ -153,6 +154,30 @@ def test_taking_a_photo(page: Page) -> None:
     expect(page.locator("#curl")).to_have_value(re.compile("@photo.jpg"))
 
 
+def choose(page: Page, button: str, file: Path) -> None:
+    """Choose a file in the browser's dialog that a button opens."""
+    with page.expect_file_chooser() as chooser:
+        page.locator(button).click()
+    chooser.value.set_files(file)
+
+
+def test_choosing_files(page: Page, photos: Path) -> None:
+    """Both buttons open the browser's dialog; a photo chosen later joins the album."""
+    choose(page, "#choose", photos / "otters.jpg")
+    wait_for_look(page)
+    choose(page, "#open", photos / "lake.jpg")
+    expect(page.locator("#album button")).to_have_count(2)
+
+
+def test_taking_a_photo_on_a_phone(browser: Browser, server: Server, photos: Path) -> None:
+    """A phone's own camera takes it."""
+    with visiting(browser, address(server), **PHONE) as page:
+        with page.expect_file_chooser() as chooser:
+            page.get_by_role("button", name="Take a photo").click()
+        chooser.value.set_files(photos / "otters.jpg")
+        wait_for_look(page)
+
+
 def test_split(enhanced: Page) -> None:
     """Left of the split the photo is as it was, right of it it is enhanced."""
     stage = enhanced.locator("#stage").bounding_box()
@@ -259,6 +284,56 @@ def test_curl(enhanced: Page, otters: bytes, tmp_path: Path) -> None:
     subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True, capture_output=True)
     with Image.open(tmp_path / "otters-enhanced.jpg") as image:
         assert image.size == (853, 480)
+
+
+def test_copy(browser: Browser, server: Server, dim: bytes) -> None:
+    """The link and the command are copied to the clipboard as they are shown."""
+    permissions = ["clipboard-read", "clipboard-write"]
+    with visiting(browser, address(server), permissions=permissions) as page:
+        drop(page, {"otters.jpg": dim})
+        wait_for_look(page)
+        for name in ("link", "curl"):
+            page.locator(f"#copy-{name}").click()
+            expect(page.locator("#status")).to_have_text("Copied.")
+            copied = page.evaluate("navigator.clipboard.readText()")
+            assert copied == page.locator(f"#{name}").input_value()
+
+
+def test_lattice(enhanced: Page) -> None:
+    """The lattice turns by keys and by the pointer, and follows the strength."""
+    lattice = enhanced.locator("#lattice")
+    lattice.scroll_into_view_if_needed()
+    looked = [settled(lattice)]
+    lattice.press("ArrowRight")
+    looked.append(settled(lattice))
+    lattice.drag_to(lattice, source_position={"x": 60, "y": 60}, target_position={"x": 90, "y": 70})
+    looked.append(settled(lattice))
+    set_range(enhanced, "#strength", 0)
+    looked.append(settled(lattice))
+    assert len(set(looked)) == len(looked)
+
+
+def settled(canvas: Locator) -> bytes:
+    """Take a picture of a canvas once it no longer changes."""
+    pictures = [canvas.screenshot()]
+
+    def is_still() -> bool:
+        pictures.append(canvas.screenshot())
+        return pictures[-1] == pictures[-2]
+
+    wait_until(is_still)
+    return pictures[-1]
+
+
+def test_the_lattice_turns_by_itself(browser: Browser, server: Server, otters: bytes) -> None:
+    """It does so where the system does not ask for reduced motion."""
+    with visiting(browser, address(server), reduced_motion="no-preference") as page:
+        drop(page, {"otters.jpg": reduced(otters, 160)})
+        wait_for_look(page)
+        lattice = page.locator("#lattice")
+        lattice.scroll_into_view_if_needed()
+        first = lattice.screenshot()
+        wait_until(lambda: lattice.screenshot() != first)
 
 
 def test_model(browser: Browser, tmp_path: Path, otters: bytes) -> None:
@@ -400,6 +475,23 @@ def test_nothing_leaves_the_device(
         expect(page.get_by_role("alert")).to_contain_text("not a photo that can be read")
         expect(page.locator("#share")).to_be_hidden()
         assert posts == []
+
+
+def test_metadata_on_the_device(browser: Browser, server: Server, tmp_path: Path) -> None:
+    """A JPEG written for a JPEG has its metadata, if wanted; others cannot, and offer no choice."""
+    exif = Image.Exif()
+    exif[MAKER] = "Maker"
+    Image.new("RGB", (64, 48), "gray").save(tmp_path / "gray.jpg", exif=exif)
+    with visiting(browser, address(server, "/?local=1")) as page:
+        choose(page, "#choose", tmp_path / "gray.jpg")
+        expect(page.locator("#status")).to_have_text("gray.jpg is enhanced.")
+        for choice, maker in (("keep", "Maker"), ("strip", None)):
+            page.get_by_label("Metadata").select_option(choice)
+            with page.expect_download() as download:
+                page.get_by_role("button", name="Download").click()
+            assert Image.open(io.BytesIO(saved(download.value))).getexif().get(MAKER) == maker
+        page.get_by_label("Format").select_option("png")
+        expect(page.get_by_label("Metadata")).to_be_hidden()
 
 
 @pytest.mark.parametrize("side", ["", "1280"])

@@ -28,6 +28,8 @@ export async function takePhoto(onPhoto) {
     const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.95 });
     onPhoto(new File([blob], "photo.jpg", { type: blob.type }));
   };
+  $("shutter").disabled = true; // until there is a picture
   dialog.showModal();
   await video.play();
+  $("shutter").disabled = false;
 }

@@ -58,16 +58,26 @@ export class LocalService extends PageService {
     return { lut: (await this.network()).predict(pixels), token: "", model: MODEL.name };
   }
 
+  /** The browser copies metadata from JPEG to JPEG alone. */
+  keepsMetadata(file, format) {
+    return file.type === "image/jpeg" && typeOf(file, format) === "image/jpeg";
+  }
+
   async enhance(file, { look, strength, format, size, metadata }) {
     const image = await reduce(await this.decode(file), size);
     const canvas = await applyLut(image, look.lut, { strength: strength / 100 });
     image.close();
-    const own = TYPES.includes(file.type) ? file.type : TYPES[0];
-    const type = format === "auto" ? own : `image/${format}`;
+    const type = typeOf(file, format);
     const original = metadata === "keep" ? file : null;
     const blob = await encodeImage(canvas, { type, original });
     return { name: enhancedName(file.name, blob.type.split("/")[1]), blob };
   }
+}
+
+/** Return the media type in which the browser writes a photo, in a format or `auto`. */
+function typeOf(file, format) {
+  if (format !== "auto") return `image/${format}`;
+  return TYPES.includes(file.type) ? file.type : TYPES[0];
 }
 
 /** Reduce the longer side of an image to at most `side` pixels; an empty text keeps the size. */

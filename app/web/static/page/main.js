@@ -229,14 +229,14 @@ function showStrength() {
 /** Write what depends on the photo, the look and the choices. */
 function showTexts() {
   const { photos, look, selected } = state;
-  const name = selected?.name ?? t("chart");
-  $("photo").setAttribute("aria-label", t("beforeAfter", { name }));
+  $("photo").ariaLabel = t("beforeAfter", { name: selected?.name ?? t("chart") });
   $("download-all").textContent = t("downloadAll", { count: photos.length });
   $("download-all").hidden = photos.length < 2;
   $("album-look").hidden = photos.length < 2 || Boolean(state.linked);
   $("linked").hidden = !state.linked;
   $("model").disabled = Boolean(state.linked);
   $("save").hidden = !selected;
+  $("metadata-row").hidden = selected && !service.keepsMetadata(selected.file, $("format").value);
   for (const id of ["download", "download-all", "copy-link", "copy-curl"]) $(id).disabled = !look;
   $("share").hidden = isLocal && !look?.token; // a look has a token of the server, or none
   if (!look?.token) {

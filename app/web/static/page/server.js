@@ -9,6 +9,11 @@ const PREVIEW_SIDE = 4096; // pixels
 
 /** The service of this page, which asks for an API key when it has to. The key is not stored. */
 export class PageService extends ClutService {
+  /** Whether the file written for a photo, in a format or `auto`, can hold the photo's metadata. */
+  keepsMetadata(_file, _format) {
+    return true;
+  }
+
   async request(path, options) {
     for (;;) {
       const { key } = this;

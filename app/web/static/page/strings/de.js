@@ -8,7 +8,7 @@ export default {
   pitch: "Ziehen Sie Fotos auf diese Seite, fügen Sie eines ein, oder",
   choose: "Fotos wählen",
   photograph: "Foto aufnehmen",
-  privacy: "An den Server geht ein Vorschaubild von etwa 30 KB. Das Foto selbst wird nur zum Herunterladen, Restaurieren oder Vergrößern gesendet, oder wenn Ihr Browser das Format nicht liest.",
+  privacy: "An den Server geht ein Vorschaubild von etwa 30 KB. Das Foto selbst wird nur zum Herunterladen, Restaurieren oder Vergrößern gesendet, für Looks, die sich im Bild unterscheiden, oder wenn Ihr Browser das Format nicht liest.",
   privacyLocal: "Von Ihren Fotos verlässt nichts dieses Gerät: Dieser Browser macht die ganze Arbeit.",
   useDevice: "Auf diesem Gerät bleiben",
   useServer: "Den Server verwenden",

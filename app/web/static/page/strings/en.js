@@ -8,7 +8,7 @@ export default {
   pitch: "Drop photos anywhere on this page, paste one, or",
   choose: "Choose photos",
   photograph: "Take a photo",
-  privacy: "A thumbnail of some 30 KB is sent to the server. The photo itself is sent only to download, restore or enlarge it, or if your browser cannot read its format.",
+  privacy: "A thumbnail of some 30 KB is sent to the server. The photo itself is sent only to download, restore or enlarge it, for looks that differ within it, or if your browser cannot read its format.",
   privacyLocal: "Nothing of your photos leaves this device: this browser does all the work.",
   useDevice: "Stay on this device",
   useServer: "Use the server",

@@ -8,7 +8,7 @@ export default {
   pitch: "Suelte fotos en esta página, pegue una, o",
   choose: "Elegir fotos",
   photograph: "Tomar una foto",
-  privacy: "Al servidor se envía una miniatura de unos 30 KB. La foto misma solo se envía para descargarla, restaurarla o ampliarla, o si su navegador no lee su formato.",
+  privacy: "Al servidor se envía una miniatura de unos 30 KB. La foto misma solo se envía para descargarla, restaurarla o ampliarla, para estilos que varían dentro de ella, o si su navegador no lee su formato.",
   privacyLocal: "Nada de sus fotos sale de este dispositivo: este navegador hace todo el trabajo.",
   useDevice: "Quedarse en este dispositivo",
   useServer: "Usar el servidor",

@@ -8,7 +8,7 @@ export default {
   pitch: "Déposez des photos sur cette page, collez-en une, ou",
   choose: "Choisir des photos",
   photograph: "Prendre une photo",
-  privacy: "Une vignette d’environ 30 Ko est envoyée au serveur. La photo elle-même n’est envoyée que pour la télécharger, la restaurer ou l’agrandir, ou si votre navigateur ne lit pas son format.",
+  privacy: "Une vignette d’environ 30 Ko est envoyée au serveur. La photo elle-même n’est envoyée que pour la télécharger, la restaurer ou l’agrandir, pour les rendus qui varient dans l’image, ou si votre navigateur ne lit pas son format.",
   privacyLocal: "Rien de vos photos ne quitte cet appareil : ce navigateur fait tout le travail.",
   useDevice: "Rester sur cet appareil",
   useServer: "Utiliser le serveur",
