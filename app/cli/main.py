@@ -26,10 +26,10 @@ COMMANDS = {  # name: (function or group, summary); the summary is the first lin
     "video": ("video.video", "Enhance a video, with a look for each scene."),
     "lut": ("enhance.lut", "Write the LUT that is predicted for an image."),
     "lut convert": ("lut.convert", "Convert a LUT file; the suffixes set the formats."),
-    "train": ("train.train", "Train a CLUT-Net on pairs of photos."),
+    "train": ("train.train", "Train a network on pairs of photos."),
     "distil": (
         "train.distil",
-        "Train a CLUT-Net on photos alone.",
+        "Train a network on photos alone.",
     ),
     "gate": ("train.gate", "Join a global and a local model by a gate between them."),
     "export": ("train.export", "Add the latest checkpoint of a run to the model store."),

@@ -42,7 +42,7 @@ HeldOut = Annotated[
 
 
 def train(recipe: Recipe) -> None:
-    """Train a CLUT-Net on pairs of photos.
+    """Train a network on pairs of photos.
 
     The trained network is added to the model store.
     """
@@ -51,7 +51,7 @@ def train(recipe: Recipe) -> None:
 
 
 def distil(recipe: Recipe) -> None:
-    """Train a CLUT-Net on photos alone.
+    """Train a network on photos alone.
 
     It learns to undo damage and to reproduce other models.
     """

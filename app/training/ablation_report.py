@@ -19,14 +19,14 @@ Results = Mapping[str, Sequence[Result]]
 _REMARKS = "## Remarks\n"
 _HEAD = """\
 | network | N+S+W | D | of the LUTs | in all | multiply-adds | seeds | teachers, dB \
-| last half, dB | expert, dB | ΔE |
+| last quarter, dB | expert, dB | ΔE |
 |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|
 """
 _KEY = """\
 - of the LUTs, in all: learned parameters, of the basis (psi and the matrices) and of everything.
 - multiply-adds: to mix the basis for one photograph and to rebuild its table.
 - teachers: PSNR to the teachers' outputs, the mean over held-out photographs, made raw-like.
-- last half: how much of that the second half of the training added.
+- last quarter: how much of that the last quarter of the training added.
 - expert: PSNR and ΔE (CIE 1976) to an expert's versions, the mean over the test pairs,
   none of which these networks were trained on.
 - Values of several seeds are the mean ± the standard deviation.
@@ -109,18 +109,18 @@ def _line(name: str, variant: Variant, results: Sequence[Result]) -> str:
         *(f"{count:,}" for count in count_cost(variant)),
         len(results),
         mean(lambda it: it.to_teachers),
-        "" if variant.pca_of else mean(_last_half),
+        "" if variant.pca_of else mean(_last_quarter),
         mean(lambda it: it.to_expert.psnr),
         mean(lambda it: it.to_expert.de76),
     )
     return f"| {' | '.join(map(str, cells))} |"
 
 
-def _last_half(result: Result) -> float:
-    """Compute the gain in PSNR to the teachers in the second half of the training, in dB."""
+def _last_quarter(result: Result) -> float:
+    """Compute the gain in PSNR to the teachers in the last quarter of the training, in dB."""
     lines = result.metrics
-    half = min(lines, key=lambda it: abs(it["step"] - lines[-1]["step"] / 2))
-    return lines[-1]["psnr_taught"] - half["psnr_taught"]
+    before = min(lines, key=lambda it: abs(it["step"] - lines[-1]["step"] * 3 / 4))
+    return lines[-1]["psnr_taught"] - before["psnr_taught"]
 
 
 def _aside(variant: Variant) -> str:

@@ -191,9 +191,13 @@ def _is_free(row: Row) -> bool:
 
 
 def _credit(name: str, row: Row) -> dict[str, str]:
-    """List the entries of the inventory; the path often holds the author's name."""
+    """List the entries of the inventory, and the author whom a name `TITLE_by_NAME` states."""
     columns = ("package", "path in package", "licence", "author")
-    return {"file": name} | {key: row[key] for key in columns if row.get(key)}
+    credit = {"file": name} | {key: row[key] for key in columns if row.get(key)}
+    _, _, author = Path(row.get("path in package", "")).stem.partition("_by_")
+    if author:
+        credit.setdefault("author", author.replace("_", " "))
+    return credit
 
 
 def _inventory(config: PhotosConfig) -> dict[str, Row]:

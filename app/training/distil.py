@@ -78,7 +78,7 @@ class DistilConfig(RunConfig):
 
 
 def distil(config: DistilConfig, *, cache: Path | None = None) -> ModelCard:
-    """Train a CLUT-Net on a mixture, and write it to the model store.
+    """Train a network on a mixture, and write it to the model store.
 
     Called again after an interruption, it continues from the last checkpoint.
 

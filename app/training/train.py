@@ -62,7 +62,7 @@ class TrainConfig(RunConfig):
 
 
 def train(config: TrainConfig) -> ModelCard:
-    """Train a CLUT-Net on pairs, and write it to the model store.
+    """Train a network on pairs, and write it to the model store.
 
     Called again after an interruption, it continues from the last checkpoint.
 

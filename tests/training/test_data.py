@@ -67,6 +67,20 @@ def test_an_inventory_tells_what_may_be_used_for_what(small_photos):
     assert photos.credits[1] == {"file": "lake.png", "licence": "CC0-1.0"}
 
 
+def test_the_author_whom_a_file_names_is_credited(small_photos):
+    """Given no column of authors, `TITLE_by_NAME` in a package states one."""
+    columns = ["file", "licence", "grade", "stylised", "path in package"]
+    path = "usr/share/backgrounds/greentock_by_Peter_Nerlich.jpg"
+    rows = [columns, ["lake.png", "CC-BY-4.0", "A", "", path], ["sunset.png", "MIT", "A", "", ""]]
+    listed = small_photos / "inventory.tsv"
+    listed.write_text("\n".join("\t".join(row) for row in rows))
+
+    photos = Photos(PhotosConfig(folder=small_photos, inventory=listed, held_out=2))
+
+    (credit,) = photos.credits  # that of the other, which is not held out
+    assert (credit["file"], credit["author"]) == ("lake.png", "Peter Nerlich")
+
+
 def test_good_photos_may_be_the_held_out_ones(small_photos):
     """Given a folder, all of it is good, and one in eight or so is held out by default."""
     for i in range(40):

@@ -103,14 +103,24 @@ def test_the_embedded_networks_are_worth_serving(shared, name, version, least):
 @pytest.mark.reference
 @pytest.mark.slow
 def test_the_default_network_leaves_finished_photos_alone(shared):
-    """Given good photographs, it changes them by less than 4 dE76, and mends dark ones."""
+    """Given a third of the held-out photographs, it keeps to the aims of docs/training.md.
+
+    Of these, the untouched ones are changed by 3.2 dE76; of all, by 2.7.
+    """
     folder = shared / "photos"
     files = good_photos(folder, folder / "INVENTORY.tsv", held_out=True)[:18]
 
     table = recover(Ensemble([read_model(STORE / "default" / "2")]), files)
 
-    assert table["untouched"].after < 4
-    assert table["under-exposed 2 EV"].after < 9
+    assert table["untouched"].after < 3.5
+    for damage, most in (
+        ("over-exposed 0.7 EV", 9.5),
+        ("under-exposed 2 EV", 8.5),
+        ("warm", 8.0),
+        ("cold", 8.0),
+        ("mean of the damaged", 8.0),
+    ):
+        assert table[damage].after < most, damage
 
 
 def test_psnr_is_that_of_the_8_bit_levels():

@@ -44,6 +44,27 @@ def test_the_network_learns_what_the_expert_does(config):
     assert qualities[-1] > qualities[0] + 1
 
 
+@pytest.mark.parametrize(
+    "network",
+    [
+        NetworkConfig(architecture="slut", n=3, m=2, s=3, w=3, d=9, levels=2),
+        NetworkConfig(architecture="lut4d", n=3, s=3, w=3, d=9, levels=2),
+    ],
+    ids=lambda it: it.architecture,
+)
+def test_local_networks_learn_from_pairs(config, network):
+    """Given the same pairs, networks with a map come nearer to the targets as well."""
+    schedule = ScheduleConfig(steps=20, rate=0.002, report=1)
+    local = {"network": network, "schedule": schedule, "thumbnail": ThumbnailRecipe()}
+    train(config.model_copy(update=local))
+
+    with (config.run / "metrics.csv").open(newline="") as file:
+        qualities = [float(row["psnr"]) for row in csv.DictReader(file)]
+    assert qualities[-1] > qualities[0] + 5
+    (model,) = read_store(config.store)
+    assert model.card.architecture == network.architecture
+
+
 def test_the_network_is_in_the_store_with_its_origin(config):
     """Given the end, the card states the data, the recipe and the figures."""
     card = train(config)
