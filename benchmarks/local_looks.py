@@ -29,7 +29,9 @@ from app.luts.apply import prepare
 from app.luts.local_lut import AnyLut, LocalLut
 from app.networks.base import LutBatch, Network
 from app.networks.gated import GatedSlut
+from app.networks.lut4d import Lut4D
 from app.networks.lut_ops import apply_local, image_places
+from app.networks.slut import Slut
 from app.networks.store import Model, read_model
 from app.policies import STORE
 from app.serving.device import to_luts
@@ -54,6 +56,13 @@ WORSE = 0.3  # dB
 ROUNDS = 7
 COUNTS = 2, 10  # LUTs of a look
 STEP, CROPS, KEPT = 8, 8, 3 / 4  # pixels between neighbouring crops, and their share of the width
+RANKS = (5, 20), (None, None)  # S and W
+NETWORKS: dict[str, Callable[[int | None, int | None], Network]] = {
+    "slut, T = 3, M = 10, L = 1 (the paper's sizes)": lambda s, w: Slut(3, 10, s, w, levels=1),
+    "slut, T = 24, M = 2, L = 8 (`local.toml`)": lambda s, w: Slut(24, 2, s, w, colours=32),
+    "lut4d, N = 3, L = 1 (the paper's sizes)": lambda s, w: Lut4D(3, s, w, levels=1),
+    "lut4d, N = 3, L = 8 (`lut4d.toml`)": lambda s, w: Lut4D(3, s, w, colours=32),
+}
 
 Predict: TypeAlias = Callable[[Tensor], LutBatch]  # thumbnails to tables
 
@@ -137,6 +146,15 @@ def print_losses(models: list[Model], draws: dict[str, list[Batch]]) -> None:
         print(f"| {model.card.model_ref} | {' | '.join(cells)} |", flush=True)
 
 
+def print_parameters() -> None:
+    """Print the learned parameters of both methods, with compressed LUTs and with plain ones."""
+    print("| network | parameters | without compression |")
+    print("| --- | ---: | ---: |")
+    for name, make in NETWORKS.items():
+        counts = (sum(it.numel() for it in make(*ranks).parameters()) for ranks in RANKS)
+        print(f"| {name} | {' | '.join(f'{count:,}' for count in counts)} |")
+
+
 def print_kernel() -> None:
     """Print the processor time of K LUTs, all with a share everywhere, relative to one."""
     look, photo, rng = make_lut(), make_mosaic(*SIZES[12]), np.random.default_rng(0)
@@ -209,6 +227,8 @@ def main(folder: Path, inventory: Path, pairs: Path, *places: Path) -> None:
     print_panned(models, photos.held_out)
     print()
     print_kernel()
+    print()
+    print_parameters()
 
 
 if __name__ == "__main__":

@@ -16,12 +16,20 @@ from app.errors import BadModel, UnknownLook, UnknownModel
 from app.networks import ARCHITECTURES, import_checkpoint
 from app.networks.clutnet import ClutNet
 from app.networks.store import (
+    Model,
     ModelRegistry,
     read_model,
     read_registry,
     read_store,
 )
+from app.policies import STORE
 from tests.helpers.networks import make_network, write_network
+
+
+@pytest.mark.parametrize("model", read_store(STORE), ids=lambda it: it.card.model_ref)
+def test_embedded_models_state_their_figures(model: Model) -> None:
+    """The card has what `measure` writes, so that GET /models has it."""
+    assert model.card.figures.keys() == {"expert", "artifacts", "recover"}
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
