@@ -112,10 +112,11 @@ def _draw_correlation(luts: dict[int, Array]) -> Figure:
     for column, (number, residual) in enumerate(luts.items()):
         added = residual[0]  # [b][g][r]
         size = len(added)
+        ramp = np.linspace(0.0, 1.0, size)
         for row, name in enumerate(_CHANNELS):
             axes, own = grid[row, column], np.moveaxis(added, 2 - row, 2)
             lines = own[:: size // 4, :: size // 4].reshape(-1, size)
-            axes.plot(np.linspace(0.0, 1.0, size), lines.T, color="black", linewidth=0.5, alpha=0.6)
+            axes.plot(ramp, lines.T, color="black", linewidth=0.5, alpha=0.6)
             axes.set_title(f"explains {_explained(own):.0%}")
             if column == 0:
                 axes.set_ylabel(f"added to red, {name} in")

@@ -154,27 +154,25 @@ def test_taking_a_photo(page: Page) -> None:
     expect(page.locator("#curl")).to_have_value(re.compile("@photo.jpg"))
 
 
-def choose(page: Page, button: str, file: Path) -> None:
+def choose(button: Locator, file: Path) -> None:
     """Choose a file in the browser's dialog that a button opens."""
-    with page.expect_file_chooser() as chooser:
-        page.locator(button).click()
+    with button.page.expect_file_chooser() as chooser:
+        button.click()
     chooser.value.set_files(file)
 
 
 def test_choosing_files(page: Page, photos: Path) -> None:
     """Both buttons open the browser's dialog; a photo chosen later joins the album."""
-    choose(page, "#choose", photos / "otters.jpg")
+    choose(page.locator("#choose"), photos / "otters.jpg")
     wait_for_look(page)
-    choose(page, "#open", photos / "lake.jpg")
+    choose(page.locator("#open"), photos / "lake.jpg")
     expect(page.locator("#album button")).to_have_count(2)
 
 
 def test_taking_a_photo_on_a_phone(browser: Browser, server: Server, photos: Path) -> None:
     """A phone's own camera takes it."""
     with visiting(browser, address(server), **PHONE) as page:
-        with page.expect_file_chooser() as chooser:
-            page.get_by_role("button", name="Take a photo").click()
-        chooser.value.set_files(photos / "otters.jpg")
+        choose(page.get_by_role("button", name="Take a photo"), photos / "otters.jpg")
         wait_for_look(page)
 
 
@@ -483,7 +481,7 @@ def test_metadata_on_the_device(browser: Browser, server: Server, tmp_path: Path
     exif[MAKER] = "Maker"
     Image.new("RGB", (64, 48), "gray").save(tmp_path / "gray.jpg", exif=exif)
     with visiting(browser, address(server, "/?local=1")) as page:
-        choose(page, "#choose", tmp_path / "gray.jpg")
+        choose(page.locator("#choose"), tmp_path / "gray.jpg")
         expect(page.locator("#status")).to_have_text("gray.jpg is enhanced.")
         for choice, maker in (("keep", "Maker"), ("strip", None)):
             page.get_by_label("Metadata").select_option(choice)
